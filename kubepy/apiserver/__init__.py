@@ -1,0 +1,1 @@
+"""The API server: the only process that talks to etcd."""

@@ -1,0 +1,1 @@
+"""Leaf facilities that know nothing of Kubernetes: clock, back-off, task supervision, logging, metrics, HTTP serving."""

@@ -1,0 +1,1 @@
+"""The controller manager: one module or package for each controller, all on the same kit."""

@@ -1,0 +1,1 @@
+"""Cluster DNS: the Kubernetes DNS specification 1.1.0 served from informers."""

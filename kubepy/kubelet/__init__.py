@@ -1,0 +1,1 @@
+"""The node agent: runs pods through the container runtime interface (CRI)."""
