@@ -85,7 +85,8 @@ def too_long(path: Path, maximum: int) -> FieldError:
 
 
 def too_many(path: Path, actual: int, maximum: int) -> FieldError:
-    return FieldError(str(path), "FieldValueTooMany", f"Too many: {actual}: must have at most {maximum} {'item' if maximum == 1 else 'items'}")
+    noun = "item" if maximum == 1 else "items"
+    return FieldError(str(path), "FieldValueTooMany", f"Too many: {actual}: must have at most {maximum} {noun}")
 
 
 def internal(path: Path, why: str) -> FieldError:

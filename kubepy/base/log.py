@@ -66,7 +66,8 @@ class Logger:
         now = time.time()
         merged = {**self._fields, **fields}
         if _settings.json:
-            line = orjson.dumps({"ts": round(now, 6), "severity": severity, "logger": self._name, "msg": message, **merged}, default=str).decode()
+            record = {"ts": round(now, 6), "severity": severity, "logger": self._name, "msg": message, **merged}
+            line = orjson.dumps(record, default=str).decode()
         else:
             stamp = time.strftime("%m%d %H:%M:%S", time.localtime(now))
             text = "".join(f" {key}={_quote(value)}" for key, value in merged.items())

@@ -37,7 +37,9 @@ class Client(Protocol):
 
     async def create(self, resource: Resource, obj: Object, namespace: str | None = None, *, name: str | None = None,
                      subresource: str | None = None, dry_run: bool = False) -> Object:
-        """Creates `obj`; with `subresource` (binding, eviction, token) `name` is the parent's. The namespace defaults to the object's own."""
+        """Creates `obj`; with `subresource` (binding, eviction, token) `name` is the parent's.
+
+        The namespace defaults to the object's own."""
         ...
 
     async def update(self, resource: Resource, obj: Object, *, subresource: str | None = None) -> Object:

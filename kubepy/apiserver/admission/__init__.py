@@ -1,0 +1,1 @@
+"""What is changed or refused before it is stored: built-in plugins, webhooks, policies."""

@@ -1,0 +1,122 @@
+"""How a kind is declared. A built-in resource is one `Kind` value in `registry/<group>/<kind>.py`, listed in `registry/table.py`.
+
+The order on a write is Kubernetes': decode, (patch,) mutating admission, `default`, `prepare_*`, `validate*`, validating admission, store.
+Hooks get objects that they may change in place (`obj`) and ones they must not (`old`).
+"""
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from kubepy.api.field import Errors
+from kubepy.api.resource import Resource
+from kubepy.api.types import Object
+from kubepy.apiserver.request import Context
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of `kubectl get` (`metav1.TableColumnDefinition`); `cell(obj, now)` gives its JSON value, `now` in epoch seconds."""
+
+    name: str
+    type: str
+    description: str
+    cell: Callable[[Object, float], Any]
+    format: str = ""
+    priority: int = 0
+
+
+class Strategy:
+    """What a kind does on writes; the defaults suit a kind with nothing special. Stateless: one instance a kind.
+
+    Source: `k8s.io/apiserver/pkg/registry/rest` (RESTCreateStrategy, RESTUpdateStrategy, RESTDeleteStrategy)."""
+
+    allow_create_on_update = False
+    """PUT of a name that does not exist creates it."""
+    allow_unconditional_update = True
+    """PUT without resourceVersion is accepted."""
+    has_status = False
+    """`status` is reset on create and kept on update; `/status` changes nothing else."""
+    tracks_generation = False
+    """`metadata.generation` starts at 1 and grows with each change of anything but metadata and status."""
+    returns_deleted = False
+    """DELETE answers the object instead of a Status."""
+    default_propagation = "Background"
+    name_kind = "subdomain"
+    """How names are checked: subdomain, label, path, or one of the `api.name` validators."""
+
+    def default(self, obj: Object) -> None:
+        """Fills defaults in place."""
+
+    def prepare_create(self, context: Context, obj: Object) -> None: ...
+
+    def prepare_update(self, context: Context, obj: Object, old: Object) -> None: ...
+
+    def prepare_status(self, context: Context, obj: Object, old: Object) -> None: ...
+
+    def validate(self, context: Context, obj: Object) -> Errors:
+        return []
+
+    def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
+        return self.validate(context, obj)
+
+    def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
+        return []
+
+    def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
+        return []
+
+    def changes_generation(self, obj: Object, old: Object) -> bool:
+        """Whether an update bumps `metadata.generation`; asked only where `tracks_generation`."""
+        ignored = ("metadata", "status")
+        return any(obj.get(key) != old.get(key) for key in {*obj, *old} if key not in ignored)
+
+    def grace_period(self, context: Context, obj: Object, options: Object) -> int:
+        """Seconds the object stays after DELETE (`metadata.deletionGracePeriodSeconds`); 0 removes it at once."""
+        return 0
+
+
+class Conversion(Protocol):
+    """A second served version of a stored kind (autoscaling/v1, events.k8s.io/v1). Both directions may change their argument."""
+
+    def to_stored(self, obj: Object) -> Object: ...
+
+    def from_stored(self, obj: Object) -> Object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """`status` and `scale` are served generically when named; others bring a `handler` (see `verbs/subresource.py`)."""
+
+    name: str
+    verbs: tuple[str, ...]
+    kind: str = ""
+    """The kind of its body where it is not the parent's (Scale, Binding, Eviction, TokenRequest); in `group`/`version`."""
+    group: str | None = None
+    version: str = ""
+    handler: Callable[..., Awaitable[Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    resource: Resource
+    singular: str
+    strategy: Strategy
+    columns: tuple[Column, ...] = ()
+    """Empty: Name and Age (upstream's default table)."""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ALL_VERBS
+    selectable: Mapping[str, Callable[[Object], str]] = field(default_factory=dict)
+    """Field selectors beyond `metadata.name` and `metadata.namespace`."""
+    subresources: tuple[Subresource, ...] = ()
+    stored_as: Resource | None = None
+    """The resource it is stored as, when that is another one (with `conversion`)."""
+    conversion: Conversion | None = None
+    handler: Callable[..., Awaitable[Any]] | None = None
+    """For virtual kinds (reviews): answers `create` without storage."""
+    ttl: int | None = None
+    """Seconds until objects expire (events)."""
