@@ -1,0 +1,53 @@
+"""The admission chain: Kubernetes' plugins in Kubernetes' order, and which of them run by default.
+
+Source of the order: `kubeapiserver/options.AllOrderedPlugins`.
+"""
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from kubepy.api.resource import Resource
+from kubepy.apiserver.admission.interface import Plugin
+from kubepy.apiserver.request import Attributes, Operation
+from kubepy.apiserver.services import Services
+
+PLUGINS: tuple[type[Plugin], ...] = ()
+
+DEFAULT_ON: frozenset[str] = frozenset(plugin.name for plugin in PLUGINS)
+
+
+class Chain:
+    """The enabled plugins, in order."""
+
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self.plugins = tuple(plugins)
+        self._mutating: dict[tuple[Resource, str, Operation], tuple[Plugin, ...]] = {}
+        self._validating: dict[tuple[Resource, str, Operation], tuple[Plugin, ...]] = {}
+
+    async def admit(self, attributes: Attributes) -> None:
+        """Mutating admission; raises the first refusal."""
+        for plugin in self._select(self._mutating, attributes, True):
+            await plugin.admit(attributes)
+
+    async def admit_valid(self, attributes: Attributes) -> None:
+        """Validating admission; raises the first refusal."""
+        for plugin in self._select(self._validating, attributes, False):
+            await plugin.admit_valid(attributes)
+
+    def _select(self, cache: dict[tuple[Resource, str, Operation], tuple[Plugin, ...]], attributes: Attributes,
+                mutating: bool) -> tuple[Plugin, ...]:
+        key = (attributes.context.kind.resource, attributes.subresource, attributes.operation)
+        found = cache.get(key)
+        if found is None:
+            found = cache[key] = tuple(plugin for plugin in self.plugins
+                                       if (plugin.mutates if mutating else plugin.validates) and plugin.applies(*key))
+        return found
+
+
+def build_chain(services: Services, enable: Collection[str] = (), disable: Collection[str] = ()) -> Chain:
+    """The chain for --enable-admission-plugins and --disable-admission-plugins; raises ValueError for unknown names."""
+    known = {plugin.name for plugin in PLUGINS}
+    if unknown := sorted({*enable, *disable} - known):
+        raise ValueError(f"enable-admission-plugins plugin {unknown[0]!r} is unknown")
+    names = (DEFAULT_ON | set(enable)) - set(disable)
+    return Chain([plugin(services) for plugin in PLUGINS if plugin.name in names])

@@ -1,0 +1,31 @@
+"""An admission plugin: what it looks at, how it changes or refuses a request.
+
+A plugin is one class in one module, listed in `chain.PLUGINS`. `applies` is asked once for each (resource, subresource, operation), so a
+request runs only the plugins that concern it. `admit` comes before defaulting and validation, `admit_valid` after them.
+"""
+from __future__ import annotations
+
+from kubepy.api.resource import Resource
+from kubepy.apiserver.request import Attributes, Operation
+from kubepy.apiserver.services import Services
+
+
+class Plugin:
+    """Does nothing; plugins override what they need. They raise `api.errors` to refuse."""
+
+    name = ""
+    """The name in --enable-admission-plugins."""
+    mutates = False
+    validates = False
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
+        raise NotImplementedError
+
+    async def admit(self, attributes: Attributes) -> None:
+        """Changes `attributes.obj` in place, or refuses."""
+
+    async def admit_valid(self, attributes: Attributes) -> None:
+        """Refuses; nothing may be changed any more."""

@@ -1,0 +1,6 @@
+"""The RBAC authorizer."""
+from __future__ import annotations
+
+
+class Rbac:
+    """Filled in next."""

@@ -1,0 +1,35 @@
+"""What handlers and admission plugins may use of the running server: one `Services` value a process, built by the app."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kubepy.api.resource import Resource
+from kubepy.apiserver.storage.interface import ResourceStore
+from kubepy.base.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from kubepy.apiserver.authn.interface import Authenticator, TokenReviewer
+    from kubepy.apiserver.authn.issuer import TokenIssuer
+    from kubepy.apiserver.authz.interface import Authorizer
+    from kubepy.apiserver.authz.rbac import Rbac
+
+
+@dataclass(slots=True)
+class Services:
+    """Handlers of virtual kinds are called as `handler(services, context, obj)`, those of subresources as
+    `handler(services, context, obj, entry)` with the parent's cache entry."""
+
+    stores: Mapping[Resource, ResourceStore]
+    clock: Clock = field(default_factory=SystemClock)
+    authenticator: Authenticator | None = None
+    token_reviewer: TokenReviewer | None = None
+    token_issuer: TokenIssuer | None = None
+    authorizer: Authorizer | None = None
+    rbac: Rbac | None = None
+    """For rules reviews and escalation checks; there also when the authorization mode has no RBAC."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def store(self, resource: Resource) -> ResourceStore:
+        return self.stores[resource]
