@@ -1,0 +1,225 @@
+"""The API server's flags: kube-apiserver's names, with our `--workers`."""
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration(text: str) -> float:
+    """Seconds of a Go duration such as 1m30s; raises ValueError."""
+    if text == "0":
+        return 0.0
+    total, end = 0.0, 0
+    for match in _DURATION.finditer(text):
+        if match.start() != end:
+            break
+        total += float(match[1]) * _UNITS[match[2]]
+        end = match.end()
+    if not text or end != len(text):
+        raise ValueError(f"time: invalid duration {text!r}")
+    return total
+
+
+def boolean(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in ("1", "t", "true"):
+        return True
+    if lowered in ("0", "f", "false"):
+        return False
+    raise ValueError(f"invalid boolean value {text!r}")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split(",") if word)
+
+
+def _own_address() -> str:
+    """The address of the interface with the default route; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+@dataclass(slots=True)
+class Options:
+    etcd_servers: tuple[str, ...] = ("http://127.0.0.1:2379",)
+    etcd_cafile: str = ""
+    etcd_certfile: str = ""
+    etcd_keyfile: str = ""
+    etcd_prefix: str = "/registry"
+    etcd_compaction_interval: float = 300.0
+    bind_address: str = "0.0.0.0"
+    secure_port: int = 6443
+    advertise_address: str = ""
+    external_hostname: str = ""
+    tls_cert_file: str = ""
+    tls_private_key_file: str = ""
+    cert_dir: str = "/var/run/kubernetes"
+    client_ca_file: str = ""
+    token_auth_file: str = ""
+    authorization_mode: tuple[str, ...] = ("AlwaysAllow",)
+    authorization_webhook_config_file: str = ""
+    authentication_token_webhook_config_file: str = ""
+    anonymous_auth: bool = True
+    enable_bootstrap_token_auth: bool = False
+    oidc_issuer_url: str = ""
+    oidc_client_id: str = ""
+    service_account_issuer: tuple[str, ...] = ()
+    service_account_key_file: tuple[str, ...] = ()
+    service_account_signing_key_file: str = ""
+    service_account_lookup: bool = True
+    service_account_max_token_expiration: float = 0.0
+    service_account_jwks_uri: str = ""
+    service_account_extend_token_expiration: bool = True
+    api_audiences: tuple[str, ...] = ()
+    service_cluster_ip_range: str = "10.96.0.0/16"
+    service_node_port_range: tuple[int, int] = (30000, 32767)
+    enable_admission_plugins: tuple[str, ...] = ()
+    disable_admission_plugins: tuple[str, ...] = ()
+    admission_control_config_file: str = ""
+    runtime_config: tuple[str, ...] = ()
+    feature_gates: tuple[str, ...] = ()
+    kubelet_client_certificate: str = ""
+    kubelet_client_key: str = ""
+    kubelet_certificate_authority: str = ""
+    kubelet_preferred_address_types: tuple[str, ...] = ("Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP")
+    kubelet_timeout: float = 5.0
+    requestheader_client_ca_file: str = ""
+    requestheader_allowed_names: tuple[str, ...] = ()
+    requestheader_username_headers: tuple[str, ...] = ()
+    requestheader_uid_headers: tuple[str, ...] = ()
+    requestheader_group_headers: tuple[str, ...] = ()
+    requestheader_extra_headers_prefix: tuple[str, ...] = ()
+    proxy_client_cert_file: str = ""
+    proxy_client_key_file: str = ""
+    enable_aggregator_routing: bool = False
+    allow_privileged: bool = False
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    request_timeout: float = 60.0
+    min_request_timeout: int = 1800
+    event_ttl: float = 3600.0
+    watch_cache: bool = True
+    watch_cache_sizes: tuple[str, ...] = ()
+    enable_priority_and_fairness: bool = True
+    encryption_provider_config: str = ""
+    audit_log_path: str = ""
+    audit_policy_file: str = ""
+    default_not_ready_toleration_seconds: int = 300
+    default_unreachable_toleration_seconds: int = 300
+    endpoint_reconciler_type: str = "lease"
+    shutdown_delay_duration: float = 0.0
+    profiling: bool = True
+    workers: int = 1
+    v: int = 0
+    logging_format: str = "text"
+
+    @property
+    def issuer(self) -> str:
+        return self.service_account_issuer[0] if self.service_account_issuer else ""
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Those a token must be for; the issuers when none are given."""
+        return self.api_audiences or self.service_account_issuer
+
+    def check(self) -> list[str]:
+        """What is wrong with the options, as sentences."""
+        problems = []
+        if not self.etcd_servers:
+            problems.append("--etcd-servers must be specified")
+        if not 1 <= self.secure_port <= 65535:
+            problems.append(f"--secure-port {self.secure_port} must be between 1 and 65535, inclusive. It cannot be turned off with 0")
+        for field in self.service_cluster_ip_range.split(","):
+            try:
+                ipaddress.ip_network(field, strict=False)
+            except ValueError as error:
+                problems.append(f"--service-cluster-ip-range: {error}")
+        low, high = self.service_node_port_range
+        if not 1 <= low <= high <= 65535:
+            problems.append("--service-node-port-range must be a range of ports such as 30000-32767")
+        if bool(self.tls_cert_file) != bool(self.tls_private_key_file):
+            problems.append("--tls-cert-file and --tls-private-key-file must be given together")
+        if self.workers < 1:
+            problems.append("--workers must be at least 1")
+        known = {"AlwaysAllow", "AlwaysDeny", "ABAC", "Webhook", "RBAC", "Node"}
+        problems += [f'authorization-mode "{mode}" is not a valid mode' for mode in self.authorization_mode if mode not in known]
+        return problems
+
+
+_HELP = {
+    "etcd_servers": "etcd servers to connect with (scheme://ip:port), comma separated",
+    "etcd_prefix": "the prefix of all resource paths in etcd",
+    "secure_port": "the port on which to serve HTTPS",
+    "bind_address": "the address on which to listen",
+    "advertise_address": "the address other members of the cluster reach this server at; default: that of the default route's interface",
+    "tls_cert_file": "the serving certificate with its chain; without it a self-signed one is made in --cert-dir",
+    "client_ca_file": "requests with a certificate signed by one of these authorities are authenticated by its common name",
+    "token_auth_file": "a CSV file of static tokens: token,user,uid,\"group1,group2\"",
+    "authorization_mode": "ordered list of authorizers: AlwaysAllow, AlwaysDeny, Webhook, RBAC, Node",
+    "service_account_signing_key_file": "the private key that signs service account tokens",
+    "service_account_key_file": "public or private keys that verify service account tokens; may be repeated",
+    "service_cluster_ip_range": "a CIDR from which service cluster IPs are taken (two, comma separated, for dual stack)",
+    "service_node_port_range": "the ports for services of type NodePort",
+    "workers": "how many processes serve requests; they share nothing but etcd",
+    "v": "the verbosity of the log, 0 to 10",
+    "event_ttl": "how long events are kept",
+    "request_timeout": "how long a request may take that is no watch, log or stream",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """A parser with every flag of `Options`, named as in Go: --etcd-servers."""
+    result = argparse.ArgumentParser(prog="kubepy apiserver", description="Serves the Kubernetes API from etcd.",
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False)
+    defaults = Options()
+    for name in Options.__dataclass_fields__:
+        default = getattr(defaults, name)
+        flag = "-v" if name == "v" else "--" + name.replace("_", "-")
+        text = _HELP.get(name, "as in kube-apiserver")
+        if name == "service_node_port_range":
+            result.add_argument(flag, type=_port_range, default=default, metavar="LOW-HIGH", help=text)
+        elif isinstance(default, bool):
+            result.add_argument(flag, type=boolean, nargs="?", const=True, default=default, metavar="true|false", help=text)
+        elif isinstance(default, tuple):
+            result.add_argument(flag, action="append", default=None, metavar="A,B", help=text)
+        elif isinstance(default, float):
+            result.add_argument(flag, type=duration, default=default, metavar="DURATION", help=text)
+        else:
+            result.add_argument(flag, type=type(default), default=default, metavar=type(default).__name__.upper(), help=text)
+    return result
+
+
+def parse(argv: list[str]) -> Options:
+    """Exits with a message for what cannot be parsed."""
+    arguments = parser().parse_args(argv)
+    values = {}
+    defaults = Options()
+    for name in Options.__dataclass_fields__:
+        value = getattr(arguments, name)
+        if isinstance(getattr(defaults, name), tuple) and name != "service_node_port_range":
+            value = getattr(defaults, name) if value is None else tuple(word for text in value for word in _words(text))
+        values[name] = value
+    options = Options(**values)
+    if not options.advertise_address:
+        bound = ipaddress.ip_address(options.bind_address)
+        options.advertise_address = _own_address() if bound.is_unspecified or bound.is_loopback else options.bind_address
+    return options
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    """`30000-32767`, `30000+100` or one port, as Go's PortRange."""
+    for sign in ("-", "+"):
+        if sign in text:
+            low, _, high = text.partition(sign)
+            return int(low), int(high) if sign == "-" else int(low) + int(high)
+    return int(text), int(text)

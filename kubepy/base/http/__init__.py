@@ -1,0 +1,7 @@
+"""HTTP serving: a connection protocol for uvicorn, raw upgraded connections, TLS from files, worker processes.
+
+The protocol speaks ASGI and adds to each HTTP scope:
+
+    scope["client_cert"]             the TLS peer's certificate as DER, or None
+    scope["extensions"]["hijack"]    hijack() -> RawConnection: takes the connection out of HTTP (SPDY, WebSocket)
+"""

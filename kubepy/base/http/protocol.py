@@ -1,0 +1,235 @@
+"""The connection protocol uvicorn runs (`Config(http=HttpProtocol)`): HTTP/1.1 with httptools, straight to ASGI.
+
+It exists because uvicorn's own neither shows the peer's certificate nor hands over upgraded connections, and costs
+several times as much per request. Requests on one connection are answered one after the other; a client that sends
+ahead is not read further until its turn.
+"""
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import formatdate
+from typing import Any, ClassVar
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+from kubepy.base.http.cycle import App, Cycle, Scope
+from kubepy.base.http.raw import Flow, RawConnection
+
+IDLE_SECONDS = 120.0
+"""How long a connection may stay without a request."""
+MAX_HEADER_BYTES = 1 << 20
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+
+
+class HttpProtocol(asyncio.Protocol):
+    _date: ClassVar[tuple[int, bytes]] = (0, b"")
+
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.app: App = config.loaded_app
+        self.state = server_state
+        self.loop = _loop or asyncio.get_running_loop()
+        self.parser = httptools.HttpRequestParser(self)
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.flow = Flow()
+        self.closing = False
+        self.scheme = "http"
+        self.client: Any = None
+        self.server: Any = None
+        self.certificate: bytes | None = None
+        self.cycle: Cycle | None = None
+        self.raw: RawConnection | None = None
+        self._rest = b""
+        self._queue: list[tuple[Cycle, bool]] = []
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._header_bytes = 0
+        self._expect = False
+        self._parsing: Cycle | None = None
+        self._reading = True
+        self._active = self.loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- the transport's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self.transport = transport  # type: ignore[assignment]
+        self.state.connections.add(self)
+        self.client = transport.get_extra_info("peername")
+        self.server = transport.get_extra_info("sockname")
+        if self.client is not None:
+            self.client = tuple(self.client[:2])
+        if self.server is not None:
+            self.server = tuple(self.server[:2])
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self.scheme = "https"
+            self.certificate = tls.getpeercert(True)
+        self._timer = self.loop.call_later(IDLE_SECONDS, self._idle)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.state.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self.closing = True
+        self.flow.close()
+        if self.raw is not None:
+            self.raw.feed_eof()
+        for cycle in (self.cycle, self._parsing):
+            if cycle is not None:
+                cycle.disconnect()
+        self._queue.clear()
+
+    def eof_received(self) -> None:
+        if self.raw is not None:
+            self.raw.feed_eof()
+
+    def pause_writing(self) -> None:
+        self.flow.pause()
+
+    def resume_writing(self) -> None:
+        self.flow.resume()
+
+    def data_received(self, data: bytes) -> None:
+        if self.raw is not None:
+            self.raw.feed(data)
+            return
+        if self.cycle is not None and self.cycle.scope["upgrade"]:
+            self._rest += data
+            if len(self._rest) > MAX_HEADER_BYTES:
+                self.pause_reading()
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._rest += data[upgrade.args[0]:]
+        except httptools.HttpParserError:
+            self._refuse(b"400 Bad Request")
+
+    # --- the parser's callbacks
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = []
+        self._header_bytes = 0
+        self._expect = False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._headers.append((name, value))
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expect = True
+        self._count(len(name) + len(value))
+
+    def _count(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self._refuse(b"431 Request Header Fields Too Large")
+            raise httptools.HttpParserCallbackError("the headers are too large")
+
+    def on_headers_complete(self) -> None:
+        if self.closing:
+            return
+        parser = self.parser
+        raw_path, _, query = self._url.partition(b"?")
+        if raw_path[:1] != b"/":  # absolute form, as a proxy would send it
+            address = httptools.parse_url(self._url)
+            raw_path, query = address.path or b"/", address.query or b""
+        path = raw_path if b"%" not in raw_path else unquote_to_bytes(raw_path)
+        version = parser.get_http_version()
+        upgrade = bool(parser.should_upgrade()) and any(
+            name == b"upgrade" and value.lower() in (b"websocket", b"spdy/3.1") for name, value in self._headers)
+        scope: Scope = {
+            "type": "http", "asgi": _ASGI, "http_version": version, "method": parser.get_method().decode("ascii"),
+            "scheme": self.scheme, "path": path.decode("utf-8", "replace"), "raw_path": raw_path, "query_string": query,
+            "root_path": "", "headers": self._headers, "client": self.client, "server": self.server,
+            "client_cert": self.certificate, "upgrade": upgrade,
+        }
+        cycle = Cycle(self, scope, parser.should_keep_alive() and not upgrade, self._expect)
+        scope["extensions"] = {"hijack": cycle.hijack}
+        self._parsing = cycle
+        if self.cycle is None:
+            self._start(cycle)
+        else:
+            self._queue.append((cycle, True))
+            self.pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        if self._parsing is not None:
+            self._parsing.feed(body)
+
+    def on_message_complete(self) -> None:
+        if self._parsing is not None:
+            self._parsing.end_body()
+            self._parsing = None
+
+    # --- what the cycle asks for
+
+    def _start(self, cycle: Cycle) -> None:
+        self.cycle = cycle
+        self.state.total_requests += 1
+        task = self.loop.create_task(cycle.run(self.app))
+        cycle.task = task
+        tasks = self.state.tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def finished(self, keep_alive: bool) -> None:
+        self.cycle = None
+        self._active = self.loop.time()
+        if not keep_alive or self.closing:
+            self.transport.close()
+            return
+        if self._queue:
+            self._start(self._queue.pop(0)[0])
+        if not self._queue:
+            self.resume_reading()
+
+    def take_over(self) -> RawConnection:
+        self.raw = RawConnection(self.transport, self.flow, self._rest)
+        self._rest = b""
+        self.resume_reading()
+        return self.raw
+
+    def pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._reading and not self._queue:
+            self._reading = True
+            self.transport.resume_reading()
+
+    def date(self) -> bytes:
+        """The Date header, computed once a second."""
+        now = int(time.time())
+        cached = HttpProtocol._date
+        if cached[0] != now:
+            cached = HttpProtocol._date = (now, f"date: {formatdate(now, usegmt=True)}\r\n".encode())
+        return cached[1]
+
+    def shutdown(self) -> None:
+        """The server stops: idle connections close now, busy ones after their answer (uvicorn calls this)."""
+        self.closing = True
+        if self.cycle is None and self.raw is None:
+            self.transport.close()
+
+    def _idle(self) -> None:
+        left = IDLE_SECONDS if self.cycle is not None or self.raw is not None else self._active + IDLE_SECONDS - self.loop.time()
+        if left <= 0:
+            self.transport.close()
+        else:
+            self._timer = self.loop.call_later(left, self._idle)
+
+    def _refuse(self, status: bytes) -> None:
+        if not self.closing:
+            self.closing = True
+            self.transport.write(b"HTTP/1.1 %b\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n%b" % (status, status))
+            self.transport.close()
