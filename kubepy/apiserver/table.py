@@ -25,7 +25,9 @@ class KindTable:
 
     def _rebuild(self) -> None:
         kinds = self._builtin + self._custom
-        by_path, by_kind, versions = {}, {}, dict[str, list[str]]()
+        by_path: dict[tuple[str, str, str], Kind] = {}
+        by_kind: dict[tuple[str, str, str], Kind] = {}
+        versions: dict[str, list[str]] = {}
         for kind in kinds:
             resource = kind.resource
             by_path[resource.group, resource.version, resource.plural] = kind

@@ -231,5 +231,6 @@ class HttpProtocol(asyncio.Protocol):
     def _refuse(self, status: bytes) -> None:
         if not self.closing:
             self.closing = True
-            self.transport.write(b"HTTP/1.1 %b\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n%b" % (status, status))
+            head = b"HTTP/1.1 %b\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n" % status
+            self.transport.write(head + status)
             self.transport.close()
