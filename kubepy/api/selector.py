@@ -16,8 +16,8 @@ from kubepy.api import name as names
 from kubepy.api.field import Errors, Path, forbidden, invalid, not_supported, required
 from kubepy.api.field_selector import FieldRequirement, FieldSelector, SelectorError, parse_fields
 
-__all__ = ["EVERYTHING", "NOTHING", "FieldRequirement", "FieldSelector", "LabelSelector", "Requirement", "SelectorError", "from_object", "from_set",
-           "parse_fields", "parse_labels", "validate_labels", "validate_object"]
+__all__ = ["EVERYTHING", "NOTHING", "FieldRequirement", "FieldSelector", "LabelSelector", "Requirement", "SelectorError",
+           "from_object", "from_set", "parse_fields", "parse_labels", "validate_labels", "validate_object"]
 
 _SPECIAL = frozenset("=!(),<>")
 _SPACES = frozenset(" \t\r\n")
