@@ -1,7 +1,8 @@
 """What verbs see of storage: one `ResourceStore` for each stored resource.
 
-Keys are `(namespace, name)`; the namespace is "" for cluster-scoped objects. Stored JSON is canonical: `metadata`
-comes first and has no `resourceVersion`; `Entry.json()` splices it in. All objects handed out are shared and must not be changed.
+Keys are `(namespace, name)`; the namespace is "" for cluster-scoped objects. Stored JSON is canonical: `apiVersion`, `kind` and
+`metadata` come first and `metadata` has no `resourceVersion`; `Entry.json()` splices it in. All objects handed out are
+shared and must not be changed.
 """
 from __future__ import annotations
 
@@ -93,9 +94,10 @@ class ResourceStore(Protocol):
         """Stores a new object (`ttl` in seconds); raises AlreadyExists."""
         ...
 
-    async def update(self, namespace: str, name: str, change: Change) -> tuple[Entry, bool]:
+    async def update(self, namespace: str, name: str, change: Change, *, ttl: int | None = None) -> tuple[Entry, bool]:
         """Guaranteed update: the first attempt uses the cached object, later ones etcd's. A change that leaves the stored
-        bytes as they are writes nothing. Returns the entry and whether it was written; raises NotFound."""
+        bytes as they are writes nothing. A `ttl` (seconds) starts the object's time to live anew; None keeps what it has.
+        Returns the entry and whether it was written; raises NotFound."""
         ...
 
     async def delete(self, namespace: str, name: str, check: Callable[[Entry], None] | None = None) -> Entry:
