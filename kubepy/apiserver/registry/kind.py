@@ -100,6 +100,10 @@ class Subresource:
     handler: Callable[..., Awaitable[Any]] | None = None
 
 
+STATUS = Subresource("status", ("get", "patch", "update"))
+SCALE = Subresource("scale", ("get", "patch", "update"), "Scale", "autoscaling", "v1")
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     resource: Resource
@@ -112,6 +116,8 @@ class Kind:
     verbs: tuple[str, ...] = ALL_VERBS
     selectable: Mapping[str, Callable[[Object], str]] = field(default_factory=dict)
     """Field selectors beyond `metadata.name` and `metadata.namespace`."""
+    unknown_field: str = '"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+    """What a selector of another field is answered (400)."""
     subresources: tuple[Subresource, ...] = ()
     stored_as: Resource | None = None
     """The resource it is stored as, when that is another one (with `conversion`)."""

@@ -1,0 +1,18 @@
+"""MutatingAdmissionPolicy: names and write flags."""
+from __future__ import annotations
+
+from kubepy.api.resource import Resource
+from kubepy.apiserver.registry.kind import Kind, Strategy
+
+
+class MutatingAdmissionPolicyStrategy(Strategy):
+    allow_unconditional_update = False
+    tracks_generation = True
+
+
+KIND = Kind(
+    Resource("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", False),
+    "mutatingadmissionpolicy",
+    MutatingAdmissionPolicyStrategy(),
+    categories=("api-extensions",),
+)

@@ -1,0 +1,12 @@
+"""TokenReview: names and write flags."""
+from __future__ import annotations
+
+from kubepy.api.resource import TOKEN_REVIEWS
+from kubepy.apiserver.registry.kind import Kind, Strategy
+
+KIND = Kind(
+    TOKEN_REVIEWS,
+    "tokenreview",
+    Strategy(),
+    verbs=("create",),
+)

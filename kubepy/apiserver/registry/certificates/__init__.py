@@ -1,0 +1,1 @@
+"""Kinds of the certificates.k8s.io group."""

@@ -1,0 +1,1 @@
+"""Kinds of the flowcontrol.apiserver.k8s.io group."""

@@ -1,0 +1,18 @@
+"""PriorityLevelConfiguration: names and write flags."""
+from __future__ import annotations
+
+from kubepy.api.resource import Resource
+from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
+
+
+class PriorityLevelConfigurationStrategy(Strategy):
+    has_status = True
+    tracks_generation = True
+
+
+KIND = Kind(
+    Resource("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", "PriorityLevelConfiguration", False),
+    "prioritylevelconfiguration",
+    PriorityLevelConfigurationStrategy(),
+    subresources=(STATUS,),
+)

@@ -1,0 +1,1 @@
+"""Kinds of the resource.k8s.io group."""

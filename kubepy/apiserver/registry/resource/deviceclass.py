@@ -1,0 +1,17 @@
+"""DeviceClass: names and write flags."""
+from __future__ import annotations
+
+from kubepy.api.resource import Resource
+from kubepy.apiserver.registry.kind import Kind, Strategy
+
+
+class DeviceClassStrategy(Strategy):
+    tracks_generation = True
+    returns_deleted = True
+
+
+KIND = Kind(
+    Resource("resource.k8s.io", "v1", "deviceclasses", "DeviceClass", False),
+    "deviceclass",
+    DeviceClassStrategy(),
+)

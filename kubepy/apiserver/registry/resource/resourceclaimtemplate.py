@@ -1,0 +1,16 @@
+"""ResourceClaimTemplate: names and write flags."""
+from __future__ import annotations
+
+from kubepy.api.resource import Resource
+from kubepy.apiserver.registry.kind import Kind, Strategy
+
+
+class ResourceClaimTemplateStrategy(Strategy):
+    returns_deleted = True
+
+
+KIND = Kind(
+    Resource("resource.k8s.io", "v1", "resourceclaimtemplates", "ResourceClaimTemplate", True),
+    "resourceclaimtemplate",
+    ResourceClaimTemplateStrategy(),
+)

@@ -1,0 +1,17 @@
+"""CSINode: names and write flags."""
+from __future__ import annotations
+
+from kubepy.api.resource import CSI_NODES
+from kubepy.apiserver.registry.kind import Kind, Strategy
+
+
+class CSINodeStrategy(Strategy):
+    allow_unconditional_update = False
+    returns_deleted = True
+
+
+KIND = Kind(
+    CSI_NODES,
+    "csinode",
+    CSINodeStrategy(),
+)
