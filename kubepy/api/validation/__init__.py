@@ -1,1 +1,0 @@
-"""Validation that every kind shares: object metadata."""

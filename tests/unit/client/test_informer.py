@@ -1,0 +1,140 @@
+"""Informers keep a copy current through watches, lost connections and lost history."""
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kubepy.api.errors import ServiceUnavailable
+from kubepy.api.resource import CONFIGMAPS, PODS
+from kubepy.api.types import Object
+from kubepy.base.clock import VirtualClock, settle
+from kubepy.base.task import Tasks
+from kubepy.client.informer import InformerFactory
+from kubepy.client.memory import Action, MemoryClient
+
+
+def config(name: str, **data: str) -> Object:
+    return {"metadata": {"name": name, "namespace": "default"}, "data": data}
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.client = MemoryClient(self.clock)
+        self.factory = InformerFactory(self.client, clock=self.clock)
+        self.tasks = Tasks("test", self.clock)
+        self.seen: list[tuple[str, str]] = []
+        self.informer = self.factory.informer(CONFIGMAPS)
+        self.informer.add_handler(lambda obj: self.see("add", obj), lambda old, new: self.see("update", new),
+                                  lambda obj: self.see("delete", obj))
+
+    def see(self, what: str, obj: Object) -> None:
+        self.seen.append((what, obj["metadata"]["name"]))
+
+    def take(self) -> list[tuple[str, str]]:
+        seen, self.seen = self.seen, []
+        return seen
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    rig = Rig()
+    yield rig
+    await rig.tasks.stop()
+
+
+async def test_it_lists_then_follows(rig: Rig) -> None:
+    await rig.client.create(CONFIGMAPS, config("a"))
+    rig.factory.start(rig.tasks)
+    await settle()
+    assert rig.factory.synced()
+    assert rig.take() == [("add", "a")]
+    await rig.client.create(CONFIGMAPS, config("b"))
+    await rig.client.patch(CONFIGMAPS, "a", {"data": {"k": "v"}}, "default")
+    await rig.client.delete(CONFIGMAPS, "b", "default")
+    await settle()
+    assert rig.take() == [("add", "b"), ("update", "a"), ("delete", "b")]
+    cached = rig.informer.lister.get("a", "default")
+    assert cached is not None
+    assert cached["data"] == {"k": "v"}
+
+
+async def test_a_dropped_watch_is_resumed_without_listing_again(rig: Rig) -> None:
+    rig.factory.start(rig.tasks)
+    await settle()
+    lists: list[Action] = []
+    rig.client.before = lambda action: lists.append(action) if action.verb == "list" else None
+    rig.client.drop_watches()
+    await rig.client.create(CONFIGMAPS, config("a"))
+    await rig.clock.advance(1)
+    assert rig.take() == [("add", "a")]
+    assert not lists
+
+
+async def test_lost_history_is_listed_again_and_the_difference_handed_out(rig: Rig) -> None:
+    for name in ("kept", "changed", "gone"):
+        await rig.client.create(CONFIGMAPS, config(name))
+    rig.factory.start(rig.tasks)
+    await settle()
+    rig.take()
+    down = True
+
+    def refuse(action: Action) -> None:
+        if down and action.verb in ("list", "watch"):
+            raise ServiceUnavailable("down")
+
+    rig.client.before = refuse
+    rig.client.drop_watches()
+    await rig.client.patch(CONFIGMAPS, "changed", {"data": {"k": "v"}}, "default")
+    await rig.client.delete(CONFIGMAPS, "gone", "default")
+    await rig.client.create(CONFIGMAPS, config("new"))
+    rig.client.compact()
+    await rig.clock.advance(5)
+    assert rig.take() == []
+    down = False
+    await rig.clock.advance(20)
+    assert sorted(rig.take()) == [("add", "new"), ("delete", "gone"), ("update", "changed")]
+
+
+async def test_a_failing_handler_does_not_stop_the_others(rig: Rig) -> None:
+    def fail(obj: Object) -> None:
+        raise RuntimeError("bug")
+
+    rig.informer.add_handler(fail)
+    rig.informer.add_handler(lambda obj: rig.see("third", obj))
+    rig.factory.start(rig.tasks)
+    await settle()
+    await rig.client.create(CONFIGMAPS, config("a"))
+    await settle()
+    assert rig.take() == [("add", "a"), ("third", "a")]
+
+
+async def test_a_selected_informer_sees_objects_enter_and_leave(rig: Rig) -> None:
+    pods = rig.factory.informer(PODS, field_selector="spec.nodeName=n1")
+    rig.factory.start(rig.tasks)
+    await rig.client.create(PODS, {"metadata": {"name": "p", "namespace": "default"}, "spec": {}})
+    await settle()
+    assert len(pods.lister) == 0
+    await rig.client.create(PODS, {"target": {"name": "n1"}}, "default", name="p", subresource="binding")
+    await settle()
+    assert len(pods.lister) == 1
+    await rig.client.delete(PODS, "p", "default", grace_period_seconds=0)
+    await settle()
+    assert len(pods.lister) == 0
+
+
+async def test_indexes_follow_changes(rig: Rig) -> None:
+    rig.informer.add_index("color", lambda obj: [obj["data"]["color"]] if "color" in (obj.get("data") or {}) else [])
+    rig.factory.start(rig.tasks)
+    await rig.client.create(CONFIGMAPS, config("a", color="red"))
+    await rig.client.create(CONFIGMAPS, config("b", color="red"))
+    await settle()
+    lister = rig.informer.lister
+    assert {obj["metadata"]["name"] for obj in lister.by_index("color", "red")} == {"a", "b"}
+    await rig.client.patch(CONFIGMAPS, "a", {"data": {"color": "blue"}}, "default")
+    await rig.client.delete(CONFIGMAPS, "b", "default")
+    await settle()
+    assert lister.by_index("color", "red") == []
+    assert len(lister.by_index("color", "blue")) == 1
+    assert [obj["metadata"]["name"] for obj in lister.list("default")] == ["a"]
