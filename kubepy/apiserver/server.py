@@ -1,17 +1,17 @@
-"""What one API server process consists of, and the interfaces of the parts that other packages bring.
-
-`build.py` assembles it; filters and verbs get the `Server` and nothing else.
-"""
+"""What one API server process consists of; `build.py` assembles it. Filters and verbs get the `Server` and nothing else."""
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from kubepy.api.resource import Resource
-from kubepy.apiserver.request import Attributes, RequestInfo, User
+from kubepy.apiserver.admission.chain import Chain
+from kubepy.apiserver.authn.interface import Authenticator, Impersonator
+from kubepy.apiserver.authz.interface import Authorizer
+from kubepy.apiserver.registry.kind import Kind
+from kubepy.apiserver.services import Services
 from kubepy.apiserver.storage.interface import ResourceStore
-from kubepy.base.clock import Clock, SystemClock
+from kubepy.base.clock import Clock
 from kubepy.base.task import Tasks
 
 if TYPE_CHECKING:
@@ -19,64 +19,30 @@ if TYPE_CHECKING:
     from kubepy.apiserver.table import KindTable
 
 
-class Authenticator(Protocol):
-    async def authenticate(self, scope: Mapping[str, Any]) -> User | None:
-        """Who sent the request (an ASGI scope with `client_cert`): None when it carries no credentials (the filter then makes it
-        anonymous, or refuses); raises Unauthorized for bad ones."""
-        ...
-
-
-class Decision(NamedTuple):
-    allowed: bool
-    reason: str = ""
-    """What follows the colon in a refusal, or explains a permission in reviews."""
-    denied: bool = False
-    """Refused for good, not merely without an opinion."""
-
-
-class Authorizer(Protocol):
-    async def authorize(self, user: User, info: RequestInfo) -> Decision: ...
-
-
-class Admission(Protocol):
-    """The chain of admission plugins. Both raise ApiError to refuse."""
-
-    async def admit(self, attributes: Attributes) -> None:
-        """Mutating admission: may change or replace `attributes.obj`."""
-        ...
-
-    async def validate(self, attributes: Attributes) -> None: ...
-
-
-class Stores(Protocol):
-    """All stores of the process."""
-
-    def store(self, resource: Resource) -> ResourceStore:
-        """The store of a stored resource (`Kind.stored_as or Kind.resource`)."""
-        ...
-
-    async def revision(self) -> int:
-        """etcd's current revision, by a quorum read."""
-        ...
-
-
 @dataclass(slots=True)
 class Server:
     options: Options
     kinds: KindTable
-    stores: Stores
+    services: Services
     authenticator: Authenticator
+    impersonator: Impersonator
     authorizer: Authorizer
-    admission: Admission
-    clock: Clock = field(default_factory=SystemClock)
+    admission: Chain
     tasks: Tasks = field(default_factory=lambda: Tasks("apiserver"))
-    started: set[str] = field(default_factory=set)
-    """Names of the post-start hooks that have finished; /readyz waits for all of `pending`."""
     pending: set[str] = field(default_factory=set)
+    """Names of the post-start hooks that have not finished; /readyz waits for them."""
+    hooks: tuple[str, ...] = ()
     closing: bool = False
-    """Set on SIGTERM: /readyz fails, watches end."""
-    extensions: dict[str, Any] = field(default_factory=dict)
-    """Parts that only their own package knows (token signer, allocators), by name."""
+    """Set on SIGTERM: /readyz fails and watches end."""
 
-    def store(self, resource: Resource) -> ResourceStore:
-        return self.stores.store(resource)
+    @property
+    def clock(self) -> Clock:
+        return self.services.clock
+
+    def store(self, kind: Kind) -> ResourceStore:
+        """The store of a kind, also of one that is stored as another resource."""
+        return self.services.store(stored(kind))
+
+
+def stored(kind: Kind) -> Resource:
+    return kind.stored_as or kind.resource

@@ -1,1 +1,20 @@
-"""What every request passes through before its verb: plain ASGI callables, outermost first."""
+"""What every request passes on its way in, outermost first. Each filter is a class whose instances are plain ASGI callables."""
+from __future__ import annotations
+
+from kubepy.apiserver.filters.access import AuthorizationFilter
+from kubepy.apiserver.filters.error import ErrorFilter
+from kubepy.apiserver.filters.identity import AuthenticationFilter, ImpersonationFilter
+from kubepy.apiserver.filters.info import InfoFilter
+from kubepy.apiserver.filters.limit import LimitFilter
+from kubepy.apiserver.filters.time import TimeoutFilter
+from kubepy.apiserver.server import Server
+from kubepy.base.http.cycle import App
+
+FILTERS = (InfoFilter, ErrorFilter, TimeoutFilter, AuthenticationFilter, ImpersonationFilter, LimitFilter, AuthorizationFilter)
+
+
+def wrap(server: Server, app: App) -> App:
+    """The application behind all filters."""
+    for kind in reversed(FILTERS):
+        app = kind(server, app)
+    return app

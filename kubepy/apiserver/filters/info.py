@@ -1,0 +1,20 @@
+"""Reads the request: makes its `Exchange` and parses its path."""
+from __future__ import annotations
+
+from kubepy.apiserver.exchange import Exchange
+from kubepy.apiserver.info import parse
+from kubepy.apiserver.server import Server
+from kubepy.base.http.cycle import App, Receive, Scope, Send
+
+
+class InfoFilter:
+    def __init__(self, server: Server, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # the shell's lifespan
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send)
+        exchange.info = parse(scope["method"], scope["path"], exchange.query)
+        await self.app(scope, receive, send)
