@@ -1,0 +1,1 @@
+"""Validation that every kind shares: object metadata."""
