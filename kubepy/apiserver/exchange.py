@@ -180,11 +180,12 @@ class _Dumper(yaml.CSafeDumper):
 _AMBIGUOUS = frozenset(("y", "Y", "n", "N", "yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"))
 
 
-def _text(dumper: yaml.Dumper, value: str) -> yaml.Node:
+def _text(dumper: _Dumper, value: str) -> yaml.Node:
     style = "|" if "\n" in value and all(char.isprintable() or char == "\n" for char in value) else None
     if value in _AMBIGUOUS:
         style = '"'
-    if style is None and dumper.resolve(yaml.ScalarNode, value, (True, False)) != "tag:yaml.org,2002:str":
+    resolve: Any = dumper.resolve
+    if style is None and resolve(yaml.ScalarNode, value, (True, False)) != "tag:yaml.org,2002:str":
         style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 

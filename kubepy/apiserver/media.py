@@ -103,4 +103,5 @@ def body_type(content_type: str, offered: tuple[str, ...] = OFFERED) -> str:
 
 
 def unsupported(offered: tuple[str, ...]) -> UnsupportedMediaType:
-    return UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {', '.join(offered)}", {})
+    known = ", ".join(offered)
+    return UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {known}", {})

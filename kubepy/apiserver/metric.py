@@ -49,8 +49,8 @@ def _labels(key: _Key) -> str:
 
 
 def render() -> str:
-    lines = ["# HELP apiserver_request_total [STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, version, "
-             "resource, scope, component, and HTTP response code.", "# TYPE apiserver_request_total counter"]
+    lines = ["# HELP apiserver_request_total [STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, "
+             "version, resource, scope, component, and HTTP response code.", "# TYPE apiserver_request_total counter"]
     lines += [f'apiserver_request_total{{code="{code}",component="apiserver",dry_run="",{_labels(key)}}} {count}'
               for (key, code), count in _total.items()]
     lines += ["# HELP apiserver_request_duration_seconds [STABLE] Response latency distribution in seconds for each verb, dry run value, "
@@ -59,7 +59,8 @@ def render() -> str:
         labels, running = _labels(key), 0.0
         for bound, count in zip((*map(str, BUCKETS), "+Inf"), row, strict=False):
             running += count
-            lines.append(f'apiserver_request_duration_seconds_bucket{{component="apiserver",dry_run="",{labels},le="{bound}"}} {running:.0f}')
+            full = f'component="apiserver",dry_run="",{labels},le="{bound}"'
+            lines.append(f"apiserver_request_duration_seconds_bucket{{{full}}} {running:.0f}")
         lines.append(f'apiserver_request_duration_seconds_sum{{component="apiserver",dry_run="",{labels}}} {row[-2]:.6f}')
         lines.append(f'apiserver_request_duration_seconds_count{{component="apiserver",dry_run="",{labels}}} {row[-1]:.0f}')
     lines += ["# HELP process_start_time_seconds Start time of the process since unix epoch in seconds.",
