@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from kubepy.api.field import Errors
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
+from kubepy.apiserver.registry.shape import normalize
 from kubepy.apiserver.request import Context
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -49,7 +50,12 @@ class Strategy:
     """How names are checked: subdomain, label, path, or one of the `api.name` validators."""
 
     def default(self, obj: Object) -> None:
-        """Fills defaults in place."""
+        """Brings the decoded object into Kubernetes' shape and fills defaults, in place."""
+        normalize(obj)
+        self.fill(obj)
+
+    def fill(self, obj: Object) -> None:
+        """The kind's defaults; zero values of plain fields are gone by then."""
 
     def prepare_create(self, context: Context, obj: Object) -> None: ...
 
