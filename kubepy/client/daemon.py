@@ -1,0 +1,209 @@
+"""What all component daemons share: flags, the run loop, signals, leadership, the health server.
+
+    def main(argv):
+        parser = daemon.parser("kube-scheduler", secure_port=10259, description=...)
+        args = parser.parse_args(argv)
+        return daemon.run("kube-scheduler", args, work)
+
+    async def work(daemon: Daemon) -> None: ...     # runs until cancelled; under the lease when --leader-elect
+
+The process ends with 0 after SIGTERM or SIGINT, with 1 when leadership is lost or the work fails (its supervisor starts it again).
+"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from kubepy.api.errors import ApiError
+from kubepy.api.resource import CONFIGMAPS
+from kubepy.base import log as logs
+from kubepy.base.clock import Clock, SystemClock
+from kubepy.base.flag import add_boolean, add_duration, comma_list
+from kubepy.base.task import Tasks
+from kubepy.client.delegated import Delegated
+from kubepy.client.events import EventRecorder
+from kubepy.client.http import HttpClient
+from kubepy.client.interface import Client
+from kubepy.client.kubeconfig import ConfigError, find
+from kubepy.client.leader import LeaderElector, LeadershipLost, new_identity
+from kubepy.client.serving import Handler, Health, HealthServer, ServingTls
+
+log = logs.get_logger("daemon")
+
+
+@dataclass(slots=True)
+class Daemon:
+    """What a component's work is given."""
+
+    name: str
+    args: argparse.Namespace
+    client: Client
+    clock: Clock
+    tasks: Tasks
+    health: Health
+    config: dict[str, Any] = field(default_factory=dict)
+    """Shown by /configz; the component adds its own."""
+
+
+Work = Callable[[Daemon], Awaitable[None]]
+
+
+def parser(name: str, *, secure_port: int, description: str, leader_elect: bool | None = True) -> argparse.ArgumentParser:
+    """The flags every component has. `leader_elect` is its default, None where there is no leader (one per node)."""
+    result = argparse.ArgumentParser(prog=f"kubepy {name.removeprefix('kube-')}", description=description,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    api = result.add_argument_group("API server")
+    api.add_argument("--kubeconfig", default="", metavar="FILE", help="kubeconfig with the server and this component's identity; "
+                     "without it $KUBECONFIG, then the pod's service account")
+    api.add_argument("--master", default="", metavar="URL", help="address of the API server, instead of the kubeconfig's")
+    for flag, default in (("--kube-api-qps", 0.0), ("--kube-api-burst", 0.0)):
+        api.add_argument(flag, type=float, default=default, metavar="N", help="accepted for compatibility: fairness is the server's")
+    api.add_argument("--kube-api-content-type", default="application/json", metavar="TYPE", help="accepted for compatibility: always JSON")
+    serving = result.add_argument_group("serving health and metrics")
+    serving.add_argument("--bind-address", default="0.0.0.0", metavar="IP", help="address to listen on (default 0.0.0.0)")
+    serving.add_argument("--secure-port", type=int, default=secure_port, metavar="PORT",
+                         help=f"HTTPS port for /healthz, /livez, /readyz, /metrics, /configz; 0 serves nothing (default {secure_port})")
+    serving.add_argument("--tls-cert-file", default="", metavar="FILE", help="serving certificate; without it one is made at start")
+    serving.add_argument("--tls-private-key-file", default="", metavar="FILE", help="its private key")
+    serving.add_argument("--client-ca-file", default="", metavar="FILE",
+                         help="CA of client certificates (default: what the cluster publishes)")
+    for what, flag in (("token", "--authentication-kubeconfig"), ("access", "--authorization-kubeconfig")):
+        serving.add_argument(flag, default="", metavar="FILE", help=f"kubeconfig for {what} reviews (default: --kubeconfig)")
+    serving.add_argument("--authorization-always-allow-paths", type=comma_list, default=["/healthz", "/readyz", "/livez"],
+                         metavar="PATHS", help="paths that need no authorization (default /healthz,/readyz,/livez)")
+    if leader_elect is not None:
+        leader = result.add_argument_group("leader election")
+        add_boolean(leader, "--leader-elect", leader_elect, "work only while holding the lease")
+        add_duration(leader, "--leader-elect-lease-duration", "15s", "how long others wait for a leader that is silent")
+        add_duration(leader, "--leader-elect-renew-deadline", "10s", "how long the leader works without renewing")
+        add_duration(leader, "--leader-elect-retry-period", "2s", "time between attempts")
+        leader.add_argument("--leader-elect-resource-lock", default="leases", choices=["leases"], help="kind of lock")
+        leader.add_argument("--leader-elect-resource-name", default=name, metavar="NAME", help=f"name of the lease (default {name})")
+        leader.add_argument("--leader-elect-resource-namespace", default="kube-system", metavar="NS", help="its namespace")
+    logging = result.add_argument_group("logging")
+    logging.add_argument("-v", "--v", dest="v", type=int, default=0, metavar="N", help="verbosity, 0 to 10 (default 0)")
+    logging.add_argument("--logging-format", default="text", choices=["text", "json"], help="form of log lines (default text)")
+    return result
+
+
+def run(name: str, args: argparse.Namespace, work: Work, *, extra: Mapping[str, Handler] | None = None,
+        config: dict[str, Any] | None = None) -> int:
+    """Runs the component until a signal; returns the exit code."""
+    logs.configure(args.v, json=args.logging_format == "json")
+    try:
+        return uvloop.run(_main(name, args, work, extra or {}, config or {}))
+    except ConfigError as error:
+        log.error("Cannot start", error)
+        return 1
+
+
+async def _main(name: str, args: argparse.Namespace, work: Work, extra: Mapping[str, Handler], config: dict[str, Any]) -> int:
+    clock = SystemClock()
+    found = find(args.kubeconfig, server=args.master)
+    client = HttpClient(found, user_agent=name)
+    leader_client = HttpClient(found, user_agent=f"{name}/leader-election", timeout=5.0, connections=2)
+    daemon = Daemon(name, args, client, clock, Tasks(name, clock), Health(), config)
+    stopping = asyncio.Event()
+    _watch_signals(stopping)
+    server: HealthServer | None = None
+    log.info("Starting", component=name, pid=os.getpid(), server=found.server)
+    try:
+        server = await _serve(daemon, extra)
+        job = daemon.tasks.start(_lead(daemon, leader_client, work), "work")
+        stop = daemon.tasks.start(_wait(stopping), "stop")
+        await asyncio.wait({job, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if job.done():
+            if (error := job.exception()) is not None and not isinstance(error, LeadershipLost):
+                log.error("Stopping: the work failed", error)
+            return 1
+        log.info("Stopping", component=name)
+        return 0
+    except OSError as error:
+        log.error("Cannot serve", error, address=f"{args.bind_address}:{args.secure_port}")
+        return 1
+    finally:
+        await daemon.tasks.stop()
+        if server is not None:
+            await server.stop()
+        await client.close()
+        await leader_client.close()
+
+
+async def _lead(daemon: Daemon, client: Client, work: Work) -> None:
+    args = daemon.args
+    if not getattr(args, "leader_elect", False):
+        await work(daemon)
+        return
+    identity = new_identity()
+    recorder = EventRecorder(client, daemon.name)
+    recorder.start(daemon.tasks)
+    elector = LeaderElector(
+        client, args.leader_elect_resource_name, identity, namespace=args.leader_elect_resource_namespace,
+        lease_duration=args.leader_elect_lease_duration, renew_deadline=args.leader_elect_renew_deadline,
+        retry_period=args.leader_elect_retry_period, clock=daemon.clock,
+        on_elected=lambda lease: recorder.event(lease, "Normal", "LeaderElection", f"{identity} became leader"))
+    daemon.health.live["leaderElection"] = elector.healthy
+    await elector.run(lambda: work(daemon))
+
+
+async def _serve(daemon: Daemon, extra: Mapping[str, Handler]) -> HealthServer | None:
+    args = daemon.args
+    if not args.secure_port:
+        return None
+    client_ca = _read(args.client_ca_file) if args.client_ca_file else b""
+    tls = ServingTls(args.tls_cert_file, args.tls_private_key_file, client_ca, socket.gethostname())
+    delegated = Delegated(_reviewer(daemon, args.authentication_kubeconfig), _reviewer(daemon, args.authorization_kubeconfig),
+                          daemon.clock, tuple(args.authorization_always_allow_paths))
+    server = HealthServer(daemon.health, delegated, lambda: daemon.config, extra)
+    await server.start(args.bind_address, args.secure_port, tls.context)
+    daemon.tasks.start(tls.keep_current(), "tls")
+    if not client_ca:
+        daemon.tasks.keep(lambda: _published_ca(daemon, tls), "client-ca")
+    return server
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _reviewer(daemon: Daemon, kubeconfig: str) -> Client:
+    return HttpClient(find(kubeconfig), user_agent=daemon.name, timeout=10, connections=4) if kubeconfig else daemon.client
+
+
+async def _published_ca(daemon: Daemon, tls: ServingTls) -> None:
+    """Trusts the client CA that the API server publishes for delegated authentication, as soon as it can be read."""
+    while True:
+        try:
+            found = await daemon.client.get(CONFIGMAPS, "extension-apiserver-authentication", "kube-system")
+        except (ApiError, ConnectionError) as error:
+            log.v(2).info("The cluster's client CA is not known yet", err=error)
+            await daemon.clock.sleep(30)
+            continue
+        if bundle := (found.get("data") or {}).get("client-ca-file"):
+            tls.trust(bundle.encode())
+        return
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _watch_signals(stopping: asyncio.Event) -> None:
+    """The first signal stops cleanly, the second at once."""
+
+    def asked(number: int) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked, number)
