@@ -120,9 +120,19 @@ class Gone(ApiError):
 
 
 class Expired(ApiError):
-    """A resourceVersion or continue token that history no longer reaches."""
+    """A resourceVersion or continue token that history no longer reaches; a list may be gone on with by another token."""
 
     code, reason = 410, "Expired"
+
+    def __init__(self, message: str, details: Object | None = None, *, continue_token: str = "") -> None:
+        super().__init__(message, details)
+        self.continue_token = continue_token
+
+    def status(self) -> Object:
+        status = super().status()
+        if self.continue_token:
+            status["metadata"] = {"continue": self.continue_token}
+        return status
 
 
 class RequestEntityTooLarge(ApiError):
@@ -191,6 +201,8 @@ def from_status(status: Object, code: int) -> ApiError:
     reason = status.get("reason") or ""
     kind = _BY_REASON.get(reason) or _BY_CODE.get(code, ApiError)
     error = kind.__new__(kind)
+    if isinstance(error, Expired):
+        error.continue_token = (status.get("metadata") or {}).get("continue") or ""
     ApiError.__init__(error, status.get("message") or f"the server answered {code}", status.get("details"),
                       code=status.get("code") or code, reason=reason)
     return error

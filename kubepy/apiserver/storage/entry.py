@@ -1,0 +1,166 @@
+"""How objects are held: canonical JSON in bytes beside the little that selectors need.
+
+Stored JSON begins `{"apiVersion":…,"kind":…,"metadata":{` and has no resourceVersion; `Entry.json` splices etcd's mod revision
+in without decoding. Records are invisible to the garbage collector: they hold only strings, bytes and flat dicts of strings.
+Upstream stores protobuf for built-in kinds; here everything is JSON, as upstream stores custom resources.
+"""
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from sys import intern
+
+import msgspec
+import orjson
+
+from kubepy.api.types import Object
+
+_CANONICAL = re.compile(rb'\{"apiVersion":"[^"]*","kind":"[^"]*","metadata":\{')
+_MARK = b'"metadata":{'
+_DROPPED = ("resourceVersion", "selfLink")
+
+
+class Undecodable(ValueError):
+    """A stored value that is not an object's JSON."""
+
+
+class Entry(msgspec.Struct, gc=False):
+    """One object at one revision; see `interface.Entry`. `stale` asks for a rewrite: it was read with an old encryption key."""
+
+    namespace: str
+    name: str
+    uid: str
+    revision: int
+    labels: Mapping[str, str]
+    fields: Mapping[str, str]
+    raw: bytes
+    stale: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the cache orders objects by, and the end of the key in the store."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    def json(self) -> bytes:
+        raw = self.raw
+        cut = raw.index(_MARK) + 12
+        comma = b"" if raw[cut] == 125 else b","
+        return b'%b"resourceVersion":"%d"%b%b' % (raw[:cut], self.revision, comma, raw[cut:])
+
+    def decode(self) -> Object:
+        obj: Object = orjson.loads(self.raw)
+        obj["metadata"]["resourceVersion"] = str(self.revision)
+        return obj
+
+    def at(self, revision: int) -> Entry:
+        """The same state at another revision, as deletions show it."""
+        return Entry(self.namespace, self.name, self.uid, revision, self.labels, self.fields, self.raw)
+
+
+class Event(msgspec.Struct, gc=False):
+    """A change; see `interface.Event`."""
+
+    type: str
+    revision: int
+    entry: Entry
+    previous: Entry | None = None
+    frames: dict[str, bytes] | None = None
+
+    def frame(self, type: str) -> bytes:
+        frames = self.frames
+        if frames is None:
+            frames = self.frames = {}
+            _remember(self)
+        found = frames.get(type)
+        if found is None:
+            found = frames[type] = b'{"type":"%b","object":%b}\n' % (type.encode(), self.entry.json())
+        return found
+
+
+_framed: deque[Event] = deque()
+_MAX_FRAMED = 512
+
+
+def _remember(event: Event) -> None:
+    """Frames are kept only for the latest events: all watchers read those at about the same time."""
+    _framed.append(event)
+    if len(_framed) > _MAX_FRAMED:
+        _framed.popleft().frames = None
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    labels: dict[str, str] | None = None
+
+
+class _Head(msgspec.Struct, gc=False):
+    metadata: _Metadata
+
+
+_head = msgspec.json.Decoder(_Head)
+_labels: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+_NO_LABELS: dict[str, str] = {}
+
+
+class Codec:
+    """Between objects, stored bytes and entries of one resource. `selectable` gives the field selectors beyond name and namespace."""
+
+    def __init__(self, selectable: Mapping[str, Callable[[Object], str]] | None = None, *, namespaced: bool = True) -> None:
+        self._selectable = {intern(name): get for name, get in (selectable or {}).items()}
+        self._namespaced = namespaced
+
+    def encode(self, obj: Object) -> bytes:
+        """The canonical bytes of an object, which is not changed."""
+        metadata = obj["metadata"]
+        if any(name in metadata for name in _DROPPED):
+            metadata = {name: value for name, value in metadata.items() if name not in _DROPPED}
+        ordered = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
+        for name, value in obj.items():
+            if name not in ordered:
+                ordered[name] = value
+        return orjson.dumps(ordered)
+
+    def entry(self, raw: bytes, revision: int, obj: Object | None = None, *, stale: bool = False) -> Entry:
+        """The record of stored bytes; `obj` is what they decode to, where that is at hand. Raises Undecodable."""
+        try:
+            if not _CANONICAL.match(raw):
+                obj = orjson.loads(raw)
+                raw = self.encode(obj)
+            if obj is None and not self._selectable:
+                head = _head.decode(raw).metadata
+                return self._make(head.name, head.namespace, head.uid, head.labels, {}, raw, revision, stale)
+            if obj is None:
+                obj = orjson.loads(raw)
+            metadata = obj["metadata"]
+            fields = {name: intern(get(obj)) for name, get in self._selectable.items()}
+            return self._make(metadata["name"], metadata.get("namespace") or "", metadata.get("uid") or "", metadata.get("labels"), fields,
+                              raw, revision, stale)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Undecodable(f"stored object cannot be decoded: {error}") from error
+
+    def _make(self, name: str, namespace: str, uid: str, labels: dict[str, str] | None, fields: dict[str, str], raw: bytes, revision: int,
+              stale: bool) -> Entry:
+        namespace = intern(namespace)
+        fields["metadata.name"] = name
+        if self._namespaced:
+            fields["metadata.namespace"] = namespace
+        return Entry(namespace, name, uid, revision, _shared(labels) if labels else _NO_LABELS, fields, raw, stale)
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two stored forms say the same; they can differ in the order of keys."""
+    return one == other or (len(one) == len(other) and bool(orjson.loads(one) == orjson.loads(other)))
+
+
+def _shared(labels: dict[str, str]) -> dict[str, str]:
+    """One dict for all objects with equal labels."""
+    key = tuple(labels.items())
+    found = _labels.get(key)
+    if found is None:
+        if len(_labels) >= 20_000:
+            _labels.clear()
+        found = _labels[key] = {intern(name): intern(value) for name, value in key}
+    return found

@@ -1,0 +1,354 @@
+"""`interface.ResourceStore` of one resource: reads from the watch cache as far as that is correct, writes by compare-and-swap.
+
+Upstream: `storage.Interface` on etcd3 behind the cacher. Where consistent lists are answered from differs by etcd's version, see `cache`;
+an exact list is rebuilt from the cache's history where that reaches back, else read from etcd (keys first: of what has not
+changed since, the cache has the values).
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from heapq import merge
+
+from kubepy.api import errors
+from kubepy.api.resource import Resource
+from kubepy.api.types import Object
+from kubepy.apiserver.storage.cache import Cache, too_large
+from kubepy.apiserver.storage.entry import Codec, Entry, Undecodable, same
+from kubepy.apiserver.storage.interface import Change, Matcher
+from kubepy.apiserver.storage.kv import KV, Compacted, FutureRevision, KeyValue, KVError, TooLarge, Unavailable, prefix_end
+from kubepy.apiserver.storage.lease import Leases
+from kubepy.apiserver.storage.page import Freshness, ListOptions, ListPage, encode_token, expired, parse_options, parse_revision
+from kubepy.apiserver.storage.transform import Transformer
+from kubepy.apiserver.storage.watcher import CacheWatcher
+
+MAX_SINGLE_READS = 16
+"""How many objects that the cache has not got are read one by one before the range is read as a whole."""
+SCAN_PAGE = 1_000
+
+KeyValues = list[KeyValue]
+Found = list[tuple[str, Entry]]
+
+
+class Store:
+    """The objects of one resource."""
+
+    def __init__(self, kv: KV, cache: Cache, codec: Codec, resource: Resource, leases: Leases, transformer: Transformer) -> None:
+        self.resource = resource
+        self.cache = cache
+        self._kv, self._codec, self._leases, self._transformer = kv, codec, leases, transformer
+
+    async def ready(self) -> None:
+        await self.cache.ready()
+
+    def cached(self, namespace: str, name: str) -> Entry | None:
+        return self.cache.get(_key(namespace, name))
+
+    # Reading
+
+    async def get(self, namespace: str, name: str, *, resource_version: str | None = None) -> Entry:
+        key = _key(namespace, name)
+        try:
+            wanted = parse_revision(resource_version or "")
+        except ValueError as error:
+            raise errors.ApiError(str(error), code=500, reason="") from None
+        if resource_version:
+            await self.cache.ready()
+            if self.cache.revision >= wanted:
+                return self._found(self.cache.get(key), name)
+        entry = self.cache.get(key)
+        with _Translated():
+            read = await self._kv.get(self._stored(key), entry.revision if entry else 0)
+        if read.revision < wanted:
+            raise too_large(wanted, read.revision)
+        if read.kv is not None:
+            return self._decode(read.kv, key)
+        return self._found(entry if read.found else None, name)
+
+    async def list(self, namespace: str | None, *, match: Matcher | None = None, resource_version: str | None = None,
+                   resource_version_match: str | None = None, limit: int = 0, continue_token: str = "") -> ListPage:
+        options = parse_options(resource_version, resource_version_match, limit, continue_token)
+        prefix = f"{namespace}/" if namespace else ""
+        scan = _Scan(prefix, prefix + options.start, f"{namespace}0" if namespace else "", options, match)
+        cache = self.cache
+        await cache.ready()
+        match options.freshness:
+            case Freshness.ANY:
+                return self._cached(scan)
+            case Freshness.NOT_OLDER if cache.revision >= options.revision:
+                return self._cached(scan)
+            case Freshness.EXACT if cache.history.floor <= options.revision <= cache.revision:
+                return self._cached(scan, options.revision)
+        with _Translated(options):
+            if options.freshness is Freshness.EXACT:
+                return await self._exact(scan)
+            if not self._kv.progress_is_safe:
+                page = await self._stored_page(scan, 0)
+                if page.revision < options.revision:
+                    raise too_large(options.revision, page.revision)
+                return page
+            wanted = options.revision or await self._kv.revision()
+        await cache.wait(wanted)
+        return self._cached(scan)
+
+    async def _exact(self, scan: _Scan) -> ListPage:
+        try:
+            return await self._stored_page(scan, scan.options.revision)
+        except FutureRevision:
+            current = await self._kv.revision()
+            raise too_large(scan.options.revision, current) from None
+
+    def _cached(self, scan: _Scan, at: int = 0) -> ListPage:
+        """A page of the cache's state, or of what it was at revision `at`."""
+        cache = self.cache
+        entries, revision = cache.entries, at or cache.revision
+        then = cache.history.undo(at) if at and at < cache.revision else {}
+        if not then and scan.whole:
+            keys = cache.keys(scan.start, scan.end)
+            found: list[Entry] = list(entries.values()) if not scan.start and not scan.end else [entries[key] for key in keys]
+            if scan.match is not None:
+                found = [entry for entry in found if scan.match(entry)]
+            return ListPage(found, revision)
+        vanished = sorted(k for k, old in then.items() if old is not None and k not in entries and scan.has(k))
+        page, last = ListPage(revision=revision), ""
+        key: str
+        entry: Entry
+        for key, entry in _states(merge(cache.keys(scan.start, scan.end), vanished), entries, then):
+            if scan.full(page):
+                page.continue_token = encode_token(last[len(scan.prefix):] + "\x00", revision)
+                if scan.match is None:
+                    absent = sum(1 for k, old in then.items() if old is None and k in entries and k >= key and scan.has(k))
+                    page.remaining = cache.count(key, scan.end) + sum(1 for k in vanished if k >= key) - absent
+                break
+            last = key
+            scan.take(page, entry)
+        return page
+
+    async def _stored_page(self, scan: _Scan, at: int) -> ListPage:
+        """A page as etcd has it at revision `at` (0: now, by quorum): etcd's keys, and values from the cache where it has that version."""
+        page, last = ListPage(revision=at), ""
+        async for kvs, count, revision in self._chunks(scan, at):
+            page.revision = revision
+            entries = await self._resolve(kvs, scan, revision)
+            for index, (key, entry) in enumerate(entries):
+                last = key
+                scan.take(page, entry)
+                if scan.full(page):
+                    if index + 1 < count:
+                        page.continue_token = encode_token(last[len(scan.prefix):] + "\x00", revision)
+                        page.remaining = count - index - 1 if scan.match is None else None
+                    return page
+        return page
+
+    async def _chunks(self, scan: _Scan, at: int) -> AsyncIterator[tuple[KeyValues, int, int]]:
+        """Keys and mod revisions in pages, with the number of keys from the page's start on, all at one revision."""
+        size = 0 if not scan.options.limit else scan.options.limit if scan.match is None else max(scan.options.limit, SCAN_PAGE)
+        start, end = self._stored(scan.start), self._stored(scan.end) if scan.end else prefix_end(self.cache.prefix.encode())
+        while True:
+            found = await self._kv.range(start, end, limit=size, revision=at, keys_only=True)
+            at = found.revision
+            yield found.kvs, found.count, at
+            if not found.kvs or len(found.kvs) >= found.count:
+                return
+            start = found.kvs[-1].key + b"\x00"
+
+    async def _resolve(self, kvs: KeyValues, scan: _Scan, at: int) -> Found:
+        """The entries of exactly these versions."""
+        cut, cache = len(self.cache.prefix), self.cache
+        newest = max((kv.mod_revision for kv in kvs), default=0)
+        if newest > cache.revision:
+            with contextlib.suppress(errors.Timeout):
+                await cache.wait(newest)  # an event of that revision is on its way
+        entries = cache.entries
+        found: Found = []
+        missing: list[bytes] = []
+        for kv in kvs:
+            key = kv.key[cut:].decode()
+            entry: Entry | None = entries.get(key)
+            if entry is not None and entry.revision == kv.mod_revision:
+                found.append((key, entry))
+            else:
+                missing.append(kv.key)
+        if not missing:
+            return found
+        if len(missing) <= MAX_SINGLE_READS:
+            ranges = await asyncio.gather(*(self._kv.range(key, revision=at) for key in missing))
+            values = [kv for one in ranges for kv in one.kvs]
+        else:
+            values = (await self._kv.range(kvs[0].key, kvs[-1].key + b"\x00", revision=at)).kvs
+        known = dict(found)
+        for kv in values:
+            key = kv.key[cut:].decode()
+            if key not in known:
+                known[key] = self._decode(kv, key)
+        return [(key, known[key]) for key in (kv.key[cut:].decode() for kv in kvs)]
+
+    # Writing
+
+    async def create(self, namespace: str, name: str, obj: Object, *, ttl: int | None = None) -> Entry:
+        key = _key(namespace, name)
+        stored, raw = self._stored(key), self._codec.encode(obj)
+        with _Translated():
+            lease = await self._leases.get(ttl) if ttl else 0
+            write = await self._kv.put(stored, self._transformer.write(stored, raw), expected=0, lease=lease)
+        if not write.ok:
+            raise errors.AlreadyExists.of(self.resource, name)
+        return self._wrote(key, raw, write.revision)
+
+    async def update(self, namespace: str, name: str, change: Change, *, ttl: int | None = None) -> tuple[Entry, bool]:
+        key = _key(namespace, name)
+        stored = self._stored(key)
+        entry = self.cache.latest(key)
+        fresh = entry is None
+        if entry is None:
+            entry = await self._read(key, name)
+        while True:
+            try:
+                obj = await change(entry)
+            except errors.ApiError:
+                if fresh or (newer := await self._newer(key, name, entry)) is None:
+                    raise
+                entry, fresh = newer, True
+                continue
+            raw = self._codec.encode(obj)
+            if not entry.stale and same(raw, entry.raw):
+                if fresh or (newer := await self._newer(key, name, entry)) is None:
+                    return entry, False
+                entry, fresh = newer, True
+                continue
+            with _Translated():
+                lease = await self._leases.get(ttl) if ttl else None
+                write = await self._kv.put(stored, self._transformer.write(stored, raw), expected=entry.revision, lease=lease)
+            if write.ok:
+                return self._wrote(key, raw, write.revision), True
+            if write.current is None:
+                raise errors.NotFound.of(self.resource, name)
+            entry, fresh = self._decode(write.current, key), True
+
+    async def delete(self, namespace: str, name: str, check: Callable[[Entry], None] | None = None) -> Entry:
+        key = _key(namespace, name)
+        stored = self._stored(key)
+        entry = self.cache.latest(key)
+        fresh = entry is None
+        if entry is None:
+            entry = await self._read(key, name)
+        while True:
+            if check is not None:
+                try:
+                    check(entry)
+                except errors.ApiError:
+                    if fresh or (newer := await self._newer(key, name, entry)) is None:
+                        raise
+                    entry, fresh = newer, True
+                    continue
+            with _Translated():
+                write = await self._kv.delete(stored, expected=entry.revision)
+            if write.ok:
+                self.cache.removed(key, write.revision)
+                return entry.at(write.revision)
+            if write.current is None:
+                raise errors.NotFound.of(self.resource, name)
+            entry, fresh = self._decode(write.current, key), True
+
+    async def watch(self, namespace: str | None, name: str | None, *, after: int) -> CacheWatcher:
+        await self.cache.ready()
+        return self.cache.watch(namespace or None if self.resource.namespaced else None, name, after)
+
+    # Between keys, values and entries
+
+    def _stored(self, key: str) -> bytes:
+        return (self.cache.prefix + key).encode()
+
+    def _found(self, entry: Entry | None, name: str) -> Entry:
+        if entry is None:
+            raise errors.NotFound.of(self.resource, name)
+        return entry
+
+    async def _read(self, key: str, name: str) -> Entry:
+        """The object as etcd has it."""
+        with _Translated():
+            read = await self._kv.get(self._stored(key))
+        if read.kv is None:
+            raise errors.NotFound.of(self.resource, name)
+        return self._decode(read.kv, key)
+
+    async def _newer(self, key: str, name: str, entry: Entry) -> Entry | None:
+        """What etcd has, where that is newer than `entry`; raises NotFound."""
+        with _Translated():
+            read = await self._kv.get(self._stored(key), entry.revision)
+        if not read.found:
+            raise errors.NotFound.of(self.resource, name)
+        return self._decode(read.kv, key) if read.kv is not None else None
+
+    def _decode(self, kv: KeyValue, key: str) -> Entry:
+        known = self.cache.latest(key)
+        if known is not None and known.revision == kv.mod_revision:
+            return known
+        try:
+            raw, stale = self._transformer.read(kv.key, kv.value)
+            return self._codec.entry(raw, kv.mod_revision, stale=stale)
+        except Undecodable as error:
+            raise errors.InternalError.of(str(error)) from error
+
+    def _wrote(self, key: str, raw: bytes, revision: int) -> Entry:
+        entry = self._codec.entry(raw, revision)
+        self.cache.wrote(key, entry)
+        return entry
+
+
+class _Scan:
+    """What a list goes over: keys in [start, end) of the cache, with `prefix` in front of what tokens name."""
+
+    __slots__ = ("end", "match", "options", "prefix", "start")
+
+    def __init__(self, prefix: str, start: str, end: str, options: ListOptions, match: Matcher | None) -> None:
+        self.prefix, self.start, self.end, self.options, self.match = prefix, start, end, options, match
+
+    @property
+    def whole(self) -> bool:
+        return not self.options.limit
+
+    def has(self, key: str) -> bool:
+        return self.start <= key and (not self.end or key < self.end)
+
+    def full(self, page: ListPage) -> bool:
+        return bool(self.options.limit) and len(page.entries) >= self.options.limit
+
+    def take(self, page: ListPage, entry: Entry) -> None:
+        if self.match is None or self.match(entry):
+            page.entries.append(entry)
+
+
+class _Translated:
+    """Turns the store's failures into what the API answers."""
+
+    __slots__ = ("_options",)
+
+    def __init__(self, options: ListOptions | None = None) -> None:
+        self._options = options
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        match error:
+            case Compacted() if self._options is not None:
+                raise expired(self._options) from error
+            case Unavailable():
+                raise errors.ServiceUnavailable(f"etcd is not available: {error}", {"retryAfterSeconds": 1}) from error
+            case TooLarge():
+                raise errors.ApiError(str(error), code=500, reason="") from error
+            case KVError():
+                raise errors.InternalError.of(str(error)) from error
+
+
+def _states(keys: Iterator[str], entries: dict[str, Entry], then: dict[str, Entry | None]) -> Iterator[tuple[str, Entry]]:
+    """The entries of `keys`, those in `then` as they were."""
+    for key in keys:
+        entry = then[key] if key in then else entries[key]
+        if entry is not None:
+            yield key, entry
+
+
+def _key(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}" if namespace else name
