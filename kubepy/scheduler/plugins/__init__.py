@@ -1,0 +1,28 @@
+"""The plugins of kube-scheduler's default profile, in its order, with their weights. To add one: a file here and a line in `DEFAULT`."""
+from __future__ import annotations
+
+from kubepy.scheduler.framework import Plugin
+from kubepy.scheduler.plugins.balanced_allocation import NodeResourcesBalancedAllocation
+from kubepy.scheduler.plugins.image_locality import ImageLocality
+from kubepy.scheduler.plugins.node_affinity import NodeAffinity
+from kubepy.scheduler.plugins.node_name import NodeName
+from kubepy.scheduler.plugins.node_ports import NodePorts
+from kubepy.scheduler.plugins.node_resources_fit import NodeResourcesFit
+from kubepy.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from kubepy.scheduler.plugins.queueing import DefaultBinder, PrioritySort, SchedulingGates
+from kubepy.scheduler.plugins.taint_toleration import TaintToleration
+
+DEFAULT: tuple[tuple[type[Plugin], int], ...] = (
+    (SchedulingGates, 0),
+    (PrioritySort, 0),
+    (NodeUnschedulable, 0),
+    (NodeName, 0),
+    (TaintToleration, 3),
+    (NodeAffinity, 2),
+    (NodePorts, 0),
+    (NodeResourcesFit, 1),
+    (NodeResourcesBalancedAllocation, 1),
+    (ImageLocality, 1),
+    (DefaultBinder, 0),
+)
+"""Plugin and score weight (0: it does not score)."""

@@ -1,0 +1,138 @@
+"""NodeResourcesFit: refuses nodes without room for the pod's requests; scores them by LeastAllocated, MostAllocated or
+RequestedToCapacityRatio (`scoringStrategy` in its args)."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubepy.api.types import Object
+from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake
+from kubepy.scheduler.label import Mask
+from kubepy.scheduler.pod import Pod
+from kubepy.scheduler.snapshot import CPU, MEMORY, PODS, Node
+
+TOO_MANY = "Too many pods"
+DEFAULT_RESOURCES = ({"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1})
+
+
+class NodeResourcesFit(Plugin):
+    name = "NodeResourcesFit"
+
+    def __init__(self, args: Object | None = None) -> None:
+        super().__init__(args)
+        strategy = self.args.get("scoringStrategy") or {}
+        self._type = strategy.get("type") or "LeastAllocated"
+        self._resources = [(r["name"], int(r.get("weight") or 1)) for r in strategy.get("resources") or DEFAULT_RESOURCES]
+        shape = (strategy.get("requestedToCapacityRatio") or {}).get("shape") or ()
+        self._shape = ([float(p["utilization"]) for p in shape], [float(p["score"]) * MAX_SCORE / 10 for p in shape])
+        self._ignored = frozenset(self.args.get("ignoredResources") or ())
+        self._ignored_groups = frozenset(self.args.get("ignoredResourceGroups") or ())
+        self.wakes = (Wake("AssignedPod", frozenset({"delete", "resize"}), _frees), Wake("Node", frozenset({"add", "allocatable"}), _grows),
+                      Wake("Pod", frozenset({"resize"})))
+
+    def _looked_at(self, resource: str) -> bool:
+        group = resource.partition("/")[0] if "/" in resource else ""
+        return resource not in self._ignored and (not group or group not in self._ignored_groups)
+
+    def filter(self, cycle: Cycle) -> Sequence[Refusal]:
+        snapshot, pod = cycle.snapshot, cycle.pod
+        allocatable, used = snapshot.allocatable, snapshot.used
+        refusals: list[Refusal] = []
+        full = used[PODS] + 1 > allocatable[PODS]
+        if full.any():
+            refusals.append(Refusal(full, TOO_MANY))
+        for resource, wanted in pod.requests.items():
+            if not wanted or not self._looked_at(resource):
+                continue
+            row = snapshot.row(resource)
+            short = used[row] + wanted > allocatable[row]
+            never = wanted > allocatable[row]
+            if short.any():
+                refusals.append(Refusal(short, f"Insufficient {resource}"))
+                if never.any():  # no pod's departure makes room for more than the node has
+                    refusals.append(Refusal(never, f"Insufficient {resource}", False))
+        return _without_double_counting(refusals)
+
+    def filter_node(self, cycle: Cycle, node: Node) -> Sequence[Reason]:
+        reasons: list[Reason] = []
+        used: dict[str, int] = {}
+        for pod in node.pods.values():
+            for resource, value in pod.requests.items():
+                used[resource] = used.get(resource, 0) + value
+        if len(node.pods) + 1 > node.allocatable.get("pods", 0):
+            reasons.append(Reason(TOO_MANY))
+        for resource, wanted in cycle.pod.requests.items():
+            room = node.allocatable.get(resource, 0)
+            if wanted and self._looked_at(resource) and wanted > room - used.get(resource, 0):
+                reasons.append(Reason(f"Insufficient {resource}", wanted <= room))
+        return reasons
+
+    def score(self, cycle: Cycle, feasible: Mask) -> Scores | None:
+        snapshot, pod = cycle.snapshot, cycle.pod
+        total = np.zeros(snapshot.capacity, np.float64)
+        weights = np.zeros(snapshot.capacity, np.float64)
+        for resource, weight in self._resources:
+            if resource == "cpu":
+                wanted, capacity = snapshot.nonzero[0] + pod.nonzero[0], snapshot.allocatable[CPU]
+            elif resource == "memory":
+                wanted, capacity = snapshot.nonzero[1] + pod.nonzero[1], snapshot.allocatable[MEMORY]
+            else:
+                asked = pod.requests.get(resource, 0)
+                if not asked:
+                    continue
+                row = snapshot.row(resource)
+                wanted, capacity = snapshot.used[row] + asked, snapshot.allocatable[row]
+            there = capacity > 0
+            total += np.where(there, self._rate(wanted, np.maximum(capacity, 1)) * weight, 0)
+            weights += np.where(there, weight, 0)
+        found: Scores = np.floor(total / np.maximum(weights, 1))
+        return found
+
+    def score_node(self, cycle: Cycle, node: Node, feasible: Sequence[Node]) -> float | None:
+        total = weights = 0
+        for resource, weight in self._resources:
+            index = {"cpu": 0, "memory": 1}.get(resource)
+            if index is not None:
+                wanted = sum(pod.nonzero[index] for pod in node.pods.values()) + cycle.pod.nonzero[index]
+            elif cycle.pod.requests.get(resource):
+                wanted = sum(pod.requests.get(resource, 0) for pod in node.pods.values()) + cycle.pod.requests[resource]
+            else:
+                continue
+            capacity = node.allocatable.get(resource, 0)
+            if capacity:
+                total += weight * int(self._rate(np.array([wanted]), np.array([capacity]))[0])
+                weights += weight
+        return total // weights if weights else 0
+
+    def _rate(self, wanted: NDArray[np.int64], capacity: NDArray[np.int64]) -> Scores:
+        if self._type == "RequestedToCapacityRatio":
+            used = np.where(wanted > capacity, 100.0, wanted * 100 // capacity)
+            return np.floor(np.interp(used, *self._shape))
+        kept = wanted if self._type == "MostAllocated" else capacity - wanted
+        rate: Scores = np.where(wanted > capacity, 0, kept * MAX_SCORE // capacity).astype(np.float64)
+        return rate
+
+
+def _without_double_counting(refusals: list[Refusal]) -> list[Refusal]:
+    """A reason that appears twice (for nodes that could and could not be helped) counts each node once."""
+    kept: list[Refusal] = []
+    for index, refusal in enumerate(refusals):
+        later = next((r for r in refusals[index + 1:] if r.reason == refusal.reason), None)
+        kept.append(refusal._replace(nodes=refusal.nodes & ~later.nodes) if later is not None else refusal)
+    return kept
+
+
+def _frees(pod: Pod, event: Event) -> bool:
+    """A pod that left or shrank: it helps if it held something this one asks for (every pod holds a place)."""
+    return isinstance(event.old, Pod)
+
+
+def _grows(pod: Pod, event: Event) -> bool:
+    """A node that could hold the pod if it were empty."""
+    node = event.new
+    if not isinstance(node, Node):
+        return True
+    return node.allocatable.get("pods", 0) > 0 and all(value <= node.allocatable.get(resource, 0)
+                                                       for resource, value in pod.requests.items())

@@ -1,0 +1,28 @@
+"""NodeUnschedulable: a cordoned node takes only pods that tolerate `node.kubernetes.io/unschedulable`."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubepy.api import scheduling
+from kubepy.scheduler.framework import Cycle, Plugin, Reason, Refusal, Wake
+from kubepy.scheduler.snapshot import Node
+
+REASON = "node(s) were unschedulable"
+TAINT = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+
+
+class NodeUnschedulable(Plugin):
+    name = "NodeUnschedulable"
+    wakes = (Wake("Node", frozenset({"add", "taint"})), Wake("Pod", frozenset({"tolerations"})))
+
+    def filter(self, cycle: Cycle) -> Sequence[Refusal]:
+        if not cycle.snapshot.unschedulable.any() or _tolerated(cycle):
+            return ()
+        return (Refusal(cycle.snapshot.unschedulable, REASON, False),)
+
+    def filter_node(self, cycle: Cycle, node: Node) -> Sequence[Reason]:
+        return (Reason(REASON, False),) if node.unschedulable and not _tolerated(cycle) else ()
+
+
+def _tolerated(cycle: Cycle) -> bool:
+    return any(scheduling.tolerates(toleration, TAINT) for toleration in cycle.template.tolerations)
