@@ -14,7 +14,7 @@ from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import CPU, MEMORY, PODS, Node
 
 TOO_MANY = "Too many pods"
-DEFAULT_RESOURCES = ({"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1})
+DEFAULT_RESOURCES: tuple[Object, ...] = ({"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1})
 
 
 class NodeResourcesFit(Plugin):

@@ -1,0 +1,55 @@
+"""`kubepy scheduler`: flags, configuration, leadership."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from kubepy.client import daemon
+from kubepy.client.events import EventRecorder
+from kubepy.client.informer import InformerFactory
+from kubepy.scheduler import config as configuration
+from kubepy.scheduler.config import Config, ConfigError
+from kubepy.scheduler.scheduler import Scheduler
+
+DESCRIPTION = """\
+Gives every pending pod a node.
+
+It watches pods and nodes, filters and scores every node for each pod in the order of their priority, and binds the pod to the best
+one; a pod that fits nowhere gets an event and a condition that say why. Needs only a kubeconfig:
+
+    kubepy scheduler --kubeconfig /etc/kubernetes/scheduler.conf
+"""
+
+
+def main(argv: list[str]) -> int:
+    parser = daemon.parser("kube-scheduler", secure_port=10259, description=DESCRIPTION)
+    parser.add_argument("--config", default="", metavar="FILE", help="KubeSchedulerConfiguration: profiles, plugins and their arguments")
+    args = parser.parse_args(argv)
+    try:
+        config = configuration.load(Path(args.config).read_text()) if args.config else configuration.default()
+    except (OSError, ConfigError) as error:
+        print(f"kubepy scheduler: --config: {error}", file=sys.stderr)
+        return 1
+    args.kubeconfig = args.kubeconfig or config.kubeconfig
+    election = config.leader_election
+    if "leaderElect" in election:
+        args.leader_elect = bool(election["leaderElect"])
+    for field, name in (("resourceName", "leader_elect_resource_name"), ("resourceNamespace", "leader_elect_resource_namespace")):
+        if election.get(field):
+            setattr(args, name, election[field])
+
+    async def work(process: daemon.Daemon) -> None:
+        await _work(process, config)
+
+    return daemon.run("kube-scheduler", args, work)
+
+
+async def _work(process: daemon.Daemon, config: Config) -> None:
+    recorder = EventRecorder(process.client, "default-scheduler")
+    recorder.start(process.tasks)
+    factory = InformerFactory(process.client)
+    scheduler = Scheduler(process.client, config, recorder, process.clock)
+    scheduler.register(factory)
+    factory.start(process.tasks)
+    process.health.ready["informer-sync"] = factory.synced
+    await scheduler.run(factory)

@@ -1,0 +1,241 @@
+"""Whose turn it is: pods ready to be tried, pods backing off, and pods that wait for something in the cluster to change.
+
+Follows upstream's scheduling queue: a pod that failed waits until an event that one of the plugins that refused it cares about (and
+whose hint says it can help), then serves what is left of its back-off; after five minutes it is tried anyway. Events that happen
+while a pod is being tried are looked at when it comes back. When nothing else is ready, backing-off pods go early. No I/O.
+"""
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubepy.base.clock import Clock
+from kubepy.scheduler.framework import Event, Profile, Wake
+from kubepy.scheduler.pod import Pod
+
+UNSCHEDULABLE_SECONDS = 300.0
+EVENTS_KEPT = 4096
+ACTIVE, BACKOFF, WAITING, GATED, TRIED = "active", "backoff", "unschedulable", "gated", "tried"
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A pending pod in the queue. `where` says in which part, `ticket` tells a live heap item from a stale one."""
+
+    pod: Pod
+    added: float
+    queued: float
+    attempts: int = 0
+    where: str = WAITING
+    ticket: int = 0
+    plugins: frozenset[str] = frozenset()
+    failed: float = 0.0
+    seen: int = 0
+    error: bool = False
+    """The last attempt failed by an error, not by a refusal: the back-off is served in full."""
+
+
+@dataclass(slots=True)
+class Queue:
+    """`profiles` by scheduler name; times in seconds of the clock's monotonic time."""
+
+    clock: Clock
+    profiles: Mapping[str, Profile]
+    initial_backoff: float = 1.0
+    max_backoff: float = 10.0
+    entries: dict[str, Entry] = field(default_factory=dict)
+    _waiting: dict[str, Entry] = field(default_factory=dict)
+    _active: list[tuple[Any, int, Entry]] = field(default_factory=list)
+    _backoff: list[tuple[float, int, Entry]] = field(default_factory=list)
+    _tickets: itertools.count[int] = field(default_factory=itertools.count)
+    _log: deque[tuple[int, Event]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    _sequence: int = 0
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    # --- pods come, change and go ---
+
+    def add(self, pod: Pod) -> None:
+        """A pod to be scheduled, new or changed. Of a known one only changes that can help count; a pod being tried keeps its turn."""
+        entry = self.entries.get(pod.key)
+        now = self.clock.monotonic()
+        if entry is not None and entry.pod.uid != pod.uid:
+            self.delete(pod.key)
+            entry = None
+        if entry is None:
+            entry = self.entries[pod.key] = Entry(pod, now, now)
+            self._enqueue(entry)
+            return
+        old, entry.pod = entry.pod, pod
+        if entry.where == ACTIVE:
+            if old.priority != pod.priority:
+                self._activate(entry)
+        elif entry.where == GATED:
+            self._enqueue(entry)
+        else:
+            for action in _changes(old, pod):
+                self.happened(Event("Pod", action, old, pod), only=entry)
+
+    def delete(self, key: str) -> None:
+        entry = self.entries.pop(key, None)
+        self._waiting.pop(key, None)
+        if entry is not None:
+            entry.ticket = -1
+
+    async def pop(self) -> Entry:
+        """The next pod to try; waits until there is one. The caller says how it went: `done` or `failed`."""
+        while True:
+            entry = self._next()
+            if entry is not None:
+                entry.where, entry.ticket = TRIED, -1
+                entry.attempts += 1
+                entry.seen = self._sequence
+                return entry
+            self._ready.clear()
+            await self._ready.wait()
+
+    def done(self, key: str) -> None:
+        """The pod has a node."""
+        self.delete(key)
+
+    def failed(self, entry: Entry, plugins: Iterable[str]) -> None:
+        """The attempt failed: refused by `plugins`, or by an error when there are none."""
+        if self.entries.get(entry.pod.key) is not entry:
+            return
+        entry.failed = self.clock.monotonic()
+        entry.plugins = frozenset(plugins)
+        entry.error = not entry.plugins
+        if entry.error or any(self._helps(entry, event) for number, event in self._log if number > entry.seen):
+            self._back_off(entry)
+        else:
+            entry.where = WAITING
+            self._waiting[entry.pod.key] = entry
+
+    # --- the cluster changes ---
+
+    def happened(self, event: Event, *, only: Entry | None = None) -> int:
+        """Wakes the pods the event may help; returns how many."""
+        self._sequence += 1
+        if only is None or only.where == TRIED:
+            self._log.append((self._sequence, event))
+        woken = 0
+        for entry in (only,) if only is not None else list(self._waiting.values()):
+            if entry.where == WAITING and self._helps(entry, event):
+                self._back_off(entry)
+                woken += 1
+        return woken
+
+    def activate(self, keys: Iterable[str]) -> None:
+        """Tries these pods at once, whatever they waited for."""
+        for key in keys:
+            if (entry := self.entries.get(key)) is not None and entry.where in (WAITING, BACKOFF):
+                self._activate(entry)
+
+    def flush(self) -> None:
+        """To be called about once a second: back-offs that are over, and pods that have waited too long."""
+        now = self.clock.monotonic()
+        while self._backoff and (self._backoff[0][2].ticket != self._backoff[0][1] or self._backoff[0][0] <= now):
+            _, ticket, entry = heapq.heappop(self._backoff)
+            if entry.ticket == ticket:
+                self._activate(entry)
+        for entry in list(self._waiting.values()):
+            if now - entry.failed > UNSCHEDULABLE_SECONDS:
+                self._back_off(entry)
+
+    def counts(self) -> dict[str, int]:
+        """How many pods are in each part."""
+        found = dict.fromkeys((ACTIVE, BACKOFF, WAITING, GATED), 0)
+        for entry in self.entries.values():
+            if entry.where in found:
+                found[entry.where] += 1
+        return found
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    # --- inside ---
+
+    def _enqueue(self, entry: Entry) -> None:
+        profile = self.profiles[entry.pod.scheduler]
+        if any(plugin.pre_enqueue(entry.pod) is not None for plugin in profile.pre_enqueue):
+            entry.where = GATED
+        else:
+            self._activate(entry)
+
+    def _activate(self, entry: Entry) -> None:
+        self._waiting.pop(entry.pod.key, None)
+        entry.where, entry.ticket = ACTIVE, next(self._tickets)
+        key = self.profiles[entry.pod.scheduler].sort.sort_key(entry.pod, entry.queued)
+        heapq.heappush(self._active, (key, entry.ticket, entry))
+        self._ready.set()
+
+    def _back_off(self, entry: Entry) -> None:
+        ends = entry.failed + self.backoff_seconds(entry)
+        if ends <= self.clock.monotonic():
+            self._activate(entry)
+            return
+        self._waiting.pop(entry.pod.key, None)
+        entry.where, entry.ticket = BACKOFF, next(self._tickets)
+        heapq.heappush(self._backoff, (ends, entry.ticket, entry))
+        self._ready.set()
+
+    def backoff_seconds(self, entry: Entry) -> float:
+        return min(self.initial_backoff * 2.0 ** min(entry.attempts - 1, 32), self.max_backoff) if entry.attempts else 0.0
+
+    def _next(self) -> Entry | None:
+        while self._active:
+            _, ticket, entry = heapq.heappop(self._active)
+            if entry.ticket == ticket:
+                return entry
+        kept: list[tuple[float, int, Entry]] = []
+        found: Entry | None = None
+        while self._backoff and found is None:
+            item = heapq.heappop(self._backoff)
+            if item[2].ticket == item[1]:
+                if item[2].error:
+                    kept.append(item)
+                else:
+                    found = item[2]
+        for item in kept:
+            heapq.heappush(self._backoff, item)
+        return found
+
+    def _helps(self, entry: Entry, event: Event) -> bool:
+        wakes = self.profiles[entry.pod.scheduler].wakes
+        if event.resource == "Pod" and isinstance(event.new, Pod) and event.new.key != entry.pod.key:
+            return False
+        return any(_matches(wake, entry.pod, event) for plugin in entry.plugins for wake in _known(wakes, plugin))
+
+
+ANY = (Wake("Node", frozenset({"add", "label", "taint", "allocatable"})), Wake("AssignedPod", frozenset({"add", "delete", "label"})))
+
+
+def _known(wakes: Mapping[str, Sequence[Wake]], plugin: str) -> Sequence[Wake]:
+    """A plugin that says nothing about events is woken by any that changes nodes or pods."""
+    return wakes.get(plugin) or ANY
+
+
+def _matches(wake: Wake, pod: Pod, event: Event) -> bool:
+    return wake.resource == event.resource and event.action in wake.actions and (wake.hint is None or wake.hint(pod, event))
+
+
+def _changes(old: Pod, new: Pod) -> list[str]:
+    """What changed of an unscheduled pod that may matter."""
+    found: list[str] = []
+    if old.gates != new.gates:
+        found.append("gates")
+    if old.labels != new.labels:
+        found.append("label")
+    if old.template.tolerations != new.template.tolerations:
+        found.append("tolerations")
+    if old.requests != new.requests:
+        found.append("resize")
+    if old.template is not new.template and not found:
+        found.append("spec")
+    return found
+
+
