@@ -10,7 +10,8 @@ ATTEMPT_SECONDS = histogram("scheduler_scheduling_attempt_duration_seconds", "Sc
 ALGORITHM_SECONDS = histogram("scheduler_scheduling_algorithm_duration_seconds", "Scheduling algorithm latency in seconds", (),
                               exponential(0.001, 2, 15))
 SLI_SECONDS = histogram("scheduler_pod_scheduling_sli_duration_seconds", "E2e latency for a pod being scheduled, from the time the pod "
-                        "enters the scheduling queue and might involve multiple scheduling attempts.", ("attempts",), exponential(0.01, 2, 20))
+                        "enters the scheduling queue and might involve multiple scheduling attempts.", ("attempts",),
+                        exponential(0.01, 2, 20))
 POD_ATTEMPTS = histogram("scheduler_pod_scheduling_attempts", "Number of attempts to successfully schedule a pod.", (),
                          exponential(1, 2, 5))
 PENDING = gauge("scheduler_pending_pods", "Number of pending pods, by the queue type.", ("queue",))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Queue:
     entries: dict[str, Entry] = field(default_factory=dict)
     _waiting: dict[str, Entry] = field(default_factory=dict)
     _active: list[tuple[Any, int, Entry]] = field(default_factory=list)
-    _backoff: list[tuple[float, int, Entry]] = field(default_factory=list)
+    _backoff: list[tuple[float, Any, int, Entry]] = field(default_factory=list)
     _tickets: itertools.count[int] = field(default_factory=itertools.count)
     _log: deque[tuple[int, Event]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     _sequence: int = 0
@@ -138,8 +139,8 @@ class Queue:
     def flush(self) -> None:
         """To be called about once a second: back-offs that are over, and pods that have waited too long."""
         now = self.clock.monotonic()
-        while self._backoff and (self._backoff[0][2].ticket != self._backoff[0][1] or self._backoff[0][0] <= now):
-            _, ticket, entry = heapq.heappop(self._backoff)
+        while self._backoff and (self._backoff[0][3].ticket != self._backoff[0][2] or self._backoff[0][0] <= now):
+            _, _, ticket, entry = heapq.heappop(self._backoff)
             if entry.ticket == ticket:
                 self._activate(entry)
         for entry in list(self._waiting.values()):
@@ -169,18 +170,20 @@ class Queue:
     def _activate(self, entry: Entry) -> None:
         self._waiting.pop(entry.pod.key, None)
         entry.where, entry.ticket = ACTIVE, next(self._tickets)
-        key = self.profiles[entry.pod.scheduler].sort.sort_key(entry.pod, entry.queued)
-        heapq.heappush(self._active, (key, entry.ticket, entry))
+        heapq.heappush(self._active, (self._sort_key(entry), entry.ticket, entry))
         self._ready.set()
 
+    def _sort_key(self, entry: Entry) -> Any:
+        return self.profiles[entry.pod.scheduler].sort.sort_key(entry.pod, entry.queued)
+
     def _back_off(self, entry: Entry) -> None:
-        ends = entry.failed + self.backoff_seconds(entry)
+        ends = math.ceil(entry.failed + self.backoff_seconds(entry))  # to the second, so that within one priority decides
         if ends <= self.clock.monotonic():
             self._activate(entry)
             return
         self._waiting.pop(entry.pod.key, None)
         entry.where, entry.ticket = BACKOFF, next(self._tickets)
-        heapq.heappush(self._backoff, (ends, entry.ticket, entry))
+        heapq.heappush(self._backoff, (ends, self._sort_key(entry), entry.ticket, entry))
         self._ready.set()
 
     def backoff_seconds(self, entry: Entry) -> float:
@@ -191,15 +194,15 @@ class Queue:
             _, ticket, entry = heapq.heappop(self._active)
             if entry.ticket == ticket:
                 return entry
-        kept: list[tuple[float, int, Entry]] = []
+        kept: list[tuple[float, Any, int, Entry]] = []
         found: Entry | None = None
         while self._backoff and found is None:
             item = heapq.heappop(self._backoff)
-            if item[2].ticket == item[1]:
-                if item[2].error:
+            if item[3].ticket == item[2]:
+                if item[3].error:
                     kept.append(item)
                 else:
-                    found = item[2]
+                    found = item[3]
         for item in kept:
             heapq.heappush(self._backoff, item)
         return found

@@ -6,6 +6,7 @@ is remembered and counted when the node appears.
 """
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from kubepy.scheduler.tally import Tallies
 Counts = NDArray[np.int64]
 Taints = tuple[tuple[str, str, str], ...]
 CPU, MEMORY, STORAGE, PODS = range(4)
+_VERSIONS = itertools.count(1)  # one for all snapshots, since templates are shared between them
 BASIC = ("cpu", "memory", "ephemeral-storage", "pods")
 
 
@@ -75,7 +77,7 @@ class Snapshot:
         """Image name -> slot -> size."""
         self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
         """(protocol, port) -> slot -> host addresses taken."""
-        self.version = 1
+        self.version = next(_VERSIONS)
         """Rises whenever a node comes, goes, or changes its labels, taints or cordon: what kept verdicts depend on."""
         self.assumed: dict[str, Assumed] = {}
         self.placed: dict[str, Pod] = {}
@@ -136,7 +138,7 @@ class Snapshot:
         self.unschedulable[slot] = self.exists[slot] = False
         self.slots[slot], self.names[slot] = None, ""
         self._free.append(slot)
-        self.version += 1
+        self.version = next(_VERSIONS)
 
     def _take_slot(self) -> int:
         if not self._free:
@@ -155,7 +157,7 @@ class Snapshot:
         return self._free.pop()
 
     def _describe(self, node: Node) -> None:
-        self.version += 1
+        self.version = next(_VERSIONS)
         slot = node.slot
         self.labels.set_node(slot, node.labels)
         self.unschedulable[slot] = node.unschedulable
@@ -169,7 +171,8 @@ class Snapshot:
     def _size(self, node: Node) -> None:
         self.allocatable[:, node.slot] = 0
         for resource, value in node.allocatable.items():
-            self.allocatable[self.row(resource), node.slot] = value
+            row = self.row(resource)  # may replace the array
+            self.allocatable[row, node.slot] = value
 
     def row(self, resource: str) -> int:
         """The row of a resource, made when it is first met."""
@@ -278,7 +281,9 @@ class Snapshot:
     def _tally(self, pod: Pod, slot: int, sign: int) -> None:
         for resource, value in pod.requests.items():
             row = self.rows.get(resource)
-            self.used[self.row(resource) if row is None else row, slot] += sign * value
+            if row is None:
+                row = self.row(resource)
+            self.used[row, slot] += sign * value
         self.used[PODS, slot] += sign
         self.nonzero[0, slot] += sign * pod.nonzero[0]
         self.nonzero[1, slot] += sign * pod.nonzero[1]

@@ -38,17 +38,17 @@ class NodeResourcesFit(Plugin):
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         snapshot, pod = cycle.snapshot, cycle.pod
-        allocatable, used = snapshot.allocatable, snapshot.used
         refusals: list[Refusal] = []
-        full = used[PODS] + 1 > allocatable[PODS]
+        full = snapshot.used[PODS] + 1 > snapshot.allocatable[PODS]
         if full.any():
             refusals.append(Refusal(full, TOO_MANY))
         for resource, wanted in pod.requests.items():
             if not wanted or not self._looked_at(resource):
                 continue
             row = snapshot.row(resource)
-            short = used[row] + wanted > allocatable[row]
-            never = wanted > allocatable[row]
+            used, allocatable = snapshot.used[row], snapshot.allocatable[row]
+            short = used + wanted > allocatable
+            never = wanted > allocatable
             if short.any():
                 refusals.append(Refusal(short, f"Insufficient {resource}"))
                 if never.any():  # no pod's departure makes room for more than the node has

@@ -1,0 +1,102 @@
+"""Each plugin's columns agree with its plain rule for one node, on random clusters that nodes and pods have come to and gone from."""
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kubepy.scheduler import config, cycle
+from kubepy.scheduler.framework import Cycle, overrides
+
+spec = importlib.util.spec_from_file_location("cluster", Path(__file__).with_name("cluster.py"))
+cluster = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cluster)
+
+PROFILE = config.default().profiles["default-scheduler"]
+FILTERS = {plugin.name: plugin for plugin in PROFILE.filters}
+SCORES = {weighted.plugin.name: weighted.plugin for weighted in PROFILE.scores}
+
+
+def churn(rng, snapshot):
+    """Some nodes and pods leave, some nodes change."""
+    for key in list(snapshot.placed):
+        if rng.random() < 0.2:
+            snapshot.forget_pod(key)
+    for name in list(snapshot.nodes):
+        kind = rng.random()
+        if kind < 0.15 and len(snapshot) > 1:
+            snapshot.remove_node(name)
+        elif kind < 0.4:
+            snapshot.set_node(cluster.random_node(rng, name))
+    if rng.random() < 0.5:
+        snapshot.set_node(cluster.random_node(rng, "fresh"))
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None)
+def test_filter_agrees(name, seed):
+    plugin = FILTERS[name]
+    rng, snapshot = cluster.random_cluster(seed)
+    for _ in range(2):
+        pod = cluster.PARSER.parse(cluster.random_pod(rng, "new"))
+        attempt = Cycle(pod, snapshot)
+        why = plugin.pre_filter(attempt)
+        refusals = plugin.filter(attempt) if why is None else ()
+        for node in snapshot.nodes.values():
+            seen = {(r.reason, r.resolvable) for r in refusals if r.nodes[node.slot]}
+            plain = {tuple(reason) for reason in plugin.filter_node(Cycle(pod, snapshot), node)}
+            if why is None:
+                assert seen == plain, node
+            else:
+                assert plain
+        churn(rng, snapshot)
+
+
+@pytest.mark.parametrize("name", SCORES)
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None)
+def test_score_agrees(name, seed):
+    plugin = SCORES[name]
+    rng, snapshot = cluster.random_cluster(seed)
+    for _ in range(2):
+        pod = cluster.PARSER.parse(cluster.random_pod(rng, "new"))
+        attempt = Cycle(pod, snapshot)
+        names = rng.sample(list(snapshot.nodes), rng.randrange(1, len(snapshot) + 1))
+        nodes = [snapshot.nodes[n] for n in names]
+        feasible = np.zeros(snapshot.capacity, np.bool_)
+        feasible[[node.slot for node in nodes]] = True
+        scores = plugin.score(attempt, feasible)
+        plain = [plugin.score_node(Cycle(pod, snapshot), node, nodes) for node in nodes]
+        if scores is None:
+            assert len(set(plain)) == 1
+        else:
+            assert [scores[node.slot] for node in nodes] == pytest.approx(plain)
+            assert all(0 <= scores[node.slot] <= 100 for node in nodes)
+        churn(rng, snapshot)
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None)
+def test_a_decision_is_a_node_that_the_plain_rules_accept(seed):
+    rng, snapshot = cluster.random_cluster(seed)
+    pod = cluster.PARSER.parse(cluster.random_pod(rng, "new"))
+    decision = cycle.decide(pod, snapshot, PROFILE, rng)
+    accepted = {node.name for node in snapshot.nodes.values() if cycle.fits_node(Cycle(pod, snapshot), PROFILE, node) == ("", ())}
+    if decision.unfit is None:
+        assert decision.node in accepted
+        assert decision.feasible == len(accepted)
+    else:
+        assert not accepted
+        assert decision.unfit.message().startswith(f"0/{len(snapshot)} nodes are available: ")
+
+
+def test_every_filter_and_score_has_a_plain_rule():
+    for plugin in FILTERS.values():
+        assert overrides(plugin, "filter_node"), plugin.name
+    for plugin in SCORES.values():
+        assert overrides(plugin, "score_node"), plugin.name

@@ -1,0 +1,154 @@
+"""The whole scheduler against the in-memory API, on a virtual clock."""
+from __future__ import annotations
+
+import importlib.util
+import random
+from pathlib import Path
+
+import pytest
+
+from kubepy.api.resource import NODES, PODS
+from kubepy.base.clock import VirtualClock, settle
+from kubepy.base.task import Tasks
+from kubepy.client.informer import InformerFactory
+from kubepy.client.memory import MemoryClient
+from kubepy.scheduler import config
+from kubepy.scheduler.scheduler import Scheduler
+
+spec = importlib.util.spec_from_file_location("cluster", Path(__file__).with_name("cluster.py"))
+cluster = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cluster)
+
+
+class Recorder:
+    def __init__(self):
+        self.events = []
+
+    def event(self, about, type, reason, message, *, field_path=""):
+        self.events.append((about["metadata"]["name"], type, reason, message))
+
+
+class World:
+    def __init__(self):
+        self.client, self.clock, self.recorder = MemoryClient(), VirtualClock(), Recorder()
+        self.scheduler = Scheduler(self.client, config.default(), self.recorder, self.clock, random.Random(1))
+        self.tasks = Tasks("test")
+
+    async def __aenter__(self):
+        factory = InformerFactory(self.client, clock=self.clock)
+        self.scheduler.register(factory)
+        factory.start(self.tasks)
+        self.tasks.start(self.scheduler.run(factory), "scheduler")
+        await settle(50)
+        return self
+
+    async def __aexit__(self, *_):
+        await self.tasks.stop()
+
+    async def node(self, *args, **kwargs):
+        await self.client.create(NODES, {"apiVersion": "v1", "kind": "Node", **cluster.node(*args, **kwargs)})
+        await settle(50)
+
+    async def pod(self, name, **kwargs):
+        made = cluster.pod(name, **kwargs)
+        del made["metadata"]["uid"]
+        await self.client.create(PODS, {"apiVersion": "v1", "kind": "Pod", **made})
+        await settle(80)
+
+    async def where(self, name):
+        return (await self.client.get(PODS, name, "default"))["spec"].get("nodeName")
+
+
+async def test_a_pod_is_bound_and_told_so():
+    async with World() as world:
+        await world.node("n1")
+        await world.pod("a", requests={"cpu": "1"})
+        assert await world.where("a") == "n1"
+        assert world.recorder.events == [("a", "Normal", "Scheduled", "Successfully assigned default/a to n1")]
+        assert world.scheduler.snapshot.used[0, 0] == 1000
+        assert not world.scheduler.snapshot.assumed
+
+
+async def test_a_pod_that_fits_nowhere_says_why_and_is_bound_when_a_node_comes():
+    async with World() as world:
+        await world.node("n1", cpu="1")
+        await world.node("n2", taints=[{"key": "a", "effect": "NoSchedule"}])
+        await world.pod("a", requests={"cpu": "2"})
+        found = await world.client.get(PODS, "a", "default")
+        [condition] = found["status"]["conditions"]
+        assert condition["message"].startswith("0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s).")
+        assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")
+        assert world.recorder.events[0][:3] == ("a", "Warning", "FailedScheduling")
+        await world.node("n3")
+        await world.clock.advance(2)
+        assert await world.where("a") == "n3"
+
+
+async def test_no_nodes():
+    async with World() as world:
+        await world.pod("a")
+        assert world.recorder.events[0][3] == "no nodes available to schedule pods"
+        await world.node("n1")
+        await world.clock.advance(2)
+        assert await world.where("a") == "n1"
+
+
+async def test_a_gated_pod_waits_for_its_gates():
+    async with World() as world:
+        await world.node("n1")
+        await world.pod("a", schedulingGates=[{"name": "g"}])
+        assert await world.where("a") is None
+        assert not world.recorder.events
+        await world.client.patch(PODS, "a", {"spec": {"schedulingGates": None}}, "default")
+        await settle(80)
+        assert await world.where("a") == "n1"
+
+
+async def test_pods_of_other_schedulers_are_left_alone_but_counted():
+    async with World() as world:
+        await world.node("n1", cpu="1")
+        await world.pod("a", schedulerName="other")
+        assert await world.where("a") is None
+        await world.pod("b", node="n1", requests={"cpu": "1"})
+        await world.pod("c", requests={"cpu": "1"})
+        assert await world.where("c") is None
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["refused", "answer lost"])
+async def test_a_failed_binding_is_tried_again_once(lost):
+    async with World() as world:
+        await world.node("n1")
+        failures = []
+
+        async def before(*args, **kwargs):
+            pass
+
+        original = world.client.create
+
+        async def create(resource, obj, namespace=None, *, name=None, subresource=None, dry_run=False):
+            if subresource == "binding" and not failures:
+                failures.append(name)
+                if lost:
+                    await original(resource, obj, namespace, name=name, subresource=subresource)
+                raise ConnectionError("gone")
+            return await original(resource, obj, namespace, name=name, subresource=subresource, dry_run=dry_run)
+
+        world.client.create = create
+        await world.pod("a", requests={"cpu": "1"})
+        await world.clock.advance(3)
+        assert await world.where("a") == "n1"
+        assert world.scheduler.snapshot.used[0, 0] == 1000
+        assert [event[2] for event in world.recorder.events] == (["Scheduled"] if lost else ["FailedScheduling", "Scheduled"])
+
+
+async def test_priority_goes_first():
+    async with World() as world:
+        await world.pod("low", requests={"cpu": "1"})
+        await world.pod("high", requests={"cpu": "1"}, priority=10)
+        await world.node("n1", cpu="1")
+        await world.clock.advance(2)
+        assert await world.where("high") == "n1"
+        assert await world.where("low") is None
+        await world.client.delete(PODS, "high", "default", grace_period_seconds=0)
+        await world.clock.advance(10)
+        assert await world.where("low") == "n1"
