@@ -58,3 +58,8 @@ def add_boolean(parser: argparse._ActionsContainer, name: str, default: bool, te
 
 def add_duration(parser: argparse._ActionsContainer, name: str, default: str, text: str) -> None:
     parser.add_argument(name, type=duration, default=duration(default), metavar="DURATION", help=f"{text} (default {default})")
+
+
+def add_number(parser: argparse._ActionsContainer, name: str, default: float, text: str) -> None:
+    """An integer or a float, as its default is."""
+    parser.add_argument(name, type=type(default), default=default, metavar="N", help=f"{text} (default {default})")

@@ -84,6 +84,7 @@ class Correlator:
 
     def __init__(self, component: str, host: str) -> None:
         self._source = {"component": component, **({"host": host} if host else {})}
+        self._stamp = 0  # nanoseconds, in the names of events: never the same twice
         self._known: OrderedDict[tuple[Any, ...], _Known] = OrderedDict()
         self._similar: OrderedDict[tuple[Any, ...], _Similar] = OrderedDict()
         self._buckets: OrderedDict[tuple[Any, ...], _Bucket] = OrderedDict()
@@ -131,7 +132,8 @@ class Correlator:
 
     def _event(self, seen: _Occurrence, message: str, known: _Known | None) -> Object:
         namespace = seen.about.get("namespace") or "default"
-        name = known.name if known else f"{seen.about.get('name', '')}.{int(seen.time * 1e9):x}"
+        self._stamp = max(self._stamp + 1, int(seen.time * 1e9))
+        name = known.name if known else f"{seen.about.get('name', '')}.{self._stamp:x}"
         moment = format_time(seen.time)
         event = {
             "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": namespace},

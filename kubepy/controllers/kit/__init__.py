@@ -1,0 +1,1 @@
+"""What controllers share: environment, expectations, adoption, batches, pods from templates, conditions, revisions."""

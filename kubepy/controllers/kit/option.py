@@ -1,0 +1,45 @@
+"""The controller manager's configuration, filled from its flags (see `main`)."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Options:
+    """Durations are seconds; names are the flags'."""
+
+    cluster_cidr: tuple[str, ...] = ()
+    service_cluster_ip_range: tuple[str, ...] = ()
+    allocate_node_cidrs: bool = False
+    node_cidr_mask_size_ipv4: int = 24
+    node_cidr_mask_size_ipv6: int = 64
+    cluster_name: str = "kubernetes"
+    root_ca: str = ""
+    """PEM of the cluster's CA bundle, published in every namespace."""
+    cluster_signing_cert_file: str = ""
+    cluster_signing_key_file: str = ""
+    cluster_signing_duration: float = 365 * 86400.0
+    node_monitor_period: float = 5.0
+    node_monitor_grace_period: float = 50.0
+    node_startup_grace_period: float = 60.0
+    node_eviction_rate: float = 0.1
+    secondary_node_eviction_rate: float = 0.01
+    unhealthy_zone_threshold: float = 0.55
+    large_cluster_size_threshold: int = 50
+    terminated_pod_gc_threshold: int = 12500
+    endpoint_updates_batch_period: float = 0.0
+    endpointslice_updates_batch_period: float = 0.0
+    max_endpoints_per_slice: int = 100
+    resource_quota_sync_period: float = 300.0
+    namespace_sync_period: float = 300.0
+    pvclaimbinder_sync_period: float = 15.0
+    hpa_sync_period: float = 15.0
+    hpa_tolerance: float = 0.1
+    hpa_downscale_stabilization: float = 300.0
+    hpa_cpu_initialization_period: float = 300.0
+    hpa_initial_readiness_delay: float = 30.0
+    workers: dict[str, int] = field(default_factory=dict)
+    """Workers by the name of the `--concurrent-NAME-syncs` flag."""
+
+    def concurrency(self, name: str, default: int) -> int:
+        return self.workers.get(name, default)

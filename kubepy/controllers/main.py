@@ -1,0 +1,137 @@
+"""`kubepy controller-manager`: the flags of kube-controller-manager, and its run loop."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kubepy.base.flag import add_boolean, add_duration, add_number, comma_list
+from kubepy.base.task import Tasks
+from kubepy.client import daemon
+from kubepy.client.http import HttpClient
+from kubepy.client.informer import InformerFactory
+from kubepy.client.interface import Client
+from kubepy.client.kubeconfig import find
+from kubepy.controllers import manager
+from kubepy.controllers.kit.environment import Environment
+from kubepy.controllers.kit.identity import Identities
+from kubepy.controllers.kit.option import Options
+
+NAME = "kube-controller-manager"
+WORKERS = {
+    "cron-job": 5, "daemonset": 2, "deployment": 5, "disruption": 5, "endpoint": 5, "ephemeralvolume": 5, "gc": 20,
+    "horizontal-pod-autoscaler": 5, "job": 5, "namespace": 10, "rc": 5, "replicaset": 5, "resource-quota": 5, "service-endpoint": 5,
+    "serviceaccount-token": 5, "statefulset": 5, "ttl-after-finished": 5, "validating-admission-policy-status": 5,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    result = daemon.parser(NAME, secure_port=10257, description="Brings a cluster to the state its objects describe.")
+    which = result.add_argument_group("controllers")
+    names = ", ".join(entry.name for entry in manager.CONTROLLERS)
+    which.add_argument("--controllers", type=comma_list, default=["*"], metavar="NAMES",
+                       help=f"'*' all that are on by default, 'name' one more, '-name' one less (default *). There are: {names}")
+    add_boolean(which, "--use-service-account-credentials", False, "each controller acts as its own service account in kube-system")
+    for flag, count in WORKERS.items():
+        which.add_argument(f"--concurrent-{flag}-syncs", dest=f"workers_{flag}", type=int, default=count, metavar="N",
+                           help=f"objects worked on at once (default {count})")
+    network = result.add_argument_group("network")
+    network.add_argument("--cluster-cidr", type=comma_list, default=[], metavar="CIDRS", help="pod addresses, one range a family")
+    network.add_argument("--service-cluster-ip-range", type=comma_list, default=[], metavar="CIDRS", help="range of service addresses")
+    add_boolean(network, "--allocate-node-cidrs", False, "give each node a part of the cluster CIDR")
+    add_number(network, "--node-cidr-mask-size", 0, "mask of a node's part (default 24, IPv6 64)")
+    add_number(network, "--node-cidr-mask-size-ipv4", 0, "the same for IPv4 in dual stack")
+    add_number(network, "--node-cidr-mask-size-ipv6", 0, "the same for IPv6 in dual stack")
+    add_boolean(network, "--configure-cloud-routes", True, "accepted for compatibility: there is no cloud provider")
+    network.add_argument("--cidr-allocator-type", default="RangeAllocator", choices=["RangeAllocator"], help="how node CIDRs are chosen")
+    add_number(network, "--max-endpoints-per-slice", 100, "endpoints in one slice")
+    add_duration(network, "--endpoint-updates-batch-period", "0s", "wait this long to put changes of endpoints together")
+    add_duration(network, "--endpointslice-updates-batch-period", "0s", "wait this long to put changes of slices together")
+    pki = result.add_argument_group("certificates and tokens")
+    pki.add_argument("--cluster-name", default="kubernetes", metavar="NAME", help="name of the cluster")
+    pki.add_argument("--root-ca-file", default="", metavar="FILE", help="CA bundle published in every namespace as kube-root-ca.crt")
+    pki.add_argument("--service-account-private-key-file", default="", metavar="FILE", help="key that signs legacy token secrets")
+    pki.add_argument("--cluster-signing-cert-file", default="", metavar="FILE", help="CA that signs certificate requests")
+    pki.add_argument("--cluster-signing-key-file", default="", metavar="FILE", help="its key")
+    add_duration(pki, "--cluster-signing-duration", "8760h", "longest validity of signed certificates")
+    node = result.add_argument_group("nodes and pods")
+    add_duration(node, "--node-monitor-period", "5s", "how often nodes are looked at")
+    add_duration(node, "--node-monitor-grace-period", "50s", "silence after which a node is taken for unhealthy")
+    add_duration(node, "--node-startup-grace-period", "1m0s", "the same for a node that is starting")
+    add_number(node, "--node-eviction-rate", 0.1, "nodes evicted a second in a healthy zone")
+    add_number(node, "--secondary-node-eviction-rate", 0.01, "the same in an unhealthy zone")
+    add_number(node, "--unhealthy-zone-threshold", 0.55, "fraction of silent nodes that makes a zone unhealthy")
+    add_number(node, "--large-cluster-size-threshold", 50, "nodes above which the secondary rate counts")
+    add_number(node, "--terminated-pod-gc-threshold", 12500, "ended pods that are kept")
+    periods = result.add_argument_group("periods")
+    add_duration(periods, "--namespace-sync-period", "5m0s", "accepted for compatibility: namespaces are watched")
+    add_duration(periods, "--resource-quota-sync-period", "5m0s", "how often quota use is counted anew")
+    add_duration(periods, "--pvclaimbinder-sync-period", "15s", "how often volumes and claims are looked at")
+    add_duration(periods, "--horizontal-pod-autoscaler-sync-period", "15s", "how often autoscalers look at metrics")
+    add_duration(periods, "--horizontal-pod-autoscaler-downscale-stabilization", "5m0s", "how long a high recommendation holds")
+    add_duration(periods, "--horizontal-pod-autoscaler-cpu-initialization-period", "5m0s", "time after start when CPU may be skipped")
+    add_duration(periods, "--horizontal-pod-autoscaler-initial-readiness-delay", "30s", "time in which readiness counts as initial")
+    add_number(periods, "--horizontal-pod-autoscaler-tolerance", 0.1, "change that is ignored")
+    add_boolean(result, "--profiling", True, "accepted for compatibility")
+    result.add_argument("--feature-gates", default="", metavar="A=B", help="accepted for compatibility")
+    result.add_argument("--cloud-provider", default="", metavar="NAME", help="accepted for compatibility: only '' and external")
+    return result
+
+
+def options(args: argparse.Namespace) -> Options:
+    """Raises OSError when a file that is named cannot be read."""
+    mask = args.node_cidr_mask_size
+    return Options(
+        cluster_cidr=tuple(args.cluster_cidr), service_cluster_ip_range=tuple(args.service_cluster_ip_range),
+        allocate_node_cidrs=args.allocate_node_cidrs,
+        node_cidr_mask_size_ipv4=args.node_cidr_mask_size_ipv4 or mask or 24,
+        node_cidr_mask_size_ipv6=args.node_cidr_mask_size_ipv6 or (mask if mask > 32 else 0) or 64,
+        cluster_name=args.cluster_name,
+        root_ca=Path(args.root_ca_file).read_text() if args.root_ca_file else "",
+        cluster_signing_cert_file=args.cluster_signing_cert_file, cluster_signing_key_file=args.cluster_signing_key_file,
+        cluster_signing_duration=args.cluster_signing_duration,
+        node_monitor_period=args.node_monitor_period, node_monitor_grace_period=args.node_monitor_grace_period,
+        node_startup_grace_period=args.node_startup_grace_period, node_eviction_rate=args.node_eviction_rate,
+        secondary_node_eviction_rate=args.secondary_node_eviction_rate, unhealthy_zone_threshold=args.unhealthy_zone_threshold,
+        large_cluster_size_threshold=args.large_cluster_size_threshold, terminated_pod_gc_threshold=args.terminated_pod_gc_threshold,
+        endpoint_updates_batch_period=args.endpoint_updates_batch_period,
+        endpointslice_updates_batch_period=args.endpointslice_updates_batch_period, max_endpoints_per_slice=args.max_endpoints_per_slice,
+        resource_quota_sync_period=args.resource_quota_sync_period, namespace_sync_period=args.namespace_sync_period,
+        pvclaimbinder_sync_period=args.pvclaimbinder_sync_period,
+        hpa_sync_period=args.horizontal_pod_autoscaler_sync_period, hpa_tolerance=args.horizontal_pod_autoscaler_tolerance,
+        hpa_downscale_stabilization=args.horizontal_pod_autoscaler_downscale_stabilization,
+        hpa_cpu_initialization_period=args.horizontal_pod_autoscaler_cpu_initialization_period,
+        hpa_initial_readiness_delay=args.horizontal_pod_autoscaler_initial_readiness_delay,
+        workers={flag: getattr(args, f"workers_{flag}") for flag in WORKERS},
+    )
+
+
+def main(argv: list[str]) -> int:
+    flags = parser()
+    args = flags.parse_args(argv)
+    try:
+        entries, settings = manager.choose(args.controllers), options(args)
+    except (manager.UnknownController, OSError) as error:
+        flags.error(str(error))
+
+    async def work(shell: daemon.Daemon) -> None:
+        found = find(args.kubeconfig, server=args.master)
+        tasks = Tasks("controllers", shell.clock)
+        identities = Identities(shell.client, found, shell.clock, tasks) if args.use_service_account_credentials else None
+        metadata = HttpClient(found, user_agent=f"{NAME}/metadata-informers", metadata_only=True)
+
+        def client_for(account: str) -> Client:
+            return identities.client(account) if identities is not None else shell.client
+
+        informers = InformerFactory(shell.client, clock=shell.clock)
+        env = Environment(client_for, informers, tasks, settings, shell.clock, metadata)
+        shell.health.ready["informer-sync"] = informers.synced
+        try:
+            await manager.run(env, entries)
+        finally:
+            await tasks.stop()
+            await metadata.close()
+            if identities is not None:
+                await identities.close()
+
+    config = {"kubecontrollermanager.config.k8s.io": {"Generic": {"Controllers": args.controllers}}}
+    return daemon.run(NAME, args, work, config=config)

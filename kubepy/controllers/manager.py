@@ -1,0 +1,64 @@
+"""The controllers there are, and running the chosen ones with the identity each has upstream."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from kubepy.base.log import get_logger
+from kubepy.client.controller import Controller, Runtime
+from kubepy.controllers import namespace, replicaset, rootca, serviceaccount
+from kubepy.controllers.kit.environment import Environment
+
+log = get_logger("manager")
+
+
+class Entry(NamedTuple):
+    """`build` returns None when the configuration gives the controller nothing to do."""
+
+    name: str
+    aliases: tuple[str, ...]
+    build: Callable[[Environment], Controller | None]
+    enabled: bool = True
+    """Whether `*` includes it."""
+
+
+CONTROLLERS: tuple[Entry, ...] = (
+    Entry("namespace-controller", ("namespace",), namespace.controller),
+    Entry("serviceaccount-controller", ("serviceaccount",), serviceaccount.controller),
+    Entry("root-ca-certificate-publisher-controller", ("root-ca-cert-publisher",), rootca.controller),
+    Entry("replicaset-controller", ("replicaset",), replicaset.replicaset),
+    Entry("replicationcontroller-controller", ("replicationcontroller",), replicaset.replicationcontroller),
+)
+
+
+class UnknownController(ValueError):
+    """`--controllers` names what does not exist."""
+
+
+def choose(selection: Sequence[str]) -> list[Entry]:
+    """`*` is all that are on by default, `name` adds one, `-name` takes one away. Raises UnknownController."""
+    by_name = {alias: entry.name for entry in CONTROLLERS for alias in (entry.name, *entry.aliases)}
+    chosen = {entry.name for entry in CONTROLLERS if "*" in selection and entry.enabled}
+    for item in selection:
+        name = item.removeprefix("-")
+        if item == "*":
+            continue
+        if name not in by_name:
+            raise UnknownController(f"unknown controller {name!r}; there are: {', '.join(entry.name for entry in CONTROLLERS)}")
+        (chosen.discard if item.startswith("-") else chosen.add)(by_name[name])
+    return [entry for entry in CONTROLLERS if entry.name in chosen]
+
+
+async def run(env: Environment, entries: Iterable[Entry]) -> None:
+    """Builds and starts the controllers, then the caches; waits until cancelled (the environment's tasks end with their owner)."""
+    for entry in entries:
+        controller = entry.build(env)
+        if controller is None:
+            log.info("Controller has nothing to do with this configuration", controller=entry.name)
+            continue
+        runtime = Runtime(controller, env.informers, env.clock)
+        env.tasks.keep(runtime.run, entry.name)
+        log.v(1).info("Started controller", controller=entry.name)
+    env.informers.start(env.tasks)
+    await asyncio.Event().wait()
