@@ -10,6 +10,7 @@ from kubepy.apiserver.authn.interface import Authenticator, Impersonator
 from kubepy.apiserver.authz.interface import Authorizer
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.services import Services
+from kubepy.apiserver.storage.backend import Backend
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.base.clock import Clock
 from kubepy.base.task import Tasks
@@ -32,12 +33,22 @@ class Server:
     pending: set[str] = field(default_factory=set)
     """Names of the post-start hooks that have not finished; /readyz waits for them."""
     hooks: tuple[str, ...] = ()
+    backend: Backend | None = None
     closing: bool = False
     """Set on SIGTERM: /readyz fails and watches end."""
 
     @property
     def clock(self) -> Clock:
         return self.services.clock
+
+    async def check_storage(self) -> None:
+        """Raises when etcd cannot serve."""
+        if self.backend is not None:
+            await self.backend.check()
+
+    def unfilled(self) -> list[str]:
+        """The resources whose caches are still being read."""
+        return self.backend.unfilled() if self.backend is not None else []
 
     def store(self, kind: Kind) -> ResourceStore:
         """The store of a kind, also of one that is stored as another resource."""

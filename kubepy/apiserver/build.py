@@ -1,0 +1,76 @@
+"""Assembles a `Server` from options: stores, authentication, authorization, admission."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from kubepy.api.resource import Resource
+from kubepy.apiserver.admission.chain import build_chain
+from kubepy.apiserver.options import Options
+from kubepy.apiserver.registry.kind import Kind
+from kubepy.apiserver.registry.table import KINDS
+from kubepy.apiserver.security import Security, build_security
+from kubepy.apiserver.server import Server, stored
+from kubepy.apiserver.services import Services
+from kubepy.apiserver.storage.backend import Backend
+from kubepy.apiserver.storage.etcd import TLS
+from kubepy.apiserver.storage.interface import ResourceStore
+from kubepy.apiserver.table import KindTable
+from kubepy.base.task import Tasks
+
+
+class Stores(Mapping[Resource, ResourceStore]):
+    """The store of each resource, opened when it is first asked for; custom ones are added while the server runs."""
+
+    def __init__(self, backend: Backend, kinds: KindTable) -> None:
+        self._backend = backend
+        self._kinds = kinds
+        self._open: dict[Resource, ResourceStore] = {}
+
+    def __getitem__(self, resource: Resource) -> ResourceStore:
+        found = self._open.get(resource)
+        if found is None:
+            kind = self._kinds.find(resource.group, resource.version, resource.plural)
+            if kind is None:
+                raise KeyError(resource)
+            if stored(kind) != resource:
+                return self[stored(kind)]
+            found = self._open[resource] = cast(ResourceStore, self._backend.store(resource, kind.selectable))
+        return found
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(dict.fromkeys(stored(kind) for kind in self._kinds.kinds if kind.handler is None))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def forget(self, resource: Resource) -> None:
+        self._open.pop(resource, None)
+
+
+def build(options: Options) -> Server:
+    """Everything wired, nothing started but the caches. Call it on the event loop. Raises OSError or ValueError for bad options."""
+    tls = TLS(options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile) if options.etcd_cafile else None
+    backend = Backend.etcd(list(options.etcd_servers), tls=tls, prefix=options.etcd_prefix)
+    kinds = KindTable(_served(options))
+    stores = Stores(backend, kinds)
+    services = Services(stores)
+    tasks = Tasks("apiserver")
+    security: Security = build_security(options, services, tasks)
+    chain = build_chain(services, options.enable_admission_plugins, options.disable_admission_plugins)
+    server = Server(options, kinds, services, security.authenticator, security.impersonator, security.authorizer, chain, tasks)
+    server.backend = backend
+    for resource in stores:
+        stores[resource]
+    return server
+
+
+def _served(options: Options) -> list[Kind]:
+    """The built-in kinds that --runtime-config leaves on."""
+    off = set()
+    for setting in options.runtime_config:
+        name, _, value = setting.partition("=")
+        if value == "false":
+            off.add(name)
+    return [kind for kind in KINDS
+            if not off.intersection((kind.resource.api_version, f"{kind.resource.api_version}/{kind.resource.plural}"))]

@@ -1,0 +1,124 @@
+"""From a parsed request to the verb that serves it: dictionary lookups by group, version and resource; no routing table is walked.
+
+What is not there is answered as Kubernetes does: an unknown group with a text, anything below a known group with a Status.
+"""
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from kubepy.api.errors import MethodNotAllowed, NotFound
+from kubepy.apiserver.discovery import Discovery
+from kubepy.apiserver.exchange import Exchange
+from kubepy.apiserver.registry.kind import Kind, Subresource
+from kubepy.apiserver.request import Context, RequestInfo
+from kubepy.apiserver.server import Server
+from kubepy.apiserver.verbs import connect, virtual
+from kubepy.apiserver.verbs.create import create
+from kubepy.apiserver.verbs.delete import delete, delete_collection
+from kubepy.apiserver.verbs.get import get, list_objects
+from kubepy.apiserver.verbs.patch import patch
+from kubepy.apiserver.verbs.subresource import serve as serve_subresource
+from kubepy.apiserver.verbs.update import update
+from kubepy.apiserver.verbs.watch import watch
+from kubepy.base.http.cycle import App, Receive, Scope, Send
+
+Verb = Callable[[Server, Exchange, Context], Awaitable[None]]
+_COLLECTION: dict[str, tuple[str, Verb]] = {"POST": ("create", create), "DELETE": ("deletecollection", delete_collection)}
+_ITEM: dict[str, tuple[str, Verb]] = {"GET": ("get", get), "PUT": ("update", update), "PATCH": ("patch", patch),
+                                      "DELETE": ("delete", delete)}
+_ITEM_VERBS = frozenset(("get", "update", "patch", "delete"))
+_METHODS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+CONNECTS = frozenset(("attach", "exec", "log", "portforward", "proxy"))
+
+
+def not_found() -> NotFound:
+    return NotFound("the server could not find the requested resource", {})
+
+
+def not_allowed() -> MethodNotAllowed:
+    return MethodNotAllowed("the server does not allow this method on the requested resource", {})
+
+
+class Dispatcher:
+    """The application behind the filters: resources here, discovery beside them, everything else to the shell."""
+
+    def __init__(self, server: Server, shell: App) -> None:
+        self.server = server
+        self.shell = shell
+        self.discovery = Discovery(server)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.shell(scope, receive, send)
+            return
+        exchange = Exchange.of(scope)
+        info = exchange.info
+        if not info.is_resource or info.path[:2] == "//":
+            if await self.discovery.serve(exchange):
+                return
+            await self.shell(scope, receive, send)
+            return
+        kind = self.server.kinds.by_path.get((info.group, info.version, info.resource))
+        if kind is None:
+            if info.group not in self.server.kinds.versions:
+                await exchange.answer_text(404, "404 page not found\n")
+                return
+            raise not_found()
+        context = Context(exchange.user, info, kind, exchange.query, exchange.user_agent, warnings=exchange.warnings)
+        await self._serve(exchange, context)
+
+    async def _serve(self, exchange: Exchange, context: Context) -> None:
+        kind, info, method = context.kind, context.info, exchange.method
+        check_scope(kind, info)
+        server = self.server
+        if info.subresource:
+            sub = find_subresource(kind, info, method)
+            if sub.name in CONNECTS:
+                await connect.serve(server, exchange, context, sub)
+            else:
+                await serve_subresource(server, exchange, context, sub)
+            return
+        if info.verb == "watch" and method == "GET":
+            if "watch" not in kind.verbs:
+                raise not_allowed()
+            await watch(server, exchange, context)
+            return
+        if len(info.parts) > 1 and info.parts[1]:
+            if not _ITEM_VERBS.intersection(kind.verbs):
+                raise not_found()
+            name, verb = _ITEM.get(method, ("", get))
+        elif method == "GET":
+            name, verb = "list", list_objects
+        else:
+            name, verb = _COLLECTION.get(method, ("", create))
+            if kind.resource.namespaced and not info.namespace:
+                raise not_allowed()
+        if name not in kind.verbs:
+            raise not_allowed()
+        if kind.handler is not None:
+            await virtual.serve(server, exchange, context)
+            return
+        await verb(server, exchange, context)
+
+
+def check_scope(kind: Kind, info: RequestInfo) -> None:
+    """A namespaced object needs its namespace, a cluster-scoped one has none. Raises NotFound."""
+    depth = len(info.parts)
+    if kind.resource.namespaced:
+        if depth > 1 and not info.namespace:
+            raise not_found()
+    elif info.namespace and not (info.resource == "namespaces" and not info.group and info.namespace == (info.name or info.namespace)):
+        raise not_found()
+    if depth > 3 and info.subresource != "proxy":
+        raise not_found()
+    if any(not part for part in info.parts[:-1]):
+        raise not_found()
+
+
+def find_subresource(kind: Kind, info: RequestInfo, method: str) -> Subresource:
+    for sub in kind.subresources:
+        if sub.name == info.subresource:
+            if _METHODS.get(method) not in sub.verbs and not (sub.name == "proxy" and method in ("HEAD", "OPTIONS")):
+                raise not_allowed()
+            return sub
+    raise not_found()

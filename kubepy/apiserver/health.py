@@ -1,0 +1,85 @@
+"""Health, liveness and readiness, check by check, as kube-apiserver words them."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fastapi.datastructures import QueryParams
+from fastapi.responses import PlainTextResponse
+
+from kubepy.apiserver.server import Server
+
+Check = Callable[[], Awaitable[None]]
+ETCD_SECONDS = 2.0
+
+
+class Health:
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def checks(self, group: str) -> dict[str, Check]:
+        """The named checks of healthz, livez or readyz, in order."""
+        found: dict[str, Check] = {"ping": _ok, "log": _ok, "etcd": self._etcd}
+        if group == "readyz":
+            found["etcd-readiness"] = self._etcd
+            found["informer-sync"] = self._synced
+        for hook in self.server.hooks:
+            found[f"poststarthook/{hook}"] = self._hook(hook)
+        if group == "readyz":
+            found["shutdown"] = self._open
+        return found
+
+    async def _etcd(self) -> None:
+        await asyncio.wait_for(self.server.check_storage(), ETCD_SECONDS)
+
+    async def _synced(self) -> None:
+        if left := self.server.unfilled():
+            raise RuntimeError(f"{len(left)} caches not filled yet: {', '.join(left[:5])}")
+
+    async def _open(self) -> None:
+        if self.server.closing:
+            raise RuntimeError("process is shutting down")
+
+    def _hook(self, name: str) -> Check:
+        async def check() -> None:
+            if name in self.server.pending:
+                raise RuntimeError("not finished")
+        return check
+
+    async def answer(self, group: str, query: QueryParams) -> PlainTextResponse:
+        """All checks but those excluded; `verbose` lists them, and so does a failure."""
+        excluded = set(query.getlist("exclude"))
+        lines, failed = [], False
+        for name, check in self.checks(group).items():
+            if name in excluded:
+                excluded.discard(name)
+                lines.append(f"[+]{name} excluded: ok")
+                continue
+            try:
+                await check()
+                lines.append(f"[+]{name} ok")
+            except Exception:
+                failed = True
+                lines.append(f"[-]{name} failed: reason withheld")
+        if excluded:
+            quoted = ", ".join(f'"{name}"' for name in sorted(excluded))
+            lines.append(f"warn: some health checks cannot be excluded: no matches for {quoted}")
+        if failed:
+            return PlainTextResponse("\n".join([*lines, f"{group} check failed"]) + "\n", 500)
+        if "verbose" in query:
+            return PlainTextResponse("\n".join([*lines, f"{group} check passed"]) + "\n")
+        return PlainTextResponse("ok")
+
+    async def one(self, group: str, name: str) -> PlainTextResponse:
+        check = self.checks(group).get(name)
+        if check is None:
+            return PlainTextResponse("404 page not found\n", 404)
+        try:
+            await check()
+        except Exception as error:
+            return PlainTextResponse(f"internal server error: {error}\n", 500)
+        return PlainTextResponse("ok")
+
+
+async def _ok() -> None:
+    return None

@@ -1,0 +1,81 @@
+"""Post-start hooks: what a server sees to once it serves (system namespaces, roles, the kubernetes service, …).
+
+Each hook is tried until it succeeds; /readyz waits for all of them. Several servers may run them at once: each step
+tolerates that another has done it.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from kubepy.api.errors import AlreadyExists, NotFound
+from kubepy.api.resource import NAMESPACES, Resource
+from kubepy.api.types import Object
+from kubepy.apiserver.request import Context, RequestInfo, User
+from kubepy.apiserver.server import Server
+from kubepy.apiserver.verbs.create import create_object
+from kubepy.base.backoff import Backoff
+from kubepy.base.log import get_logger
+
+log = get_logger("hook")
+SYSTEM = User("system:apiserver", "", ("system:masters", "system:authenticated"))
+SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
+
+Hook = Callable[[Server], Awaitable[None]]
+
+
+def context_for(server: Server, resource: Resource, verb: str, namespace: str, name: str) -> Context:
+    """A request of the server to itself."""
+    info = RequestInfo(resource.path(namespace or None, name or None), verb, True, resource.group, resource.version, resource.plural, "",
+                       namespace, name, (resource.plural, name) if name else (resource.plural,))
+    return Context(SYSTEM, info, server.kinds.of(resource), user_agent="kube-apiserver/v1.36.0")
+
+
+async def ensure(server: Server, resource: Resource, obj: Object, namespace: str = "") -> bool:
+    """Creates an object through the whole pipeline unless it is there; tells whether it was made."""
+    name = obj["metadata"]["name"]
+    try:
+        await server.services.store(resource).get(namespace, name)
+        return False
+    except NotFound:
+        pass
+    made = {"apiVersion": resource.api_version, "kind": resource.kind, **obj, "metadata": dict(obj["metadata"])}
+    if namespace:
+        made["metadata"]["namespace"] = namespace
+    kind = server.kinds.of(resource)
+    kind.strategy.default(made)
+    try:
+        await create_object(server, context_for(server, resource, "create", namespace, ""), made)
+    except AlreadyExists:
+        return False
+    return True
+
+
+async def namespaces(server: Server) -> None:
+    for name in SYSTEM_NAMESPACES:
+        await ensure(server, NAMESPACES, {"metadata": {"name": name}})
+
+
+HOOKS: dict[str, Hook] = {
+    "start-system-namespaces-controller": namespaces,
+}
+
+
+def start_hooks(server: Server) -> None:
+    server.hooks = tuple(HOOKS)
+    server.pending = set(HOOKS)
+    for name, hook in HOOKS.items():
+        server.tasks.start(_until_done(server, name, hook), name)
+
+
+async def _until_done(server: Server, name: str, hook: Hook) -> None:
+    backoff = Backoff(0.1, 5.0)
+    while True:
+        try:
+            await hook(server)
+            break
+        except Exception as error:
+            delay = backoff.next()
+            log.error("A post-start hook failed and will be tried again", error, hook=name, delay=delay)
+            await asyncio.sleep(delay)
+    server.pending.discard(name)

@@ -1,0 +1,86 @@
+"""`kubepy apiserver`: serves the Kubernetes API.
+
+Known differences from kube-apiserver: see the modules; `--workers` is ours.
+"""
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+
+import uvloop
+
+from kubepy.apiserver.certificate import ensure_self_signed
+from kubepy.apiserver.options import Options, parse
+from kubepy.base import log as logs
+from kubepy.base.http.server import listen, serve, supervise
+from kubepy.base.http.tls import ServerTls
+from kubepy.base.log import get_logger
+
+log = get_logger("apiserver")
+
+
+def main(argv: list[str]) -> int:
+    options = parse(argv)
+    logs.configure(options.v, json=options.logging_format == "json")
+    if problems := options.check():
+        for problem in problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return 1
+    try:
+        if not options.tls_cert_file:
+            ensure_self_signed(options)
+        sockets = listen(options.bind_address, options.secure_port, options.workers)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if options.workers == 1:
+        return _run(options, 0, sockets[0])
+    import kubepy.apiserver.app
+    import kubepy.apiserver.build  # noqa: F401  # loaded once, shared by all workers
+    return supervise(sockets, lambda index, sock: _exit_if_failed(_run(options, index, sock)))
+
+
+def _exit_if_failed(code: int) -> None:
+    if code:
+        os._exit(code)
+
+
+def _run(options: Options, index: int, sock: socket.socket) -> int:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(options, index, sock))
+    except (OSError, ValueError) as error:
+        log.error("Cannot start", error)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+async def _serve(options: Options, index: int, sock: socket.socket) -> None:
+    from kubepy.apiserver.app import create_app
+    from kubepy.apiserver.build import build
+    from kubepy.apiserver.hook import start_hooks
+
+    server = build(options)
+    cas = [path for path in dict.fromkeys((options.client_ca_file, options.requestheader_client_ca_file)) if path]
+    tls = ServerTls(options.tls_cert_file, options.tls_private_key_file, cas)
+    server.tasks.keep(tls.keep_fresh, "certificates")
+    start_hooks(server)
+
+    async def stopping() -> None:
+        server.closing = True
+
+    log.info("Serving securely", address=options.bind_address, port=options.secure_port, worker=index)
+    try:
+        await serve(create_app(server), sock, tls, stopping)
+    finally:
+        await server.tasks.stop()
+        if server.backend is not None:
+            await server.backend.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,189 @@
+"""Objects as clients asked for them: whole, as a Table, or as metadata only; as JSON or YAML.
+
+The common case, whole objects as compact JSON, never decodes: stored bytes are joined.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from kubepy.api.errors import BadRequest, NotAcceptable
+from kubepy.api.types import Object
+from kubepy.apiserver import media
+from kubepy.apiserver.column import DEFAULT_COLUMNS
+from kubepy.apiserver.exchange import Exchange, Headers, encode, escape
+from kubepy.apiserver.info import first
+from kubepy.apiserver.media import Media
+from kubepy.apiserver.registry.kind import Kind
+from kubepy.apiserver.request import Context
+from kubepy.apiserver.server import Server
+from kubepy.apiserver.storage.interface import Entry, Page
+
+_META = "meta.k8s.io/"
+_INCLUDES = ("", "Metadata", "Object", "None")
+
+
+def served(kind: Kind, entry: Entry) -> Object:
+    """The entry's object in the version it is served in; belongs to the caller."""
+    obj = entry.decode()
+    return kind.conversion.from_stored(obj) if kind.conversion else obj
+
+
+def entry_json(kind: Kind, entry: Entry) -> bytes:
+    if kind.conversion:
+        return orjson.dumps(kind.conversion.from_stored(entry.decode()))
+    return entry.json()
+
+
+def _negotiate(exchange: Exchange) -> Media:
+    accept = exchange.headers.get(b"accept")
+    return media.negotiate(accept.decode("latin-1")) if accept else media.PLAIN
+
+
+def _go_type(kind: Kind, *, is_list: bool) -> str:
+    package = kind.resource.group.partition(".")[0] or "core"
+    return f"*{package}.{kind.resource.kind}{'List' if is_list else ''}"
+
+
+async def answer_entry(server: Server, exchange: Exchange, context: Context, entry: Entry, status: int = 200) -> None:
+    """Sends one stored object."""
+    chosen = _negotiate(exchange)
+    kind = context.kind
+    if not chosen.transform and chosen.type == media.JSON and not chosen.pretty and not exchange.pretty:
+        await exchange.answer(status, escape(entry_json(kind, entry)) + b"\n")
+        return
+    await _answer(server, exchange, context, status, served(kind, entry), chosen)
+
+
+async def answer_written(server: Server, exchange: Exchange, context: Context, status: int, result: Entry | Object) -> None:
+    """Sends what a write made: an entry, or an object where nothing was stored."""
+    if isinstance(result, dict):
+        await _answer(server, exchange, context, status, result, _negotiate(exchange))
+    else:
+        await answer_entry(server, exchange, context, result, status)
+
+
+async def _answer(server: Server, exchange: Exchange, context: Context, status: int, obj: Object, chosen: Media) -> None:
+    kind = context.kind
+    if chosen.transform == "Table":
+        shown = Table(server, context, chosen).document([obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")})
+    elif chosen.transform == "PartialObjectMetadata":
+        shown = partial(obj, chosen.version)
+    elif chosen.transform:
+        raise NotAcceptable("you requested PartialObjectMetadataList, but the requested object is not a list "
+                            f"({_go_type(kind, is_list=False)})")
+    else:
+        shown = obj
+    await exchange.answer(status, encode(shown, chosen.type, chosen.pretty or exchange.pretty), chosen.type.encode(), _extra(context))
+
+
+def _extra(context: Context) -> Headers | None:
+    return None
+
+
+def partial(obj: Object, version: str = "v1") -> Object:
+    """The object's metadata as a PartialObjectMetadata."""
+    return {"kind": "PartialObjectMetadata", "apiVersion": _META + version, "metadata": obj["metadata"]}
+
+
+def list_head(kind: Kind, page: Page) -> bytes:
+    """The beginning of a list's JSON, up to its first item."""
+    resource = kind.resource
+    head = f'{{"kind":"{resource.kind}List","apiVersion":"{resource.api_version}","metadata":{{"resourceVersion":"{page.revision}"'
+    if page.continue_token:
+        head += f',"continue":{orjson.dumps(page.continue_token).decode()}'
+        if page.remaining:
+            head += f',"remainingItemCount":{page.remaining}'
+    return head.encode() + b'},"items":['
+
+
+def _list_metadata(page: Page) -> Object:
+    metadata: Object = {"resourceVersion": str(page.revision)}
+    if page.continue_token:
+        metadata["continue"] = page.continue_token
+        if page.remaining:
+            metadata["remainingItemCount"] = page.remaining
+    return metadata
+
+
+def is_custom(kind: Kind) -> bool:
+    """Custom resources carry apiVersion and kind in list items; built-in ones do not."""
+    return bool(getattr(kind, "custom", False))
+
+
+def items_json(kind: Kind, entries: Iterable[Entry]) -> bytes:
+    """The items of a list, joined."""
+    if kind.conversion:
+        return b",".join(_bare_dump(kind, entry) for entry in entries)
+    if is_custom(kind):
+        return b",".join([entry.json() for entry in entries])
+    resource = kind.resource
+    cut = len(f'{{"apiVersion":"{resource.api_version}","kind":"{resource.kind}",')
+    joined = b",{".join([entry.json()[cut:] for entry in entries])
+    return b"{" + joined if joined else b""
+
+
+def _bare_dump(kind: Kind, entry: Entry) -> bytes:
+    obj = served(kind, entry)
+    obj.pop("apiVersion", None)
+    obj.pop("kind", None)
+    return orjson.dumps(obj)
+
+
+async def answer_list(server: Server, exchange: Exchange, context: Context, page: Page) -> None:
+    """Sends a page."""
+    chosen = _negotiate(exchange)
+    kind, resource = context.kind, context.kind.resource
+    if chosen.transform == "PartialObjectMetadata":
+        raise NotAcceptable(f"you requested PartialObjectMetadata, but the requested object is a list ({_go_type(kind, is_list=True)})")
+    if not chosen.transform and chosen.type == media.JSON and not chosen.pretty and not exchange.pretty:
+        body = b"%b%b]}\n" % (list_head(kind, page), items_json(kind, page.entries))
+        await exchange.answer(200, escape(body))
+        return
+    if chosen.transform == "Table":
+        shown = Table(server, context, chosen).document((served(kind, entry) for entry in page.entries), _list_metadata(page))
+    elif chosen.transform:
+        items = [partial(served(kind, entry), chosen.version) for entry in page.entries]
+        shown = {"kind": "PartialObjectMetadataList", "apiVersion": _META + chosen.version, "metadata": _list_metadata(page),
+                 "items": items or None}
+    else:
+        listed = [served(kind, entry) for entry in page.entries]
+        if not is_custom(kind):
+            listed = [{key: value for key, value in item.items() if key not in ("apiVersion", "kind")} for item in listed]
+        shown = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": _list_metadata(page), "items": listed}
+    await exchange.answer(200, encode(shown, chosen.type, chosen.pretty or exchange.pretty), chosen.type.encode())
+
+
+class Table:
+    """Renders objects of one kind as rows (`metav1.Table`)."""
+
+    def __init__(self, server: Server, context: Context, chosen: Media) -> None:
+        self.include = first(context.query, "includeObject")
+        if self.include not in _INCLUDES:
+            shown = orjson.dumps(self.include).decode()
+            raise BadRequest(f"Unable to convert to Table as requested: includeObject: Invalid value: {shown}: "
+                             "must be 'Metadata', 'Object', 'None', or empty")
+        self.columns = context.kind.columns or DEFAULT_COLUMNS
+        self.version = chosen.version
+        self.now = server.clock.now()
+
+    def definitions(self) -> list[Object]:
+        return [{"name": column.name, "type": column.type, "format": column.format, "description": column.description,
+                 "priority": column.priority} for column in self.columns]
+
+    def row(self, obj: Object) -> Object:
+        cells: list[Any] = [column.cell(obj, self.now) for column in self.columns]
+        if self.include == "None":
+            shown: Object | None = None
+        elif self.include == "Object":
+            shown = obj
+        else:
+            shown = partial(obj, self.version)
+        return {"cells": cells, "object": shown}
+
+    def document(self, objects: Iterable[Object], metadata: Object, *, definitions: bool = True) -> Object:
+        rows: Sequence[Object] = [self.row(obj) for obj in objects]
+        return {"kind": "Table", "apiVersion": _META + self.version, "metadata": metadata,
+                "columnDefinitions": self.definitions() if definitions else None, "rows": rows}

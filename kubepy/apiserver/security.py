@@ -1,0 +1,52 @@
+"""Composes authentication and authorization from the server's options."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubepy.apiserver.authn.build import AuthenticationOptions
+from kubepy.apiserver.authn.build import build as build_authentication
+from kubepy.apiserver.authn.impersonation import Impersonation
+from kubepy.apiserver.authn.interface import Authenticator, Impersonator
+from kubepy.apiserver.authz.build import build as build_authorization
+from kubepy.apiserver.authz.interface import Authorizer
+from kubepy.apiserver.options import Options
+from kubepy.apiserver.services import Services
+from kubepy.base.task import Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    authenticator: Authenticator
+    impersonator: Impersonator
+    authorizer: Authorizer
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def build_security(options: Options, services: Services, tasks: Tasks) -> Security:
+    """Fills `services`; raises OSError or ValueError for options that cannot be used."""
+    issuers = options.service_account_issuer or ("https://kubernetes.default.svc",)
+    authentication = build_authentication(AuthenticationOptions(
+        anonymous_auth=options.anonymous_auth, client_ca_file=_path(options.client_ca_file), token_auth_file=_path(options.token_auth_file),
+        enable_bootstrap_token_auth=options.enable_bootstrap_token_auth,
+        requestheader_client_ca_file=_path(options.requestheader_client_ca_file),
+        requestheader_allowed_names=options.requestheader_allowed_names,
+        requestheader_username_headers=options.requestheader_username_headers or ("X-Remote-User",),
+        requestheader_uid_headers=options.requestheader_uid_headers or ("X-Remote-Uid",),
+        requestheader_group_headers=options.requestheader_group_headers or ("X-Remote-Group",),
+        requestheader_extra_headers_prefix=options.requestheader_extra_headers_prefix or ("X-Remote-Extra-",),
+        service_account_issuer=issuers, service_account_key_file=[Path(name) for name in options.service_account_key_file],
+        service_account_signing_key_file=_path(options.service_account_signing_key_file),
+        service_account_extend_token_expiration=options.service_account_extend_token_expiration,
+        service_account_max_token_expiration=int(options.service_account_max_token_expiration), api_audiences=options.api_audiences),
+        services.stores, services.clock)
+    authorizer, rbac = build_authorization(options.authorization_mode, services.stores, tasks)
+    services.authenticator = authentication.authenticator
+    services.token_reviewer = authentication.reviewer
+    services.token_issuer = authentication.issuer
+    services.authorizer = authorizer
+    services.rbac = rbac
+    return Security(authentication.authenticator, Impersonation(authorizer), authorizer)

@@ -1,0 +1,64 @@
+"""Field ownership (`metadata.managedFields`) on writes: the seam to `kubepy.api.apply`."""
+from __future__ import annotations
+
+from functools import lru_cache
+
+from kubepy.api.apply import FieldManager, Shape, Shapes
+from kubepy.api.types import Object
+from kubepy.apiserver.registry.kind import Kind
+from kubepy.apiserver.request import Context
+from kubepy.apiserver.schema import definition_name, definitions
+from kubepy.base.clock import format_time
+
+_UNTYPED = Shape("deduced")
+
+
+def manager_of(context: Context) -> str:
+    """The name a writer is recorded under: what it says, or the first part of its user agent."""
+    return context.field_manager or context.user_agent.partition("/")[0][:128] or "unknown"
+
+
+@lru_cache(maxsize=1)
+def _shapes() -> Shapes:
+    return Shapes(definitions())
+
+
+_managers: dict[tuple[str, str, str, str], FieldManager] = {}
+
+
+def field_manager(kind: Kind, subresource: str) -> FieldManager:
+    resource = kind.resource
+    key = (resource.group, resource.version, resource.kind, subresource)
+    found = _managers.get(key)
+    if found is None:
+        name = definition_name(resource)
+        shape = _shapes().named(name) if name else _UNTYPED
+        reset: Object = {}
+        if kind.strategy.has_status:
+            reset = {"f:spec": {}} if subresource == "status" else {"f:status": {}}
+        found = _managers[key] = FieldManager(shape, resource.api_version, subresource=subresource, reset=reset)
+    return found
+
+
+def zero(kind: Kind) -> Object:
+    """What an object of the kind is before anything was set."""
+    found: Object = {"apiVersion": kind.resource.api_version, "kind": kind.resource.kind, "metadata": {}}
+    name = definition_name(kind.resource)
+    properties = definitions()[name].get("properties", {}) if name else {}
+    for field in ("spec", "status"):
+        if field in properties:
+            found[field] = {}
+    return found
+
+
+def track(context: Context, obj: Object, old: Object | None, subresource: str, now: float) -> Object:
+    """The object with the writer's ownership recorded."""
+    live = old if old is not None else zero(context.kind)
+    field_manager(context.kind, subresource).update(live, obj, manager_of(context), format_time(now))
+    return obj
+
+
+def apply(context: Context, live: Object, config: Object, force: bool, now: float) -> Object:
+    """Server-side apply of `config` on `live`; raises ApiError."""
+    return field_manager(context.kind, context.info.subresource).apply(live, config, context.field_manager, force=force,
+                                                                       now=format_time(now))

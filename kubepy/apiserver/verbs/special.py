@@ -1,0 +1,13 @@
+"""Subresources with a verb of their own, by group, resource and name ("*": of any resource)."""
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from kubepy.apiserver.exchange import Exchange
+from kubepy.apiserver.registry.kind import Subresource
+from kubepy.apiserver.request import Context
+from kubepy.apiserver.server import Server
+
+Special = Callable[[Server, Exchange, Context, Subresource], Awaitable[None]]
+
+SPECIAL: dict[tuple[str, str, str], Special] = {}
