@@ -106,7 +106,7 @@ def ensure_pki(directory: Path, *, node_name: str, addresses: Sequence[str], ser
     moment = now or datetime.now(UTC)
     pki = Pki(directory, node_name)
     names = _server_names(node_name, addresses, service_ip, extra_names, cluster_domain)
-    for ca_name, common_name in (("ca", "kubernetes"), ("front-proxy-ca", "front-proxy-ca")):
+    for ca_name, common_name in (("ca", "kubernetes"), ("front-proxy-ca", "front-proxy-ca"), ("etcd/ca", "etcd-ca")):
         ca, ca_key = _ensure_ca(pki.pair(ca_name), common_name, moment)
         for name, subject in _leaves(ca_name, node_name, addresses, names):
             _ensure_leaf(pki.pair(name), subject, ca, ca_key, moment)
@@ -122,6 +122,10 @@ def _server_names(node_name: str, addresses: Sequence[str], service_ip: str, ext
 def _leaves(ca: str, node_name: str, addresses: Sequence[str], names: tuple[str, ...]) -> list[tuple[str, Subject]]:
     if ca == "front-proxy-ca":
         return [("front-proxy-client", Subject("front-proxy-client", client=True))]
+    if ca == "etcd/ca":
+        # An authority of its own: no client certificate of the cluster opens etcd, only the API server's.
+        return [("etcd/server", Subject("kube-etcd", server=True, client=True, names=("localhost", "127.0.0.1", "::1"))),
+                ("apiserver-etcd-client", Subject("kube-apiserver-etcd-client", client=True))]
     node = f"system:node:{node_name}"
     return [
         ("apiserver", Subject("kube-apiserver", server=True, names=names)),

@@ -31,7 +31,7 @@ def copy(made: Pki, tmp_path: Path) -> Path:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def changed(before: dict[str, bytes], directory: Path) -> set[str]:

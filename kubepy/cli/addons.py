@@ -1,0 +1,52 @@
+"""What a cluster made by `kubepy up` holds beyond what the API server bootstraps: the DNS service and the node's DNS identity."""
+from __future__ import annotations
+
+from kubepy.api import errors
+from kubepy.api.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ENDPOINT_SLICES, SERVICES, Resource
+from kubepy.api.types import Object
+from kubepy.cli.settings import Settings
+from kubepy.client.interface import Client
+
+MANAGER = "kubepy-addons"
+
+
+def plan_addons(settings: Settings) -> tuple[tuple[Resource, Object], ...]:
+    """The objects, in the order they are applied.
+
+    The DNS daemon runs on the host, so the `kube-dns` Service has no selector and an EndpointSlice of its own."""
+    labels = {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS", "kubernetes.io/cluster-service": "true"}
+    service: Object = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
+        "spec": {"clusterIP": settings.dns_ip, "ports": [
+            {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": settings.dns_port},
+            {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": settings.dns_port}]},
+    }
+    endpoints: Object = {
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {
+            "kubernetes.io/service-name": "kube-dns", "endpointslice.kubernetes.io/managed-by": MANAGER}},
+        "endpoints": [{"addresses": [settings.node_ip], "conditions": {"ready": True}, "nodeName": settings.node_name}],
+        "ports": [{"name": "dns", "port": settings.dns_port, "protocol": "UDP"},
+                  {"name": "dns-tcp", "port": settings.dns_port, "protocol": "TCP"}],
+    }
+    role: Object = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "kubepy:dns"},
+        "rules": [{"apiGroups": [""], "resources": ["services", "pods", "namespaces"], "verbs": ["list", "watch"]},
+                  {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}],
+    }
+    binding: Object = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "kubepy:dns"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kubepy:dns"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:kube-dns"}],
+    }
+    return ((CLUSTER_ROLES, role), (CLUSTER_ROLE_BINDINGS, binding), (SERVICES, service), (ENDPOINT_SLICES, endpoints))
+
+
+async def apply_addons(client: Client, settings: Settings) -> None:
+    """Creates what is missing and merges our fields into what is there."""
+    for resource, obj in plan_addons(settings):
+        metadata = obj["metadata"]
+        try:
+            await client.create(resource, obj)
+        except errors.AlreadyExists:
+            await client.patch(resource, metadata["name"], obj, metadata.get("namespace"))

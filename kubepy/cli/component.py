@@ -1,0 +1,146 @@
+"""The processes of a single-node cluster: a pure function from settings to command lines and readiness probes."""
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from kubepy.cli.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Where a part says that it is ready: an HTTP(S) URL that answers 200, or a Unix socket that accepts."""
+
+    url: str = ""
+    socket: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One supervised process. `after` names those that must have been ready once before this one starts;
+    `grace` is how many seconds it gets between SIGTERM and SIGKILL."""
+
+    name: str
+    argv: tuple[str, ...]
+    probe: Probe
+    after: tuple[str, ...] = ()
+    grace: float = 10.0
+    version: tuple[str, ...] = ()
+    """A command that prints its version; empty for our own daemons."""
+
+
+def plan_components(settings: Settings) -> tuple[Component, ...]:
+    """All parts in start order; parts that `--etcd-servers` or `--container-runtime-endpoint` bring along are left out."""
+    parts = [
+        None if settings.etcd_servers else _etcd(settings),
+        None if settings.runtime_endpoint else _containerd(settings),
+        _apiserver(settings),
+        _scheduler(settings),
+        _controller_manager(settings),
+        _kubelet(settings),
+        _proxy(settings),
+        _dns(settings),
+    ]
+    known = {part.name for part in parts if part}
+    return tuple(
+        Component(part.name, part.argv, part.probe, tuple(name for name in part.after if name in known), part.grace, part.version)
+        for part in parts if part
+    )
+
+
+def _own(command: str, settings: Settings, *flags: str) -> tuple[str, ...]:
+    """A daemon of ours, run by the interpreter that runs this command."""
+    return (sys.executable, "-m", "kubepy.cli.main", command, *flags, f"-v={settings.verbosity}")
+
+
+def _etcd(settings: Settings) -> Component:
+    pki = settings.pki_dir / "etcd"
+    client, peer = f"https://127.0.0.1:{settings.etcd_port}", f"https://127.0.0.1:{settings.etcd_port + 1}"
+    health = f"http://127.0.0.1:{settings.etcd_port + 2}"
+    argv = (
+        "etcd", "--name=kubepy", f"--data-dir={settings.data_dir / 'etcd'}",
+        f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=kubepy={peer}",
+        f"--listen-metrics-urls={health}",
+        "--client-cert-auth", f"--trusted-ca-file={pki / 'ca.crt'}",
+        f"--cert-file={pki / 'server.crt'}", f"--key-file={pki / 'server.key'}",
+        "--peer-client-cert-auth", f"--peer-trusted-ca-file={pki / 'ca.crt'}", f"--peer-cert-file={pki / 'server.crt'}",
+        f"--peer-key-file={pki / 'server.key'}", "--logger=zap", "--log-level=warn",
+    )
+    return Component("etcd", argv, Probe(url=f"{health}/health"), version=("etcd", "--version"))
+
+
+def _containerd(settings: Settings) -> Component:
+    argv = ("containerd", "--config", str(settings.containerd_dir / "config.toml"), "--log-level", "warn")
+    return Component("containerd", argv, Probe(socket=str(settings.containerd_socket)), version=("containerd", "--version"))
+
+
+def _apiserver(settings: Settings) -> Component:
+    pki = settings.pki_dir
+    if settings.etcd_servers:
+        etcd: tuple[str, ...] = (f"--etcd-servers={settings.etcd_servers}",)
+    else:
+        etcd = (f"--etcd-servers=https://127.0.0.1:{settings.etcd_port}", f"--etcd-cafile={pki / 'etcd/ca.crt'}",
+                f"--etcd-certfile={pki / 'apiserver-etcd-client.crt'}", f"--etcd-keyfile={pki / 'apiserver-etcd-client.key'}")
+    argv = _own(
+        "apiserver", settings, *etcd,
+        f"--secure-port={settings.secure_port}", f"--advertise-address={settings.node_ip}",
+        f"--tls-cert-file={pki / 'apiserver.crt'}", f"--tls-private-key-file={pki / 'apiserver.key'}",
+        f"--client-ca-file={pki / 'ca.crt'}", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged=true", "--enable-bootstrap-token-auth=true",
+        f"--service-cluster-ip-range={settings.service_cidr}",
+        f"--service-account-issuer=https://kubernetes.default.svc.{settings.cluster_domain}",
+        f"--service-account-key-file={pki / 'sa.pub'}", f"--service-account-signing-key-file={pki / 'sa.key'}",
+        f"--kubelet-client-certificate={pki / 'apiserver-kubelet-client.crt'}",
+        f"--kubelet-client-key={pki / 'apiserver-kubelet-client.key'}", f"--kubelet-certificate-authority={pki / 'ca.crt'}",
+        "--kubelet-preferred-address-types=InternalIP,Hostname",
+        f"--requestheader-client-ca-file={pki / 'front-proxy-ca.crt'}", "--requestheader-allowed-names=front-proxy-client",
+        "--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={pki / 'front-proxy-client.crt'}", f"--proxy-client-key-file={pki / 'front-proxy-client.key'}",
+        f"--workers={settings.workers}",
+    )
+    return Component("apiserver", argv, Probe(url=f"{settings.server}/readyz"), after=("etcd",), grace=20)
+
+
+def _scheduler(settings: Settings) -> Component:
+    argv = _own("scheduler", settings, f"--kubeconfig={settings.kubeconfig('scheduler')}",
+                "--bind-address=127.0.0.1", "--leader-elect=true")
+    return Component("scheduler", argv, Probe(url="https://127.0.0.1:10259/healthz"), after=("apiserver",))
+
+
+def _controller_manager(settings: Settings) -> Component:
+    pki = settings.pki_dir
+    argv = _own(
+        "controller-manager", settings, f"--kubeconfig={settings.kubeconfig('controller-manager')}", "--bind-address=127.0.0.1",
+        "--leader-elect=true", "--use-service-account-credentials=true",
+        "--allocate-node-cidrs=true", f"--cluster-cidr={settings.pod_cidr}", f"--service-cluster-ip-range={settings.service_cidr}",
+        f"--root-ca-file={pki / 'ca.crt'}", f"--service-account-private-key-file={pki / 'sa.key'}",
+        f"--cluster-signing-cert-file={pki / 'ca.crt'}", f"--cluster-signing-key-file={pki / 'ca.key'}",
+    )
+    return Component("controller-manager", argv, Probe(url="https://127.0.0.1:10257/healthz"), after=("apiserver",))
+
+
+def _kubelet(settings: Settings) -> Component:
+    pki = settings.pki_dir
+    argv = _own(
+        "kubelet", settings, f"--kubeconfig={settings.kubeconfig('kubelet')}", f"--hostname-override={settings.node_name}",
+        f"--node-ip={settings.node_ip}", f"--container-runtime-endpoint={settings.cri_endpoint}",
+        f"--root-dir={settings.data_dir / 'kubelet'}", f"--pod-manifest-path={settings.data_dir / 'manifests'}",
+        f"--cni-conf-dir={settings.cni_conf_dir}", f"--cluster-dns={settings.dns_ip}", f"--cluster-domain={settings.cluster_domain}",
+        f"--client-ca-file={pki / 'ca.crt'}", f"--tls-cert-file={pki / 'kubelet.crt'}", f"--tls-private-key-file={pki / 'kubelet.key'}",
+        "--authorization-mode=Webhook", "--anonymous-auth=false", f"--port={settings.kubelet_port}", "--fail-swap-on=false",
+    )
+    return Component("kubelet", argv, Probe(url="http://127.0.0.1:10248/healthz"), after=("apiserver", "containerd"), grace=15)
+
+
+def _proxy(settings: Settings) -> Component:
+    argv = _own("proxy", settings, f"--kubeconfig={settings.kubeconfig('proxy')}", f"--hostname-override={settings.node_name}",
+                "--proxy-mode=iptables", f"--cluster-cidr={settings.pod_cidr}")
+    return Component("proxy", argv, Probe(url="http://127.0.0.1:10256/healthz"), after=("apiserver",))
+
+
+def _dns(settings: Settings) -> Component:
+    argv = _own("dns", settings, f"--kubeconfig={settings.kubeconfig('dns')}", f"--listen={settings.node_ip}:{settings.dns_port}",
+                f"--cluster-domain={settings.cluster_domain}", "--health-bind-address=127.0.0.1:10054")
+    return Component("dns", argv, Probe(url="http://127.0.0.1:10054/ready"), after=("apiserver",))

@@ -1,0 +1,67 @@
+"""Looks at the machine before anything is started, and says exactly what to do about what is missing."""
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubepy.cli.settings import Settings
+
+CNI_DIRECTORIES = (Path("/opt/cni/bin"), Path("/usr/lib/cni"), Path("/usr/libexec/cni"))
+CNI_PLUGINS = ("bridge", "host-local", "loopback", "portmap")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, and the command or flag that mends it."""
+
+    what: str
+    remedy: str
+
+
+def cni_directory() -> Path | None:
+    """The first directory that holds every CNI plugin we use."""
+    return next((path for path in CNI_DIRECTORIES if all((path / name).exists() for name in CNI_PLUGINS)), None)
+
+
+def check(settings: Settings, *, running: bool) -> list[Problem]:
+    """Everything that would keep a cluster from starting; ports are not checked while one is `running`."""
+    problems = []
+    if os.geteuid() != 0:
+        problems.append(Problem("kubepy up must run as root: it starts containers and programs the network", "sudo kubepy up"))
+    needed = {
+        "etcd": ("etcd-server", not settings.etcd_servers, " (or point --etcd-servers at one that runs)"),
+        "containerd": ("containerd", not settings.runtime_endpoint, " (or point --container-runtime-endpoint at one that runs)"),
+        "runc": ("runc", not settings.runtime_endpoint, ""),
+        "iptables-restore": ("iptables", True, ""),
+        "conntrack": ("conntrack", True, ""),
+    }
+    for program, (package, wanted, otherwise) in needed.items():
+        if wanted and shutil.which(program) is None:
+            problems.append(Problem(f"the program {program} is not installed", f"apt-get install {package}{otherwise}"))
+    if cni_directory() is None:
+        places = ", ".join(map(str, CNI_DIRECTORIES))
+        problems.append(Problem(f"no directory of {places} has the CNI plugins {', '.join(CNI_PLUGINS)}",
+                                "apt-get install containernetworking-plugins"))
+    if not running:
+        problems += _taken_ports(settings)
+    return problems
+
+
+def _taken_ports(settings: Settings) -> list[Problem]:
+    ports = {settings.secure_port: "--secure-port", settings.kubelet_port: "--kubelet-port", settings.dns_port: "--dns-port",
+             10248: "", 10256: "", 10257: "", 10259: ""}
+    if not settings.etcd_servers:
+        ports[settings.etcd_port] = "--etcd-port"
+    problems = []
+    for port, flag in ports.items():
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("0.0.0.0", port))
+            except OSError:
+                remedy = f"stop what listens there (ss -ltnp 'sport = :{port}')" + (f" or choose another with {flag}" if flag else "")
+                problems.append(Problem(f"port {port} is in use", remedy))
+    return problems

@@ -1,0 +1,132 @@
+"""What a cluster on this machine is made of, and where each part of it lives on disk.
+
+`kubepy up` saves its settings beside the data, so that `status`, `down` and a later `up` need no flags.
+"""
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import asdict, dataclass, fields
+from ipaddress import ip_network
+from pathlib import Path
+
+import orjson
+
+DEFAULT_DATA = Path("/var/lib/kubepy")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One single-node cluster. Ports are TCP; addresses and CIDRs are text as in the flags they become."""
+
+    data_dir: Path = DEFAULT_DATA
+    node_name: str = ""
+    node_ip: str = ""
+    secure_port: int = 6443
+    kubelet_port: int = 10250
+    dns_port: int = 10053
+    etcd_port: int = 2379
+    service_cidr: str = "10.96.0.0/16"
+    pod_cidr: str = "10.244.0.0/16"
+    cluster_domain: str = "cluster.local"
+    etcd_servers: str = ""
+    """Empty: an etcd of its own."""
+    runtime_endpoint: str = ""
+    """Empty: a containerd of its own."""
+    workers: int = 1
+    verbosity: int = 2
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets and what need not survive a reboot: `/run/kubepy` for the default data directory, else inside it."""
+        return Path("/run/kubepy") if self.data_dir == DEFAULT_DATA else self.data_dir / "run"
+
+    @property
+    def pki_dir(self) -> Path:
+        return self.data_dir / "pki"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.data_dir / "log"
+
+    @property
+    def state_file(self) -> Path:
+        return self.run_dir / "supervisor.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.run_dir / "supervisor.lock"
+
+    @property
+    def containerd_dir(self) -> Path:
+        return self.data_dir / "containerd"
+
+    @property
+    def cni_conf_dir(self) -> Path:
+        return self.data_dir / "cni" / "net.d"
+
+    @property
+    def containerd_socket(self) -> Path:
+        return self.run_dir / "containerd" / "containerd.sock"
+
+    @property
+    def cri_endpoint(self) -> str:
+        return self.runtime_endpoint or f"unix://{self.containerd_socket}"
+
+    @property
+    def server(self) -> str:
+        """The API server's URL as this node's components use it."""
+        return f"https://127.0.0.1:{self.secure_port}"
+
+    @property
+    def service_ip(self) -> str:
+        """The first address of the service network: the `kubernetes` Service."""
+        return str(ip_network(self.service_cidr)[1])
+
+    @property
+    def dns_ip(self) -> str:
+        """The tenth address of the service network, as kubeadm gives to cluster DNS."""
+        return str(ip_network(self.service_cidr)[10])
+
+    def kubeconfig(self, who: str) -> Path:
+        return self.data_dir / f"{who}.kubeconfig"
+
+    def save(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        values = {**asdict(self), "data_dir": str(self.data_dir)}
+        target = self.data_dir / "cluster.json"
+        partial = target.with_suffix(".new")
+        partial.write_bytes(orjson.dumps(values, option=orjson.OPT_INDENT_2))
+        partial.replace(target)
+
+    @classmethod
+    def load(cls, data_dir: Path) -> Settings | None:
+        """The saved settings, or None where no cluster was made; raises ValueError for an unreadable file."""
+        path = data_dir / "cluster.json"
+        try:
+            values = orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        known = {field.name for field in fields(cls)}
+        return cls(**{**{key: value for key, value in values.items() if key in known}, "data_dir": data_dir})
+
+
+def default_node_name() -> str:
+    """The machine's host name, lower-cased as node names must be."""
+    return socket.gethostname().lower()
+
+
+def default_node_ip() -> str:
+    """The address of the interface that holds the default route, or loopback on a machine without a network."""
+    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        probe.connect(("203.0.113.1", 9))  # a UDP connect sends nothing: it only asks the kernel for the route
+        return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
+    finally:
+        probe.close()
+
+
+def default_data_dir() -> Path:
+    return Path(os.environ.get("KUBEPY_DATA_DIR", str(DEFAULT_DATA)))

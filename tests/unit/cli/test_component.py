@@ -1,0 +1,60 @@
+"""The command lines and order of a cluster's parts."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kubepy.cli.component import Component, plan_components
+from kubepy.cli.settings import Settings
+
+SETTINGS = Settings(data_dir=Path("/data"), node_name="n1", node_ip="192.0.2.7")
+
+
+def parts(settings: Settings) -> dict[str, Component]:
+    return {part.name: part for part in plan_components(settings)}
+
+
+def test_every_part_starts_after_what_it_needs() -> None:
+    seen: set[str] = set()
+    for part in plan_components(SETTINGS):
+        assert set(part.after) <= seen, part.name
+        seen.add(part.name)
+    assert seen == {"etcd", "containerd", "apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns"}
+
+
+@pytest.mark.parametrize(("settings", "absent"), [
+    pytest.param({"etcd_servers": "https://192.0.2.9:2379"}, "etcd", id="etcd given"),
+    pytest.param({"runtime_endpoint": "unix:///run/x.sock"}, "containerd", id="runtime given"),
+])
+def test_what_the_user_brings_is_not_started_and_not_waited_for(settings: dict[str, str], absent: str) -> None:
+    planned = parts(Settings(data_dir=Path("/data"), node_name="n1", node_ip="192.0.2.7", **settings))
+    assert absent not in planned
+    assert all(absent not in part.after for part in planned.values())
+
+
+def test_no_part_gets_a_secret_on_its_command_line() -> None:
+    for part in plan_components(SETTINGS):
+        assert not any("PRIVATE" in word or "token=" in word for word in part.argv)
+
+
+def test_etcd_asks_every_client_for_a_certificate() -> None:
+    argv = parts(SETTINGS)["etcd"].argv
+    assert "--client-cert-auth" in argv
+    assert "--peer-client-cert-auth" in argv
+    assert not any(word.startswith("--listen-client-urls=http:") for word in argv)
+
+
+def test_dns_listens_where_its_service_points() -> None:
+    assert "--listen=192.0.2.7:10053" in parts(SETTINGS)["dns"].argv
+
+
+def test_addresses_of_the_well_known_services() -> None:
+    assert (SETTINGS.service_ip, SETTINGS.dns_ip) == ("10.96.0.1", "10.96.0.10")
+
+
+def test_settings_survive_a_round_trip(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, node_name="n", pod_cidr="10.9.0.0/16", workers=2)
+    settings.save()
+    assert Settings.load(tmp_path) == settings
+    assert Settings.load(tmp_path / "elsewhere") is None
