@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from kubepy.api.resource import Resource
+from kubepy.apiserver.authn.review import self_subject_review
 from kubepy.apiserver.registry.kind import Kind, Strategy
 
 KIND = Kind(
@@ -9,4 +10,5 @@ KIND = Kind(
     "selfsubjectreview",
     Strategy(),
     verbs=("create",),
+    handler=self_subject_review,
 )

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from kubepy.api.resource import TOKEN_REVIEWS
+from kubepy.apiserver.authn.review import token_review
 from kubepy.apiserver.registry.kind import Kind, Strategy
 
 KIND = Kind(
@@ -9,4 +10,5 @@ KIND = Kind(
     "tokenreview",
     Strategy(),
     verbs=("create",),
+    handler=token_review,
 )

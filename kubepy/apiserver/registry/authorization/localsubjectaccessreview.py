@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from kubepy.api.resource import Resource
+from kubepy.apiserver.authz.review import local_subject_access_review
 from kubepy.apiserver.registry.kind import Kind, Strategy
 
 KIND = Kind(
@@ -9,4 +10,5 @@ KIND = Kind(
     "localsubjectaccessreview",
     Strategy(),
     verbs=("create",),
+    handler=local_subject_access_review,
 )

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from kubepy.api.resource import Resource
+from kubepy.apiserver.authz.review import self_subject_access_review
 from kubepy.apiserver.registry.kind import Kind, Strategy
 
 KIND = Kind(
@@ -9,4 +10,5 @@ KIND = Kind(
     "selfsubjectaccessreview",
     Strategy(),
     verbs=("create",),
+    handler=self_subject_access_review,
 )

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from kubepy.api.resource import SUBJECT_ACCESS_REVIEWS
+from kubepy.apiserver.authz.review import subject_access_review
 from kubepy.apiserver.registry.kind import Kind, Strategy
 
 KIND = Kind(
@@ -9,4 +10,5 @@ KIND = Kind(
     "subjectaccessreview",
     Strategy(),
     verbs=("create",),
+    handler=subject_access_review,
 )

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from kubepy.api.resource import SERVICE_ACCOUNTS
+from kubepy.apiserver.authn.review import create_token
 from kubepy.apiserver.registry.kind import Kind, Strategy, Subresource
 
 
@@ -14,5 +15,5 @@ KIND = Kind(
     "serviceaccount",
     ServiceAccountStrategy(),
     short_names=("sa",),
-    subresources=(Subresource("token", ("create",), "TokenRequest", "authentication.k8s.io", "v1"),),
+    subresources=(Subresource("token", ("create",), "TokenRequest", "authentication.k8s.io", "v1", create_token),),
 )
