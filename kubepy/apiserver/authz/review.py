@@ -85,9 +85,11 @@ def access_of(spec: Object, user: User) -> Access:
     if attributes is None:
         paths = spec.get("nonResourceAttributes") or {}
         return Access(user, paths.get("verb", ""), path=paths.get("path", ""), is_resource=False)
-    return Access(user, attributes.get("verb", ""), attributes.get("group", ""), attributes.get("version", ""),
-                  attributes.get("resource", ""), attributes.get("subresource", ""), attributes.get("namespace", ""), attributes.get("name", ""),
-                  field_selector=_selector_text(attributes.get("fieldSelector")),
+    def text(key: str) -> str:
+        return attributes.get(key) or ""
+
+    return Access(user, text("verb"), text("group"), text("version"), text("resource"), text("subresource"), text("namespace"),
+                  text("name"), field_selector=_selector_text(attributes.get("fieldSelector")),
                   label_selector=_selector_text(attributes.get("labelSelector")))
 
 
