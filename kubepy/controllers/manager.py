@@ -8,6 +8,7 @@ from typing import NamedTuple
 from kubepy.base.log import get_logger
 from kubepy.client.controller import Controller, Runtime
 from kubepy.controllers import namespace, replicaset, rootca, serviceaccount
+from kubepy.controllers.deployment import reconcile as deployment
 from kubepy.controllers.kit.environment import Environment
 
 log = get_logger("manager")
@@ -27,6 +28,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("namespace-controller", ("namespace",), namespace.controller),
     Entry("serviceaccount-controller", ("serviceaccount",), serviceaccount.controller),
     Entry("root-ca-certificate-publisher-controller", ("root-ca-cert-publisher",), rootca.controller),
+    Entry("deployment-controller", ("deployment",), deployment.controller),
     Entry("replicaset-controller", ("replicaset",), replicaset.replicaset),
     Entry("replicationcontroller-controller", ("replicationcontroller",), replicaset.replicationcontroller),
 )
