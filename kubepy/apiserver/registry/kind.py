@@ -104,6 +104,9 @@ class Subresource:
     group: str | None = None
     version: str = ""
     handler: Callable[..., Awaitable[Any]] | None = None
+    strategy: Strategy | None = None
+    """For a subresource whose body is the parent and that updates a part of it: `prepare_update` and `validate_update` of this strategy
+    take the place of the kind's (pods/ephemeralcontainers, pods/resize, namespaces/finalize, certificatesigningrequests/approval)."""
 
 
 STATUS = Subresource("status", ("get", "patch", "update"))

@@ -1,0 +1,162 @@
+"""Small checks that validations are composed of; each gives the errors found, with Kubernetes' words.
+
+Source: `k8s.io/apimachinery/pkg/api/validation` and the shared parts of `k8s.io/kubernetes/pkg/apis/core/validation`.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from kubepy.api import field, name
+from kubepy.api.field import Errors, Path
+from kubepy.api.quantity import QuantityError, parse_quantity
+from kubepy.api.types import Object
+
+IMMUTABLE = "field is immutable"
+MAX_INT32 = 2**31 - 1
+
+
+def named(validator: Callable[[str], list[str]], value: str, path: Path) -> Errors:
+    """Every complaint of a name validator about a value."""
+    return [field.invalid(path, value, message) for message in validator(value)]
+
+
+def need(value: Any, path: Path, detail: str = "") -> Errors:
+    """A value that must be there and not empty."""
+    return [] if value else [field.required(path, detail)]
+
+
+def need_named(validator: Callable[[str], list[str]], value: str, path: Path) -> Errors:
+    return named(validator, value, path) if value else [field.required(path)]
+
+
+def non_negative(value: int | None, path: Path) -> Errors:
+    """ValidateNonnegativeField; an absent value is fine."""
+    return [field.invalid(path, value, "must be greater than or equal to 0")] if value is not None and value < 0 else []
+
+
+def positive(value: int | None, path: Path) -> Errors:
+    return [field.invalid(path, value, "must be greater than 0")] if value is not None and value <= 0 else []
+
+
+def between(value: int | None, low: int, high: int, path: Path) -> Errors:
+    if value is None or low <= value <= high:
+        return []
+    return [field.invalid(path, value, name.range_error(low, high))]
+
+
+def one_of(value: Any, path: Path, supported: Sequence[str]) -> Errors:
+    """The value is one of those named, in the order in which Kubernetes lists them."""
+    return [] if value in supported else [field.not_supported(path, value, supported)]
+
+
+def need_one_of(value: Any, path: Path, supported: Sequence[str], detail: str = "") -> Errors:
+    return one_of(value, path, supported) if value else [field.required(path, detail)]
+
+
+def immutable(new: Any, old: Any, path: Path) -> Errors:
+    """ValidateImmutableField."""
+    return [] if new == old else [field.invalid(path, new, IMMUTABLE)]
+
+
+def port(value: int, path: Path) -> Errors:
+    return named_int(name.port_number, value, path)
+
+
+def named_int(validator: Callable[[int], list[str]], value: int, path: Path) -> Errors:
+    return [field.invalid(path, value, message) for message in validator(value)]
+
+
+def port_or_name(value: Any, path: Path) -> Errors:
+    """ValidatePortNumOrName."""
+    if isinstance(value, str):
+        return named(name.port_name, value, path)
+    return port(value if isinstance(value, int) else 0, path)
+
+
+def quantity_non_negative(value: Any, path: Path) -> Errors:
+    """ValidateNonnegativeQuantity."""
+    return [field.invalid(path, str(value), "must be greater than or equal to 0")] if sign(value) < 0 else []
+
+
+def quantity_positive(value: Any, path: Path) -> Errors:
+    return [field.invalid(path, str(value), "must be greater than zero")] if sign(value) <= 0 else []
+
+
+def sign(value: Any) -> int:
+    try:
+        return parse_quantity(str(value)).sign()
+    except QuantityError:
+        return 0
+
+
+def unique(values: Iterable[Any], path: Path, key: str = "") -> Errors:
+    """Duplicates, at their index (and the key below it)."""
+    seen: set[Any] = set()
+    errors: Errors = []
+    for position, value in enumerate(values):
+        if value in seen:
+            at = path.index(position)
+            errors.append(field.duplicate(at.child(key) if key else at, value))
+        seen.add(value)
+    return errors
+
+
+def labels(value: Object | None, path: Path) -> Errors:
+    """ValidateLabels: keys and values, reported at the map."""
+    errors: Errors = []
+    for key, text in sorted((value or {}).items()):
+        errors += named(name.qualified, key, path)
+        errors += named(name.label_value, text, path)
+    return errors
+
+
+def percent_or_int(value: Any) -> int | None:
+    """The number of a percentage text (`"25%"` → 25), None for anything else."""
+    match = re.fullmatch(r"([0-9]+)%", value) if isinstance(value, str) else None
+    return int(match[1]) if match else None
+
+
+def int_or_percent(value: Any, path: Path) -> Errors:
+    """ValidatePositiveIntOrPercent."""
+    if isinstance(value, str):
+        if percent_or_int(value) is None:
+            return [field.invalid(path, value, "a valid percent string must be a numeric string followed by an ending '%' "
+                                               "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')")]
+        return []
+    return non_negative(value, path)
+
+
+def not_over_100_percent(value: Any, path: Path) -> Errors:
+    """IsNotMoreThan100Percent."""
+    percent = percent_or_int(value)
+    return [field.invalid(path, value, "must not be greater than 100%")] if percent is not None and percent > 100 else []
+
+
+def absolute_path(value: str, path: Path) -> Errors:
+    return [] if value.startswith("/") else [field.invalid(path, value, "must be an absolute path")]
+
+
+def no_backsteps(value: str, path: Path) -> Errors:
+    return [field.invalid(path, value, "must not contain '..'")] if ".." in value.split("/") else []
+
+
+def descending_path(value: str, path: Path) -> Errors:
+    """validateLocalDescendingPath."""
+    errors = [field.invalid(path, value, "must be a relative path")] if value.startswith("/") else []
+    return errors + no_backsteps(value, path)
+
+
+def non_reserved_path(value: str, path: Path) -> Errors:
+    """validateLocalNonReservedPath."""
+    errors = descending_path(value, path)
+    if value.startswith("..") and not value.startswith("../"):
+        errors.append(field.invalid(path, value, "must not start with '..'"))
+    return errors
+
+
+def file_mode(value: int | None, path: Path) -> Errors:
+    if value is None or 0 <= value <= 0o777:
+        return []
+    return [field.invalid(path, value, "must be a number between 0 and 0777 (octal), both inclusive")]
