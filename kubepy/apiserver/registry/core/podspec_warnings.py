@@ -186,8 +186,8 @@ def _ports(spec: Object, path: Path) -> list[str]:
             title = port.get("name")
             if title and title in everywhere and str(everywhere[title]).rpartition(".ports")[0] != str(at).rpartition(".ports")[0]:
                 first = everywhere[title]
-                found.append(f"{at}: duplicate port name {show(title)} with {first}, services and probes that select ports by name will use "
-                             f"{first}")
+                found.append(f"{at}: duplicate port name {show(title)} with {first}, services and probes that select ports by name will "
+                             f"use {first}")
             elif title:
                 everywhere.setdefault(title, at)
     return found
