@@ -44,11 +44,13 @@ def decode_text(text: str, validation: Any = "Warn") -> tuple[dict[str, Any], li
     (deployment('"replicas":"3"'), "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"),
     (deployment('"replicas":1.5'), "cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"),
     (deployment('"replicas":2.0'), "cannot unmarshal number 2.0 into Go struct field DeploymentSpec.spec.replicas of type int32"),
-    (deployment('"replicas":3000000000'), "cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32"),
+    (deployment('"replicas":3000000000'),
+     "cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32"),
     (pod('"containers":{"name":"c"}'), "cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"),
     (pod('"containers":[{"env":[{"name":"A","value":1}]}]'),
      "cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string"),
-    (pod('"containers":[{"command":"sleep 1"}]'), "cannot unmarshal string into Go struct field Container.spec.containers.command of type []string"),
+    (pod('"containers":[{"command":"sleep 1"}]'),
+     "cannot unmarshal string into Go struct field Container.spec.containers.command of type []string"),
     (configmap('"immutable":"true"'), "cannot unmarshal string into Go struct field ConfigMap.immutable of type bool"),
     (configmap('"metadata":"one"'), "cannot unmarshal string into Go struct field ConfigMap.metadata of type v1.ObjectMeta"),
     (configmap('"data":{"k":{"l":"m"}}'), "cannot unmarshal object into Go struct field ConfigMap.data of type string"),
@@ -72,7 +74,7 @@ def test_wrong_types_are_refused_in_go_words(text: str, message: str) -> None:
 def test_unknown_and_duplicate_fields_are_named(text: str, problems: list[str]) -> None:
     assert decode_text(text)[1] == problems
     assert decode_text(text, "Ignore")[1] == []
-    with pytest.raises(BadRequest, match="strict decoding error: unknown|duplicate"):
+    with pytest.raises(BadRequest, match="strict decoding error: "):
         decode_text(text, "Strict")
 
 
@@ -89,7 +91,8 @@ def test_yaml_duplicates_are_told_in_yaml_words() -> None:
 NORMAL: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("v1", "ConfigMap", {"metadata": {"labels": None, "finalizers": []}, "data": {"a": None}, "immutable": None},
      {"metadata": {}, "data": {"a": ""}}),
-    ("v1", "Pod", {"spec": {"hostNetwork": False, "nodeName": "", "priority": 0, "containers": [CONTAINER | {"args": ["a", None], "tty": False}]}},
+    ("v1", "Pod",
+     {"spec": {"hostNetwork": False, "nodeName": "", "priority": 0, "containers": [CONTAINER | {"args": ["a", None], "tty": False}]}},
      {"metadata": {}, "spec": {"priority": 0, "containers": [CONTAINER | {"args": ["a", ""], "resources": {}}]}, "status": {}}),
     ("v1", "Pod", {"spec": {"containers": [CONTAINER | {"resources": {"limits": {"cpu": "1000m", "memory": 1000000}}}]}},
      {"metadata": {}, "spec": {"containers": [CONTAINER | {"resources": {"limits": {"cpu": "1", "memory": "1M"}}}]}, "status": {}}),
