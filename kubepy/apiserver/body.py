@@ -1,11 +1,7 @@
 """Request bodies: bytes to an object of the kind the request is for."""
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
-import yaml
-
+from kubepy.api.codec import parse_body
 from kubepy.api.errors import BadRequest
 from kubepy.api.types import Object
 from kubepy.apiserver import media
@@ -39,13 +35,5 @@ def decode(context: Context, data: bytes, content_type: str, group: str, version
 
 def parse(data: bytes, content_type: str, kind: str) -> Object:
     """A JSON or YAML object; raises BadRequest."""
-    try:
-        obj: Any = yaml.load(data, Loader=yaml.CSafeLoader) if content_type == media.YAML else orjson.loads(data)
-    except (orjson.JSONDecodeError, yaml.YAMLError) as error:
-        raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-                         f"json parse error: {error}") from error
-    if obj is None:
-        obj = {}
-    if not isinstance(obj, dict):
-        raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind")
-    return obj
+    found = parse_body(data, kind, yaml=content_type == media.YAML).value
+    return {} if found is None else found

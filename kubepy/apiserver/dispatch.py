@@ -12,7 +12,7 @@ from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.registry.kind import Kind, Subresource
 from kubepy.apiserver.request import Context, RequestInfo
 from kubepy.apiserver.server import Server
-from kubepy.apiserver.verbs import connect, virtual
+from kubepy.apiserver.verbs import binding, connect, virtual
 from kubepy.apiserver.verbs.create import create
 from kubepy.apiserver.verbs.delete import delete, delete_collection
 from kubepy.apiserver.verbs.get import get, list_objects
@@ -95,6 +95,9 @@ class Dispatcher:
                 raise not_allowed()
         if name not in kind.verbs:
             raise not_allowed()
+        if kind.resource.plural == "bindings" and not kind.resource.group:
+            await binding.serve(server, exchange, context)
+            return
         if kind.handler is not None:
             await virtual.serve(server, exchange, context)
             return

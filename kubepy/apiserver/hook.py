@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from kubepy.api.errors import AlreadyExists, NotFound
 from kubepy.api.resource import NAMESPACES, Resource
 from kubepy.api.types import Object
+from kubepy.apiserver.authz.reconcile import reconcile_bootstrap
 from kubepy.apiserver.request import Context, RequestInfo, User
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.verbs.create import create_object
@@ -56,7 +57,13 @@ async def namespaces(server: Server) -> None:
         await ensure(server, NAMESPACES, {"metadata": {"name": name}})
 
 
+async def rbac(server: Server) -> None:
+    if "RBAC" in server.options.authorization_mode:
+        await reconcile_bootstrap(server.services.stores, server.clock)
+
+
 HOOKS: dict[str, Hook] = {
+    "rbac/bootstrap-roles": rbac,
     "start-system-namespaces-controller": namespaces,
 }
 

@@ -15,6 +15,7 @@ from kubepy.api.types import Object
 from kubepy.api.validation.meta import validate_meta, validate_meta_update
 from kubepy.apiserver.registry.kind import Kind, Strategy
 from kubepy.apiserver.request import Context
+from kubepy.apiserver.verbs.partial import KEEP
 from kubepy.base.clock import format_time, parse_time
 
 ORPHAN = "orphan"
@@ -92,6 +93,13 @@ def before_update(context: Context, kind: Kind, obj: Object, old: Object, subres
         keep_all_but_status(obj, old)
         strategy.prepare_status(context, obj, old)
         return
+    keep = KEEP.get((kind.resource.group, kind.resource.plural, subresource)) if subresource else None
+    if keep is not None:
+        strategy.default(obj)
+        keep(obj, old)
+        if strategy.tracks_generation and strategy.changes_generation(obj, old):
+            obj["metadata"]["generation"] = (before.get("generation") or 0) + 1
+        return
     if strategy.has_status:
         if "status" in old:
             obj["status"] = old["status"]
@@ -120,8 +128,11 @@ def validate_update(context: Context, kind: Kind, obj: Object, old: Object, subr
     errors += validate_meta_update(metadata, before, kube=False)
     errors += validate_meta_update(metadata, before)
     strategy = kind.strategy
+    own = getattr(strategy, f"validate_{subresource}", None) if subresource and subresource != "status" else None
     if subresource == "status":
         errors += strategy.validate_status(context, obj, old)
+    elif own is not None:
+        errors += own(context, obj, old)
     else:
         errors += strategy.validate_update(context, obj, old)
     if errors:
@@ -213,6 +224,8 @@ def plan_delete(context: Context, kind: Kind, old: Object, options: Object, now:
         metadata["finalizers"] = finalizers
     else:
         metadata.pop("finalizers", None)
+    if _is_namespace(obj):
+        return _plan_namespace(obj, old, now)
     if not graceful:
         if not finalizers:
             return DeletePlan("remove")
@@ -220,6 +233,21 @@ def plan_delete(context: Context, kind: Kind, old: Object, options: Object, now:
         return DeletePlan("write", obj)
     if finalizers or grace > 0:
         return DeletePlan("write", obj)
+    return DeletePlan("remove", obj)
+
+
+def _is_namespace(obj: Object) -> bool:
+    return bool(obj["kind"] == "Namespace" and obj["apiVersion"] == "v1")
+
+
+def _plan_namespace(obj: Object, old: Object, now: float) -> DeletePlan:
+    """A namespace becomes Terminating and goes when its content and then its finalizers are gone."""
+    if old["metadata"].get("deletionTimestamp") is None:
+        obj["metadata"]["deletionTimestamp"] = format_time(now)
+        obj["status"] = {**(old.get("status") or {}), "phase": "Terminating"}
+        return DeletePlan("write", obj)
+    if (old.get("spec") or {}).get("finalizers") or old["metadata"].get("finalizers"):
+        return DeletePlan("keep")
     return DeletePlan("remove", obj)
 
 
@@ -258,5 +286,7 @@ def collection_finalizers(strategy: Strategy, existing: list[str], options: Obje
 def goes_with_update(obj: Object, old: Object) -> bool:
     """ShouldDeleteDuringUpdate: the last finalizer of an object that has no grace left was removed."""
     before = old["metadata"]
+    if _is_namespace(obj) and (obj.get("spec") or {}).get("finalizers"):
+        return False
     return (before.get("deletionTimestamp") is not None and not obj["metadata"].get("finalizers")
             and not before.get("deletionGracePeriodSeconds"))

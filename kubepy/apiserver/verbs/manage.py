@@ -1,11 +1,12 @@
 """Field ownership (`metadata.managedFields`) on writes: the seam to `kubepy.api.apply`."""
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from kubepy.api.apply import FieldManager, Shape, Shapes
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.kind import Kind
+from kubepy.apiserver.registry.shape import normalize
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.schema import definition_name, definitions
 from kubepy.base.clock import format_time
@@ -40,15 +41,16 @@ def field_manager(kind: Kind, subresource: str) -> FieldManager:
     return found
 
 
+@cache
+def _zero(kind_key: tuple[str, str]) -> Object:
+    found: Object = {"apiVersion": kind_key[0], "kind": kind_key[1], "metadata": {}}
+    normalize(found)
+    return found
+
+
 def zero(kind: Kind) -> Object:
     """What an object of the kind is before anything was set."""
-    found: Object = {"apiVersion": kind.resource.api_version, "kind": kind.resource.kind, "metadata": {}}
-    name = definition_name(kind.resource)
-    properties = definitions()[name].get("properties", {}) if name else {}
-    for field in ("spec", "status"):
-        if field in properties:
-            found[field] = {}
-    return found
+    return _zero((kind.resource.api_version, kind.resource.kind))
 
 
 def track(context: Context, obj: Object, old: Object | None, subresource: str, now: float) -> Object:

@@ -1,0 +1,82 @@
+"""The scale subresource: a workload's replicas as an `autoscaling/v1` Scale."""
+from __future__ import annotations
+
+from kubepy.api.errors import ApiError, Invalid
+from kubepy.api.field import Path, invalid
+from kubepy.api.selector import from_object, from_set
+from kubepy.api.types import Object
+from kubepy.apiserver.body import read_object
+from kubepy.apiserver.exchange import Exchange
+from kubepy.apiserver.registry.kind import Subresource
+from kubepy.apiserver.representation import answer_written, served
+from kubepy.apiserver.request import Context
+from kubepy.apiserver.server import Server
+from kubepy.apiserver.verbs import option
+from kubepy.apiserver.verbs.patching import Patch, read_patch
+from kubepy.apiserver.verbs.update import check_name, check_uid, guaranteed_update
+
+_META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+
+def scale_of(obj: Object) -> Object:
+    """The Scale that shows a workload."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    selector = spec.get("selector")
+    if obj["kind"] == "ReplicationController":
+        text = str(from_set(selector))
+    else:
+        text = str(from_object(selector))
+    shown: Object = {"replicas": status.get("replicas") or 0}
+    if text:
+        shown["selector"] = text
+    replicas = spec.get("replicas")
+    metadata = {field: obj["metadata"][field] for field in _META if field in obj["metadata"]}
+    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {"replicas": replicas} if replicas else {},
+            "status": shown}
+
+
+async def serve(server: Server, exchange: Exchange, context: Context, sub: Subresource) -> None:
+    kind, info = context.kind, context.info
+    namespace = info.namespace if kind.resource.namespaced else ""
+    if exchange.method == "GET":
+        entry = await server.store(kind).get(namespace, info.name)
+        await answer_written(server, exchange, context, 200, scale_of(served(kind, entry)))
+        return
+    sent: Object | None = None
+    wanted: Patch | None = None
+    if exchange.method == "PUT":
+        option.apply_write_options(context, "UpdateOptions")
+        sent = await read_object(exchange, context, "autoscaling", "v1", "Scale")
+        check_name(sent, info.name)
+        _check_namespace(sent, namespace)
+    else:
+        content_type = exchange.header(b"content-type").partition(";")[0].strip()
+        data = await exchange.body()
+        force = option.apply_write_options(context, "PatchOptions", content_type)
+        wanted = read_patch(context, content_type, data, force)
+
+    async def transform(old: Object) -> Object:
+        shown = scale_of(old)
+        new = sent if sent is not None else wanted.apply(shown, server.clock.now()) if wanted is not None else shown
+        replicas = (new.get("spec") or {}).get("replicas") or 0
+        if not isinstance(replicas, int) or isinstance(replicas, bool):
+            raise ApiError("json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32", code=422,
+                           reason="Invalid")
+        if replicas < 0:
+            problem = invalid(Path("spec.replicas"), replicas, "must be greater than or equal to 0")
+            raise Invalid.of("autoscaling", "Scale", info.name, [problem])
+        metadata = dict(old["metadata"])
+        metadata["resourceVersion"] = new["metadata"].get("resourceVersion") or metadata["resourceVersion"]
+        check_uid(kind, new, old, namespace, info.name)
+        return {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
+
+    result = await guaranteed_update(server, context, transform, unconditional=True)
+    obj = result if isinstance(result, dict) else served(kind, result)
+    await answer_written(server, exchange, context, 200, scale_of(obj))
+
+
+def _check_namespace(obj: Object, namespace: str) -> None:
+    from kubepy.api.errors import BadRequest
+
+    if obj["metadata"].get("namespace") not in (None, "", namespace):
+        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
