@@ -17,6 +17,7 @@ restored backup), watchers end with 410 and the cache starts over. Upstream ends
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 
 from sortedcontainers import SortedDict
@@ -117,7 +118,8 @@ class Cache:
         self._waiting.append((revision, waiter))
         self._asking.set()
         try:
-            await asyncio.wait_for(waiter, WAIT_SECONDS)
+            async with asyncio.timeout(WAIT_SECONDS):
+                await waiter
         except TimeoutError:
             raise too_large(revision, self.revision) from None
         finally:
@@ -195,11 +197,10 @@ class Cache:
                         await watch.request_progress()
                     except Unavailable:
                         return  # the reader of the stream notices too
-                try:
-                    await asyncio.wait_for(self._asking.wait(), PROGRESS_SECONDS)
-                    self._asking.clear()
-                except TimeoutError:
-                    pass
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PROGRESS_SECONDS):
+                        await self._asking.wait()
+                self._asking.clear()
 
     def _apply(self, batch: Batch) -> None:
         entries = self.entries

@@ -153,7 +153,8 @@ class EtcdKV:
         watch = EtcdWatch(call)
         create = pb.WatchCreateRequest(key=key, range_end=end, start_revision=after + 1, progress_notify=self._safe, fragment=True)
         try:
-            await asyncio.wait_for(watch.open(create), ATTEMPT_TIMEOUT)
+            async with asyncio.timeout(ATTEMPT_TIMEOUT):
+                await watch.open(create)
             # etcd before 3.4.36 and 3.5.18 loses the deletion at the very revision that was compacted last: ask whether `after` is there.
             if after:
                 await self.range(b"\x00", revision=after, limit=1)
