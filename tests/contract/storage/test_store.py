@@ -259,8 +259,8 @@ async def test_a_watch_resumes_from_history_or_is_told_that_it_cannot(store: Sto
     await store.cache.wait(second.revision)
     watcher = await store.watch(None, None, after=first.revision)
     assert [event.revision for event in await watcher.next(1)] == [second.revision]
+    store.cache.history.floor = first.revision
     with pytest.raises(errors.Expired, match=r"too old resource version: 1 \(\d+\)"):
-        store.cache.history.floor = first.revision
         await store.watch(None, None, after=1)
 
 
