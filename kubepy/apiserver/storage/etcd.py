@@ -105,11 +105,12 @@ class _Endpoint:
 
 
 class EtcdKV:
-    """`kv.KV` on etcd."""
+    """`kv.KV` on etcd. Made where the event loop runs."""
 
     def __init__(self, endpoints: Sequence[str], tls: TLS | None = None) -> None:
         if not endpoints:
             raise ValueError("no etcd endpoints")
+        asyncio.get_running_loop()  # grpc.aio binds channels to the loop that they are made on, and hangs on another
         self._endpoints = [_Endpoint(url, tls or TLS()) for url in endpoints]
         self._current = 0
         self._tasks = Tasks("etcd")

@@ -62,7 +62,6 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.runner = asyncio.Runner()
-        self.kv = self.make_kv()
         self.prefix = f"/machine-{id(self)}"
         self.compacted = 0
         self.clients: list[Client] = []
@@ -72,6 +71,7 @@ class Machine(RuleBasedStateMachine):
         return self.runner.run(work)
 
     async def open(self) -> None:
+        self.kv = self.make_kv()
         # Each server has a connection of its own where there are connections.
         kvs = (self.kv, self.kv) if isinstance(self.kv, MemoryKV) else (self.kv, self.make_kv())
         self.backends = [Backend(kv, prefix=self.prefix) for kv in kvs]
@@ -243,4 +243,4 @@ def test_invariants_on_etcd(shared_etcd: Etcd) -> None:
         make_kv = staticmethod(lambda: EtcdKV([shared_etcd.url]))
 
     run_state_machine_as_test(OnEtcd, settings=settings(  # type: ignore[no-untyped-call]
-        max_examples=8, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)))
+        max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)))
