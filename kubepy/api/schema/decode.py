@@ -39,10 +39,12 @@ class StrictError(DecodeError):
         self.problems = list(problems)
 
 
-def decode(shape: Struct, value: Any, *, validation: Validation = "Warn", body: Body | None = None) -> tuple[Object, list[str]]:
+def decode(shape: Struct, value: Any, *, validation: Validation = "Warn", body: Body | None = None,
+           converter: bool = False) -> tuple[Object, list[str]]:
     """The object in normal form and the warnings for its unknown and duplicate fields. Raises DecodeError.
 
-    `body` is what `value` was read from, if it was read: duplicates and the text of numbers are only there."""
+    `body` is what `value` was read from, if it was read: duplicates and the text of numbers are only there. `converter` is for the
+    outcome of strategic patches, whose wrong types upstream tells in other words."""
     json = body.raw if body is not None and not body.yaml else None
     lenient = validation == "Ignore"
     problems: list[str] = []
@@ -54,7 +56,7 @@ def decode(shape: Struct, value: Any, *, validation: Validation = "Warn", body: 
         if json is not None:
             value = gojson.parse(json.decode("utf-8", "replace"), explain=True)
         try:
-            obj, problems = explain(shape, value)
+            obj, problems = explain(shape, value, converter=converter)
         except WrongType as error:
             raise DecodeError(str(error)) from error
     if lenient:

@@ -24,11 +24,12 @@ class WrongType(ValueError):
     """A value that Go could not decode; the message is Go's."""
 
 
-def explain(shape: Struct, value: Any) -> tuple[Any, list[str]]:
+def explain(shape: Struct, value: Any, *, converter: bool = False) -> tuple[Any, list[str]]:
     """The decoded object and what strict decoding complains of, in the document's order; raises WrongType for the first wrong value.
 
-    `value` comes from `gojson.parse(…, explain=True)` where duplicates and the text of numbers matter, else it is a plain tree."""
-    walker = _Walker()
+    `value` comes from `gojson.parse(…, explain=True)` where duplicates and the text of numbers matter, else it is a plain tree.
+    `converter` uses the words of `runtime.FromUnstructured`, through which strategic patches go, for wrong types."""
+    walker = _Walker(converter)
     result = walker.struct(shape, value, "", ())
     if walker.wrong is not None:
         raise WrongType(walker.wrong)
@@ -36,7 +37,8 @@ def explain(shape: Struct, value: Any) -> tuple[Any, list[str]]:
 
 
 class _Walker:
-    def __init__(self) -> None:
+    def __init__(self, converter: bool) -> None:
+        self._converter = converter
         self.problems: list[str] = []
         self.wrong: str | None = None
 
@@ -139,9 +141,22 @@ class _Walker:
         return value
 
     def _wrong(self, owner: Struct, value: Any, stack: tuple[str, ...], go: str, shown: str = "") -> None:
-        if self.wrong is None:
+        if self.wrong is None and self._converter:
+            self.wrong = _converter_words(value, go)
+        elif self.wrong is None:
             self.wrong = (f"json: cannot unmarshal {shown or go_kind(value)} into Go struct field "
                           f"{owner.go}.{'.'.join(stack)} of type {go}")
+
+
+def _converter_words(value: Any, go: str) -> str:
+    """What `runtime.FromUnstructured` says; it names Go's kinds, not types."""
+    if go.startswith(("[]", "map[")):
+        given = {"object": "map", "array": "slice", "number": "int64"}.get(go_kind(value), go_kind(value))
+        return f"cannot restore {'slice' if go.startswith('[]') else 'map'} from {given}"
+    if "." in go:
+        given = {"object": "map", "array": "slice", "number": "int64"}.get(go_kind(value), go_kind(value))
+        return f"cannot restore struct from: {given}"
+    return f"unrecognized type: {go}"
 
 
 def _is_zero(type_: Type, value: Any) -> bool:
