@@ -50,7 +50,8 @@ def test_json_patch(document: Any, patch: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("operation", [
     {"op": "remove", "path": "/none"}, {"op": "add", "path": "/none/x", "value": 1}, {"op": "test", "path": "/a", "value": True},
-    {"op": "replace", "path": "/l/5", "value": 1}, {"op": "fly", "path": "/a"}, {"op": "move", "from": "/none", "path": "/b"}, {"op": "add"},
+    {"op": "replace", "path": "/l/5", "value": 1}, {"op": "fly", "path": "/a"}, {"op": "move", "from": "/none", "path": "/b"},
+    {"op": "add"},
 ])
 def test_json_patch_that_does_not_apply(operation: dict[str, Any]) -> None:
     with pytest.raises(JsonPatchError):
@@ -58,7 +59,7 @@ def test_json_patch_that_does_not_apply(operation: dict[str, Any]) -> None:
 
 
 def test_no_json_patch_at_all() -> None:
-    with pytest.raises(BadJsonPatch, match="cannot unmarshal object into Go value of type jsonpatch.Patch"):
+    with pytest.raises(BadJsonPatch, match="into Go value of type jsonpatch"):
         check_json_patch({})
 
 
@@ -90,7 +91,8 @@ def containers(patch: dict[str, Any]) -> dict[str, Any]:
     ({"spec": {"strategy": {"type": "Recreate"}}}, "spec.strategy", {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}}),
     ({"metadata": {"annotations": {"a": None, "b": "c"}}}, "metadata.annotations", {"b": "c"}),
     ({"metadata": {"ownerReferences": [{"uid": "u", "$patch": "delete"}]}}, "metadata.ownerReferences", []),
-], ids=["replace a map", "delete a map", "order", "order, a new one and a deletion", "replace a list", "merge by name", "a new one comes first",
+], ids=["replace a map", "delete a map", "order", "order, a new one and a deletion", "replace a list", "merge by name",
+        "a new one comes first",
         "a set", "delete from a set", "delete and order", "retain keys", "keys are kept", "nulls in a new map", "delete from nothing"])
 def test_strategic_patch(patch: dict[str, Any], path: str, expected: Any) -> None:
     before = copy.deepcopy(DEPLOYMENT)
