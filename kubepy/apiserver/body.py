@@ -1,11 +1,18 @@
 """Request bodies: bytes to an object of the kind the request is for."""
 from __future__ import annotations
 
-from kubepy.api.codec import parse_body
-from kubepy.api.errors import BadRequest
+import orjson
+
+from kubepy.api.codec import META_ORDER, parse_body
+from kubepy.api.errors import BadRequest, Invalid
+from kubepy.api.field import FieldError
+from kubepy.api.schema.decode import DecodeError, decode_object
+from kubepy.api.schema.decode import decode as decode_value
+from kubepy.api.schema.shape import of_kind
 from kubepy.api.types import Object
 from kubepy.apiserver import media
 from kubepy.apiserver.exchange import Exchange
+from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.request import Context
 
 
@@ -17,23 +24,58 @@ async def read_object(exchange: Exchange, context: Context, group: str, version:
 
 def decode(context: Context, data: bytes, content_type: str, group: str, version: str, kind: str) -> Object:
     """Reads JSON or YAML; apiVersion and kind default to the request's and must be it. Raises BadRequest."""
-    obj = parse(data, content_type, kind)
+    body = parse_body(data, kind, yaml=content_type == media.YAML)
+    shape = of_kind(group, version, kind)
+    if shape is None:
+        return _untyped({} if body.value is None else body.value, group, version, kind)
+    obj, warnings = decode_object(shape, body.value, validation=context.field_validation, body=body)
+    for text in warnings:
+        context.warn(text)
+    return _with_metadata(obj)
+
+
+def decode_patched(context: Context, kind: Kind, patched: Object) -> Object:
+    """The outcome of a patch as an object of the kind; raises Invalid in the words of upstream's patch handler."""
+    resource = kind.resource
+    shape = of_kind(resource.group, resource.version, resource.kind)
+    if shape is None:
+        return patched
+    try:
+        obj, warnings = decode_value(shape, patched, validation=context.field_validation)
+    except DecodeError as error:
+        shown = orjson.dumps(orjson.dumps(_as_patched(patched)).decode()).decode()
+        raise Invalid.of("", "", "", [FieldError("patch", "FieldValueInvalid", f"Invalid value: {shown}: {error}")]) from error
+    for text in warnings:
+        context.warn(text)
+    obj["kind"], obj["apiVersion"] = resource.kind, resource.api_version
+    return _with_metadata(obj)
+
+
+def _as_patched(patched: Object) -> Object:
+    """In the order upstream shows a patched object: sorted, its metadata in Go's order."""
+    shown = {key: patched[key] for key in sorted(patched)}
+    if isinstance(metadata := patched.get("metadata"), dict):
+        rank = {name: position for position, name in enumerate(META_ORDER)}
+        shown["metadata"] = {key: metadata[key] for key in sorted(metadata, key=lambda key: (rank.get(key, len(rank)), key))}
+    return shown
+
+
+def _with_metadata(obj: Object) -> Object:
+    if obj.get("metadata") is None:
+        obj["metadata"] = {}
+    return obj
+
+
+def _untyped(obj: Object, group: str, version: str, kind: str) -> Object:
+    """An object of a kind that has no built-in schema."""
     api_version = f"{group}/{version}" if group else version
     found_version, found_kind = obj.get("apiVersion") or api_version, obj.get("kind") or kind
-    if found_kind != kind or (found_version.partition("/")[0] != api_version.partition("/")[0] and "/" in found_version + api_version):
-        raise BadRequest(f"{found_kind} in version {found_version.rpartition('/')[2]!r} cannot be handled as a {kind}")
+    if found_kind != kind or found_version.rpartition("/")[0] != group:
+        found = found_version.rpartition("/")[2]
+        raise BadRequest(f'{found_kind} in version "{found}" cannot be handled as a {kind}')
     if found_version != api_version:
         raise BadRequest(f"the API version in the data ({found_version}) does not match the expected API version ({api_version})")
     metadata = obj.get("metadata")
-    if metadata is None:
-        metadata = {}
-    elif not isinstance(metadata, dict):
+    if metadata is not None and not isinstance(metadata, dict):
         raise BadRequest("metadata must be an object")
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata,
-            **{key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}}
-
-
-def parse(data: bytes, content_type: str, kind: str) -> Object:
-    """A JSON or YAML object; raises BadRequest."""
-    found = parse_body(data, kind, yaml=content_type == media.YAML).value
-    return {} if found is None else found
+    return {**obj, "apiVersion": api_version, "kind": kind, "metadata": metadata or {}}

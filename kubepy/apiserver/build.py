@@ -1,16 +1,19 @@
 """Assembles a `Server` from options: stores, authentication, authorization, admission."""
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from kubepy.api.resource import Resource
+from kubepy.api.resource import SERVICES, Resource
 from kubepy.apiserver.admission.chain import build_chain
 from kubepy.apiserver.options import Options
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.registry.table import KINDS
 from kubepy.apiserver.security import Security, build_security
 from kubepy.apiserver.server import Server, stored
+from kubepy.apiserver.service.allocator import IP_ADDRESSES, NODE_PORTS, Addresses, NodePorts
+from kubepy.apiserver.service.reserve import ServiceReserver
 from kubepy.apiserver.services import Services
 from kubepy.apiserver.storage.backend import Backend
 from kubepy.apiserver.storage.etcd import TLS
@@ -60,9 +63,17 @@ def build(options: Options) -> Server:
     chain = build_chain(services, options.enable_admission_plugins, options.disable_admission_plugins)
     server = Server(options, kinds, services, security.authenticator, security.impersonator, security.authorizer, chain, tasks)
     server.backend = backend
+    server.reservers[SERVICES] = _service_reserver(options, backend, services)
     for resource in stores:
         stores[resource]
     return server
+
+
+def _service_reserver(options: Options, backend: Backend, services: Services) -> ServiceReserver:
+    ranges = [Addresses(ipaddress.ip_network(text, strict=False), services.store(IP_ADDRESSES), services.clock)
+              for text in options.service_cluster_ip_range.split(",")]
+    ports = NodePorts(options.service_node_port_range, cast(ResourceStore, backend.store(NODE_PORTS)))
+    return ServiceReserver(ranges, ports)
 
 
 def _served(options: Options) -> list[Kind]:

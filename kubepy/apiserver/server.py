@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kubepy.api.resource import Resource
+from kubepy.api.types import Object
 from kubepy.apiserver.admission.chain import Chain
 from kubepy.apiserver.authn.interface import Authenticator, Impersonator
 from kubepy.apiserver.authz.interface import Authorizer
@@ -18,6 +19,24 @@ from kubepy.base.task import Tasks
 if TYPE_CHECKING:
     from kubepy.apiserver.options import Options
     from kubepy.apiserver.table import KindTable
+
+
+class Reservation(Protocol):
+    async def undo(self) -> None: ...
+
+    async def commit(self) -> None: ...
+
+
+class Reserver(Protocol):
+    def prepare(self, obj: Object, old: Object | None) -> None:
+        """Before validation; changes `obj`."""
+        ...
+
+    async def reserve(self, obj: Object, old: Object | None, *, keep: bool) -> Reservation:
+        """After validation; changes `obj`. Undone when the write fails, committed when it succeeds."""
+        ...
+
+    async def deleted(self, obj: Object) -> None: ...
 
 
 @dataclass(slots=True)
@@ -34,12 +53,20 @@ class Server:
     """Names of the post-start hooks that have not finished; /readyz waits for them."""
     hooks: tuple[str, ...] = ()
     backend: Backend | None = None
+    reservers: dict[Resource, Reserver] = field(default_factory=dict)
+    """What writes of a resource reserve beside it: services their addresses."""
     closing: bool = False
     """Set on SIGTERM: /readyz fails and watches end."""
 
     @property
     def clock(self) -> Clock:
         return self.services.clock
+
+    async def deleted(self, resource: Resource, obj: Object) -> None:
+        """Gives back what a removed object had reserved."""
+        reserver = self.reservers.get(resource)
+        if reserver is not None:
+            await reserver.deleted(obj)
 
     async def check_storage(self) -> None:
         """Raises when etcd cannot serve."""

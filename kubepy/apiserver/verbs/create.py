@@ -21,7 +21,7 @@ async def create(server: Server, exchange: Exchange, context: Context) -> None:
     option.apply_write_options(context, "CreateOptions")
     resource = kind.resource
     obj = await read_object(exchange, context, resource.group, resource.version, resource.kind)
-    kind.strategy.default(obj)
+    kind.strategy.fill(obj)
     lifecycle.check_namespace(kind, obj, info.namespace if resource.namespaced else "")
     result = await create_object(server, context, obj)
     await answer_written(server, exchange, context, 201, result)
@@ -42,13 +42,32 @@ async def create_object(server: Server, context: Context, obj: Object, *, tracke
     await server.admission.admit(attributes)
     assert attributes.obj is not None
     obj = attributes.obj
+    lifecycle.drop_repeated_owners(context, obj)
     generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
     lifecycle.before_create(context, kind, obj, now)
+    reserver = server.reservers.get(resource)
+    if reserver is not None:
+        reserver.prepare(obj, None)
     lifecycle.validate_create(context, kind, obj)
     for text in kind.strategy.warnings(context, obj, None):
         context.warn(text)
     attributes.name = obj["metadata"]["name"]
     await server.admission.admit_valid(attributes)
+    if reserver is None:
+        return await _store(server, context, obj, generated)
+    reservation = await reserver.reserve(obj, None, keep=not context.dry_run)
+    try:
+        result = await _store(server, context, obj, generated)
+    except BaseException:
+        await reservation.undo()
+        raise
+    await reservation.commit()
+    return result
+
+
+async def _store(server: Server, context: Context, obj: Object, generated: bool) -> Entry | Object:
+    kind = context.kind
+    namespace = context.info.namespace if kind.resource.namespaced else ""
     store = server.store(kind)
     to_store = kind.conversion.to_stored(obj) if kind.conversion else obj
     attempt = 1

@@ -155,6 +155,7 @@ async def delete_object(server: Server, context: Context, name: str, options: Ob
                 gone = await store.delete(namespace, name, unchanged)
             except _Changed:
                 continue
+            await server.deleted(kind.resource, now_plan.obj or _served(kind, gone))
             if now_plan.obj is None:
                 return gone, True
             now_plan.obj["metadata"]["resourceVersion"] = str(gone.revision)

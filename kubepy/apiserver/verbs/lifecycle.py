@@ -51,6 +51,25 @@ def fill_system_fields(obj: Object, now: float) -> None:
     metadata["creationTimestamp"] = format_time(now)
 
 
+def drop_repeated_owners(context: Context, obj: Object) -> None:
+    """Owner references that say the same twice are reduced to one, with a warning."""
+    references = obj["metadata"].get("ownerReferences")
+    if not references or len(references) < 2:
+        return
+    kept: list[Object] = []
+    repeated = []
+    for reference in references:
+        if reference in kept:
+            repeated.append(reference.get("uid") or "")
+        else:
+            kept.append(reference)
+    if repeated:
+        obj["metadata"]["ownerReferences"] = kept
+        observed = ", ".join(dict.fromkeys(repeated))
+        context.warn(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject "
+                     f"such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {observed}")
+
+
 def before_create(context: Context, kind: Kind, obj: Object, now: float) -> None:
     """Everything between admission and validation; changes `obj`."""
     strategy = kind.strategy
@@ -59,7 +78,7 @@ def before_create(context: Context, kind: Kind, obj: Object, now: float) -> None
         obj.pop("status", None)
     if strategy.tracks_generation:
         obj["metadata"]["generation"] = 1
-    strategy.default(obj)
+    strategy.fill(obj)
     strategy.prepare_create(context, obj)
     metadata = obj["metadata"]
     if not metadata.get("name") and metadata.get("generateName"):
@@ -95,7 +114,7 @@ def before_update(context: Context, kind: Kind, obj: Object, old: Object, subres
         return
     keep = KEEP.get((kind.resource.group, kind.resource.plural, subresource)) if subresource else None
     if keep is not None:
-        strategy.default(obj)
+        strategy.fill(obj)
         keep(obj, old)
         if strategy.tracks_generation and strategy.changes_generation(obj, old):
             obj["metadata"]["generation"] = (before.get("generation") or 0) + 1
@@ -105,7 +124,7 @@ def before_update(context: Context, kind: Kind, obj: Object, old: Object, subres
             obj["status"] = old["status"]
         else:
             obj.pop("status", None)
-    strategy.default(obj)
+    strategy.fill(obj)
     strategy.prepare_update(context, obj, old)
     if strategy.tracks_generation and strategy.changes_generation(obj, old):
         metadata["generation"] = (before.get("generation") or 0) + 1
@@ -134,6 +153,8 @@ def validate_update(context: Context, kind: Kind, obj: Object, old: Object, subr
     elif own is not None:
         errors += own(context, obj, old)
     else:
+        if type(strategy).validate_update is Strategy.validate_update:  # such kinds check a new object whole, metadata included
+            errors += validate_meta(metadata, kind.resource.namespaced, name_validator(strategy))
         errors += strategy.validate_update(context, obj, old)
     if errors:
         raise Invalid.of(kind.resource.group, kind.resource.kind, metadata.get("name") or "", errors)

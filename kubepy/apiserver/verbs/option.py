@@ -67,7 +67,7 @@ def apply_write_options(context: Context, kind: str, patch_type: str = "") -> bo
     errors += validate_field_manager(manager, Path("fieldManager"))
     errors += _dry_run_errors(dry_run)
     if validation not in ("", "Ignore", "Strict", "Warn"):
-        errors.append(not_supported(Path("fieldValidation"), validation, ["Ignore", "Strict", "Warn"]))
+        errors.append(not_supported(Path("fieldValidation"), validation, ["", "Ignore", "Strict", "Warn"]))
     if errors:
         raise Invalid.of(_GROUP, kind, "", errors)
     context.dry_run = bool(dry_run)

@@ -1,9 +1,10 @@
 """PATCH: JSON patch, JSON merge patch, strategic merge patch and server-side apply."""
 from __future__ import annotations
 
-from kubepy.api.errors import NotFound
+from kubepy.api.errors import BadRequest, NotFound
 from kubepy.api.types import Object
 from kubepy.apiserver import media
+from kubepy.apiserver.body import decode_patched
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.representation import answer_written
 from kubepy.apiserver.request import Context
@@ -27,7 +28,20 @@ async def patch(server: Server, exchange: Exchange, context: Context) -> None:
     wanted: Patch = read_patch(context, kind_of_patch, data, force)
 
     async def transform(old: Object) -> Object:
-        return wanted.apply(old, server.clock.now())
+        patched = wanted.apply(old, server.clock.now())
+        if wanted.tracks:
+            return patched
+        obj = decode_patched(context, context.kind, patched)
+        context.kind.strategy.fill(obj)
+        check_identity(obj, old)
+        return obj
+
+    def check_identity(obj: Object, old: Object) -> None:
+        name = obj["metadata"].get("name")
+        if name != context.info.name:
+            raise BadRequest(f"the name of the object ({name or ''}) does not match the name on the URL ({context.info.name})")
+        if (obj["metadata"].get("namespace") or "") != (old["metadata"].get("namespace") or ""):
+            raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
 
     try:
         result = await guaranteed_update(server, context, transform, tracked=wanted.tracks)

@@ -12,7 +12,7 @@ from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.representation import answer_written
 from kubepy.apiserver.request import Attributes, Context, RequestInfo
-from kubepy.apiserver.server import Server
+from kubepy.apiserver.server import Reservation, Server
 from kubepy.apiserver.storage.interface import Entry
 from kubepy.apiserver.verbs import lifecycle, manage, option
 from kubepy.apiserver.verbs.create import create_object
@@ -36,7 +36,7 @@ async def update(server: Server, exchange: Exchange, context: Context) -> None:
     sent = await read_object(exchange, context, resource.group, resource.version, resource.kind)
     check_name(sent, info.name)
     lifecycle.check_namespace(kind, sent, info.namespace if resource.namespaced else "")
-    kind.strategy.default(sent)
+    kind.strategy.fill(sent)
 
     async def replace(old: Object) -> Object:
         return {**sent, "metadata": dict(sent["metadata"])}
@@ -56,8 +56,8 @@ async def update(server: Server, exchange: Exchange, context: Context) -> None:
 def check_name(obj: Object, name: str) -> None:
     own = obj["metadata"].get("name") or ""
     if not own:
-        obj["metadata"]["name"] = name
-    elif own != name:
+        raise BadRequest("the name of the object (" + name + " based on URL) was undeterminable: name must be provided")
+    if own != name:
         raise BadRequest(f"the name of the object ({own}) does not match the name on the URL ({name})")
 
 
@@ -87,6 +87,9 @@ async def guaranteed_update(server: Server, context: Context, transform: Transfo
         unconditional = kind.strategy.allow_unconditional_update
     now = server.clock.now()
 
+    reserver = server.reservers.get(kind.resource) if not subresource else None
+    held = _Held()
+
     async def change(entry: Entry) -> Object:
         old = entry.decode()
         if kind.conversion:
@@ -100,7 +103,10 @@ async def guaranteed_update(server: Server, context: Context, transform: Transfo
         await server.admission.admit(attributes)
         assert attributes.obj is not None
         obj = attributes.obj
+        lifecycle.drop_repeated_owners(context, obj)
         lifecycle.before_update(context, kind, obj, old, subresource)
+        if reserver is not None:
+            reserver.prepare(obj, old)
         if validate:
             lifecycle.validate_update(context, kind, obj, old, subresource)
         for text in kind.strategy.warnings(context, obj, old):
@@ -108,6 +114,9 @@ async def guaranteed_update(server: Server, context: Context, transform: Transfo
         await server.admission.admit_valid(attributes)
         if lifecycle.goes_with_update(obj, old):
             raise _Removed(obj)
+        if reserver is not None:
+            await held.undo()
+            held.current = await reserver.reserve(obj, old, keep=not context.dry_run)
         return kind.conversion.to_stored(obj) if kind.conversion else obj
 
     try:
@@ -116,6 +125,7 @@ async def guaranteed_update(server: Server, context: Context, transform: Transfo
             obj = await change(current)
             return kind.conversion.from_stored(obj) if kind.conversion else obj
         entry, _ = await store.update(namespace, info.name, change, ttl=int(server.options.event_ttl) if kind.ttl is not None else None)
+        await held.commit()
         return entry
     except _Removed as removed:
         if context.dry_run:
@@ -127,8 +137,29 @@ async def guaranteed_update(server: Server, context: Context, transform: Transfo
                 raise Conflict.of(kind.resource, info.name, lifecycle.MODIFIED)
 
         gone = await store.delete(namespace, info.name, unchanged)
+        await server.deleted(kind.resource, removed.obj)
         removed.obj["metadata"]["resourceVersion"] = str(gone.revision)
         return removed.obj
+    except BaseException:
+        await held.undo()
+        raise
+
+
+class _Held:
+    """What the latest attempt of an update has reserved."""
+
+    def __init__(self) -> None:
+        self.current: Reservation | None = None
+
+    async def undo(self) -> None:
+        if self.current is not None:
+            await self.current.undo()
+            self.current = None
+
+    async def commit(self) -> None:
+        if self.current is not None:
+            await self.current.commit()
+            self.current = None
 
 
 def check_uid(kind: Kind, obj: Object, old: Object, namespace: str, name: str) -> None:
