@@ -93,10 +93,16 @@ def internal(path: Path, why: str) -> FieldError:
     return FieldError(str(path), "InternalError", f"Internal error: {why}")
 
 
+class Struct(dict[str, Any]):
+    """A value that Kubernetes prints as a Go struct: its fields keep their order instead of being sorted."""
+
+
 def show(value: Any) -> str:
     """A value as Kubernetes prints it in a message: strings quoted, null, numbers plain, the rest as JSON."""
     if isinstance(value, str):
         return _quote(value)
+    if isinstance(value, Struct):
+        return orjson.dumps(value).decode()
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 

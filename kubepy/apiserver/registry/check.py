@@ -160,3 +160,31 @@ def file_mode(value: int | None, path: Path) -> Errors:
     if value is None or 0 <= value <= 0o777:
         return []
     return [field.invalid(path, value, "must be a number between 0 and 0777 (octal), both inclusive")]
+
+
+def selector_value(selector: Object) -> field.Struct:
+    """A label selector as messages show it."""
+    shown = field.Struct()
+    if selector.get("matchLabels"):
+        shown["matchLabels"] = dict(sorted(selector["matchLabels"].items()))
+    if selector.get("matchExpressions"):
+        shown["matchExpressions"] = [{key: item[key] for key in ("key", "operator", "values") if key in item}
+                                     for item in selector["matchExpressions"]]
+    return shown
+
+
+def immutable_selector(new: Object | None, old: Object | None, path: Path) -> Errors:
+    """ValidateImmutableField for a label selector."""
+    return [] if new == old else [field.invalid(path, None if new is None else selector_value(new), IMMUTABLE)]
+
+
+def counts(status: Object, path: Path, *keys: str) -> Errors:
+    """Counters of a status are not negative."""
+    return [error for key in keys for error in non_negative(status.get(key), path.child(key))]
+
+
+def at_most(status: Object, path: Path, limit: str, keys: Sequence[str], words: str) -> Errors:
+    """Counters of a status are not above another one."""
+    bound = status.get(limit, 0)
+    return [field.invalid(path.child(key), status.get(key, 0), f"cannot be greater than {words}") for key in keys
+            if status.get(key, 0) > bound]

@@ -179,6 +179,8 @@ resource.v1.ResourceClaimTemplateSpec: metadata
 
 _ALWAYS = """
 apps.v1.StatefulSetStatus: availableReplicas
+apps.v1.StatefulSetSpec: serviceName
+apps.v1.StatefulSetOrdinals: start
 autoscaling.v2.HorizontalPodAutoscalerStatus: currentMetrics
 apiextensions.v1.CustomResourceDefinitionStatus: conditions storedVersions
 core.v1.Event: reportingComponent reportingInstance

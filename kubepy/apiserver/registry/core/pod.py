@@ -13,7 +13,13 @@ from kubepy.apiserver.registry.columns import AGE, NAME, at, column
 from kubepy.apiserver.registry.core import pod_update
 from kubepy.apiserver.registry.core.pod_columns import READINESS_GATES, ready, restarts, status
 from kubepy.apiserver.registry.core.pod_qos import qos_class
-from kubepy.apiserver.registry.core.podspec_defaults import containers_of, default_pod_spec, default_requests, round_to_milli
+from kubepy.apiserver.registry.core.podspec_defaults import (
+    containers_of,
+    default_host_ports,
+    default_pod_spec,
+    default_requests,
+    round_to_milli,
+)
 from kubepy.apiserver.registry.core.podspec_validation import pod_spec
 from kubepy.apiserver.registry.core.podspec_warnings import pod_warnings
 from kubepy.apiserver.registry.kind import STATUS, Column, Kind, Strategy, Subresource
@@ -33,6 +39,7 @@ class PodStrategy(Strategy):
         spec = obj.setdefault("spec", {})
         spec.setdefault("enableServiceLinks", True)
         default_pod_spec(spec)
+        default_host_ports(spec)
         for container in containers_of(spec, "containers", "initContainers"):
             default_requests(container.get("resources") or {})
         _default_pod_level(spec)

@@ -39,11 +39,6 @@ def default_pod_spec(spec: Object) -> None:
         spec["serviceAccount"] = spec["serviceAccountName"]
     elif spec.get("serviceAccount"):
         spec["serviceAccountName"] = spec["serviceAccount"]
-    if spec.get("hostNetwork"):
-        for container in containers_of(spec, "containers", "initContainers"):
-            for port in container.get("ports") or ():
-                if not port.get("hostPort") and port.get("containerPort"):
-                    port["hostPort"] = port["containerPort"]
     for container in containers_of(spec, "initContainers", "containers", "ephemeralContainers"):
         default_container(container)
     for volume in spec.get("volumes") or ():
@@ -86,6 +81,15 @@ def default_resources(resources: Object) -> None:
         amounts = resources.get(key)
         if amounts:
             round_to_milli(amounts)
+
+
+def default_host_ports(spec: Object) -> None:
+    """With the host's network a container port is a host port; only Pods get this, templates do not."""
+    if spec.get("hostNetwork"):
+        for container in containers_of(spec, "containers", "initContainers"):
+            for port in container.get("ports") or ():
+                if not port.get("hostPort") and port.get("containerPort"):
+                    port["hostPort"] = port["containerPort"]
 
 
 def default_requests(resources: Object) -> None:

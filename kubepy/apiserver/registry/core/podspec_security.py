@@ -44,7 +44,7 @@ def _host_ports(spec: Object, path: Path) -> Errors:
     errors: Errors = []
     for place, container in enumerate(spec.get("containers") or ()):
         for position, port in enumerate(container.get("ports") or ()):
-            if port.get("hostPort", 0) != port.get("containerPort", 0):
+            if port.get("hostPort") and port["hostPort"] != port.get("containerPort", 0):
                 at = path.child("containers").index(place).child("ports").index(position).child("hostPort")
                 errors.append(field.invalid(at, port.get("hostPort", 0), "must match `containerPort` when `hostNetwork` is true"))
     return errors

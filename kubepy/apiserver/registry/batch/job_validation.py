@@ -1,0 +1,217 @@
+"""Validation of Jobs: the spec, also as a CronJob's template, and how it may change (`pkg/apis/batch/validation`)."""
+from __future__ import annotations
+
+from kubepy.api import field, name
+from kubepy.api.field import Errors, Path
+from kubepy.api.types import Object
+from kubepy.apiserver.registry import check
+from kubepy.apiserver.registry.core.podspec_validation import pod_template
+
+SPEC = Path("spec")
+_MAX_INDEXED = 100_000
+_ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
+_DIRECTIVES = ("nodeSelector", "tolerations", "schedulingGates")
+
+
+def job_spec(spec: Object, path: Path) -> Errors:
+    """validateJobSpec."""
+    errors: Errors = []
+    for key in ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex",
+                "maxFailedIndexes"):
+        errors += check.non_negative(spec.get(key), path.child(key))
+    errors += _per_index(spec, path)
+    if spec.get("managedBy") is not None:
+        errors += _managed_by(spec["managedBy"], path.child("managedBy"))
+    errors += _completion_mode(spec, path)
+    if spec.get("podFailurePolicy") is not None:
+        errors += _failure_policy(spec, path.child("podFailurePolicy"))
+    if spec.get("successPolicy") is not None:
+        errors += _success_policy(spec, path.child("successPolicy"))
+    policy = spec.get("podReplacementPolicy")
+    if policy is not None:
+        allowed = ("Failed",) if spec.get("podFailurePolicy") is not None else ("Failed", "TerminatingOrFailed")
+        errors += check.one_of(policy, path.child("podReplacementPolicy"), allowed)
+    template = spec.get("template") or {}
+    errors += pod_template(template, path.child("template"))
+    restart = (template.get("spec") or {}).get("restartPolicy", "")
+    at = path.child("template", "spec", "restartPolicy")
+    if restart in ("", "Always"):
+        errors.append(field.required(at, 'valid values: "OnFailure", "Never"'))
+    elif restart not in ("OnFailure", "Never"):
+        errors.append(field.not_supported(at, restart, ("OnFailure", "Never")))
+    elif spec.get("podFailurePolicy") is not None and restart != "Never":
+        errors.append(field.invalid(at, restart, 'only "Never" is supported when podFailurePolicy is specified'))
+    return errors
+
+
+def _per_index(spec: Object, path: Path) -> Errors:
+    errors: Errors = []
+    mode = spec.get("completionMode")
+    if spec.get("backoffLimitPerIndex") is not None and mode != "Indexed":
+        errors.append(field.invalid(path.child("backoffLimitPerIndex"), spec["backoffLimitPerIndex"],
+                                    "requires indexed completion mode"))
+    failed, completions = spec.get("maxFailedIndexes"), spec.get("completions")
+    if failed is not None:
+        if completions is not None and failed > completions:
+            errors.append(field.invalid(path.child("maxFailedIndexes"), failed, "must be less than or equal to completions"))
+        if failed > 100_000:
+            errors.append(field.invalid(path.child("maxFailedIndexes"), failed, "must be less than or equal to 100000"))
+        if spec.get("backoffLimitPerIndex") is None:
+            errors.append(field.required(path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"))
+    return errors
+
+
+def _managed_by(value: str, path: Path) -> Errors:
+    errors: Errors = []
+    host, slash, rest = value.partition("/")
+    if not value:
+        errors.append(field.required(path))
+    elif not slash or not host or not rest:
+        errors.append(field.invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")'))
+    else:
+        errors += check.named(name.subdomain, host, path)
+    if len(value) > 63:
+        errors.append(field.too_long(path, 63))
+    return errors
+
+
+def _completion_mode(spec: Object, path: Path) -> Errors:
+    mode = spec.get("completionMode")
+    if mode is None:
+        return []
+    if mode not in ("NonIndexed", "Indexed"):
+        return [field.not_supported(path.child("completionMode"), mode, ("NonIndexed", "Indexed"))]
+    if mode != "Indexed":
+        return []
+    if spec.get("completions") is None:
+        return [field.required(path.child("completions"), "when completion mode is Indexed")]
+    if (spec.get("parallelism") or 0) > _MAX_INDEXED:
+        return [field.invalid(path.child("parallelism"), spec["parallelism"],
+                              f"must be less than or equal to {_MAX_INDEXED} when completion mode is Indexed")]
+    return []
+
+
+def _failure_policy(spec: Object, path: Path) -> Errors:
+    rules = spec["podFailurePolicy"].get("rules") or []
+    errors: Errors = []
+    if len(rules) > 20:
+        errors.append(field.too_many(path.child("rules"), len(rules), 20))
+    pod = (spec.get("template") or {}).get("spec") or {}
+    containers = {item.get("name") for key in ("initContainers", "containers") for item in pod.get(key) or ()}
+    for position, rule in enumerate(rules):
+        errors += _failure_rule(rule, spec, containers, path.child("rules").index(position))
+    return errors
+
+
+def _failure_rule(rule: Object, spec: Object, containers: set[str | None], path: Path) -> Errors:
+    errors: Errors = []
+    action, codes, conditions = rule.get("action", ""), rule.get("onExitCodes"), rule.get("onPodConditions") or []
+    errors += check.need_one_of(action, path.child("action"), _ACTIONS, f"valid values: {_quoted(_ACTIONS)}")
+    if action == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
+        errors.append(field.invalid(path.child("action"), action, "requires the backoffLimitPerIndex to be set"))
+    if codes is not None:
+        errors += _exit_codes(codes, containers, path.child("onExitCodes"))
+    if len(conditions) > 20:
+        errors.append(field.too_many(path.child("onPodConditions"), len(conditions), 20))
+    for position, pattern in enumerate(conditions):
+        at = path.child("onPodConditions").index(position)
+        errors += check.named(name.qualified, pattern.get("type", ""), at.child("type"))
+        errors += check.need_one_of(pattern.get("status"), at.child("status"), ("False", "True", "Unknown"))
+    if codes is not None and conditions:
+        errors.append(field.invalid(path, field.Struct(), "specifying both OnExitCodes and OnPodConditions is not supported"))
+    if codes is None and not conditions:
+        errors.append(field.invalid(path, field.Struct(), "specifying one of OnExitCodes and OnPodConditions is required"))
+    return errors
+
+
+def _exit_codes(codes: Object, containers: set[str | None], path: Path) -> Errors:
+    operator, values = codes.get("operator", ""), codes.get("values") or []
+    errors = check.need_one_of(operator, path.child("operator"), ("In", "NotIn"), 'valid values: "In", "NotIn"')
+    if codes.get("containerName") is not None and codes["containerName"] not in containers:
+        errors.append(field.invalid(path.child("containerName"), codes["containerName"],
+                                    "must be one of the container or initContainer names in the pod template"))
+    at = path.child("values")
+    if not values:
+        errors.append(field.invalid(at, values, "at least one value is required"))
+    elif len(values) > 255:
+        errors.append(field.too_many(at, len(values), 255))
+    seen: set[int] = set()
+    for position, code in enumerate(values):
+        if operator == "In" and code == 0:
+            errors.append(field.invalid(at.index(position), code, "must not be 0 for the In operator"))
+        if code in seen:
+            errors.append(field.duplicate(at.index(position), code))
+        seen.add(code)
+    if values != sorted(values):
+        errors.append(field.invalid(at, values, "must be ordered"))
+    return errors
+
+
+def _success_policy(spec: Object, path: Path) -> Errors:
+    errors: Errors = []
+    if spec.get("completionMode") != "Indexed":
+        errors.append(field.invalid(path, field.Struct(), "requires indexed completion mode"))
+    rules = spec["successPolicy"].get("rules") or []
+    if not rules:
+        errors.append(field.required(path.child("rules"), "at least one rules must be specified when the successPolicy is specified"))
+    if len(rules) > 20:
+        errors.append(field.too_many(path.child("rules"), len(rules), 20))
+    for position, rule in enumerate(rules):
+        at = path.child("rules").index(position)
+        if rule.get("succeededCount") is None and rule.get("succeededIndexes") is None:
+            errors.append(field.required(at, "at least one of succeededCount or succeededIndexes must be specified"))
+        errors += check.non_negative(rule.get("succeededCount"), at.child("succeededCount"))
+    return errors
+
+
+def spec_update(new: Object, old: Object, status: Object) -> Errors:
+    """ValidateJobSpecUpdate, after the new spec was validated."""
+    errors = _completions(new, old)
+    errors += check.immutable_selector(new.get("selector"), old.get("selector"), SPEC.child("selector"))
+    errors += _template(new, old, status)
+    for key, shown in (("completionMode", None), ("podFailurePolicy", "Rules"), ("backoffLimitPerIndex", None), ("managedBy", None),
+                       ("successPolicy", "Rules")):
+        if new.get(key) != old.get(key):
+            value = new.get(key)
+            if shown and value is not None:
+                value = field.Struct({shown: value.get("rules") or []})
+            errors.append(field.invalid(SPEC.child(key), value, check.IMMUTABLE))
+    return errors
+
+
+def _completions(new: Object, old: Object) -> Errors:
+    wanted, had = new.get("completions"), old.get("completions")
+    if wanted == had:
+        return []
+    if new.get("completionMode") != "Indexed" or old.get("completionMode") != "Indexed":
+        return [field.invalid(SPEC.child("completions"), wanted, check.IMMUTABLE)]
+    if wanted != new.get("parallelism"):
+        return [field.invalid(SPEC.child("completions"), wanted, "can only be modified in tandem with spec.parallelism")]
+    return []
+
+
+def _template(new: Object, old: Object, status: Object) -> Errors:
+    """The template is fixed, but for scheduling and resources of a suspended job that has not started."""
+    template, before = new.get("template") or {}, old.get("template") or {}
+    if old.get("suspend") and not status.get("startTime"):
+        template = {**template, "metadata": {**(template.get("metadata") or {})}, "spec": {**(template.get("spec") or {})}}
+        for key in ("labels", "annotations"):
+            _restore(template["metadata"], before.get("metadata") or {}, key)
+        old_pod = before.get("spec") or {}
+        for key in (*_DIRECTIVES, "affinity"):
+            _restore(template["spec"], old_pod, key)
+        for key in ("containers", "initContainers"):
+            if len(template["spec"].get(key) or ()) == len(old_pod.get(key) or ()) and template["spec"].get(key):
+                template["spec"][key] = [{**container, "resources": was.get("resources")}
+                                         for container, was in zip(template["spec"][key], old_pod[key], strict=True)]
+    return [] if template == before else [field.invalid(SPEC.child("template"), new.get("template"), check.IMMUTABLE)]
+
+
+def _restore(target: Object, source: Object, key: str) -> None:
+    target.pop(key, None)
+    if key in source:
+        target[key] = source[key]
+
+
+def _quoted(values: tuple[str, ...]) -> str:
+    return ", ".join(f'"{value}"' for value in values)
