@@ -1,0 +1,43 @@
+"""Images for tests, built here from Debian's busybox-static: no registry is needed.
+
+`busybox` has every applet as a link in /bin; `echo` answers each HTTP request on port 8080 with its host name (busybox httpd
+running a CGI script); the pause image is kubepy's own.
+"""
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from kubepy.kubelet.archive import File, docker_archive
+from kubepy.kubelet.pause import pause_archive
+
+BUSYBOX = "docker.io/library/busybox:1.36"
+ECHO = "registry.k8s.io/kubepy/echo:1"
+
+_PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\nuser:x:1000:1000:user:/:/bin/sh\n"
+_GROUP = b"root:x:0:\nnobody:x:65534:\nuser:x:1000:\nextra:x:50000:user\n"
+_CGI = b"#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nhostname\n"
+
+
+@cache
+def busybox_files() -> tuple[File, ...]:
+    binary = Path("/bin/busybox").read_bytes()
+    applets = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+    directories = [File(path, mode=mode) for path, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("root", 0o700), ("var", 0o755),
+                                                            ("usr", 0o755), ("home", 0o755), ("proc", 0o755), ("sys", 0o755), ("dev", 0o755))]
+    links = [File(f"bin/{name}", link="/bin/busybox") for name in applets if name != "busybox"]
+    return (*directories, File("bin/busybox", binary), File("etc/passwd", _PASSWD, 0o644), File("etc/group", _GROUP, 0o644), *links)
+
+
+def busybox_archive() -> bytes:
+    return docker_archive([BUSYBOX], busybox_files(), command=["sh"], env={"PATH": "/bin"})
+
+
+def echo_archive() -> bytes:
+    files = (*busybox_files(), File("www"), File("www/cgi-bin"), File("www/cgi-bin/index.cgi", _CGI))
+    return docker_archive([ECHO], files, entrypoint=["httpd", "-f", "-p", "8080", "-h", "/www"], env={"PATH": "/bin"})
+
+
+def archives() -> dict[str, bytes]:
+    return {"pause": pause_archive(), "busybox": busybox_archive(), "echo": echo_archive()}
