@@ -4,6 +4,7 @@ Use the `containerd` fixture by importing it into a conftest: `from tests.contai
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -71,7 +72,8 @@ def stop(runtime: Containerd) -> None:
     try:
         tasks = runtime.ctr("tasks", "ls", "-q").split()
         for task in tasks:
-            subprocess.run(["ctr", "--address", str(runtime.socket), "-n", "k8s.io", "tasks", "rm", "-f", task], capture_output=True, check=False)
+            with contextlib.suppress(RuntimeError):
+                runtime.ctr("tasks", "rm", "-f", task)
     except RuntimeError:
         pass
     shims = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _uses(pid, str(runtime.socket))]
@@ -82,10 +84,8 @@ def stop(runtime: Containerd) -> None:
         runtime.process.kill()
         runtime.process.wait()
     for pid in shims:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def _uses(pid: int, socket: str) -> bool:

@@ -24,8 +24,7 @@ _CGI = b"#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nhostname\n"
 def busybox_files() -> tuple[File, ...]:
     binary = Path("/bin/busybox").read_bytes()
     applets = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
-    directories = [File(path, mode=mode) for path, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("root", 0o700), ("var", 0o755),
-                                                            ("usr", 0o755), ("home", 0o755), ("proc", 0o755), ("sys", 0o755), ("dev", 0o755))]
+    directories = [File(path) for path in ("bin", "etc", "root", "var", "usr", "home", "proc", "sys", "dev")] + [File("tmp", mode=0o1777)]
     links = [File(f"bin/{name}", link="/bin/busybox") for name in applets if name != "busybox"]
     return (*directories, File("bin/busybox", binary), File("etc/passwd", _PASSWD, 0o644), File("etc/group", _GROUP, 0o644), *links)
 

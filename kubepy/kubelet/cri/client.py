@@ -178,4 +178,4 @@ class GrpcRuntime:
         return await self._call("ImageFsInfo", pb.ImageFsInfoRequest(), pb.ImageFsInfoResponse, 20, image=True)
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self._channel.close(None)

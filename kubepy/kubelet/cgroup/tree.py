@@ -1,0 +1,156 @@
+"""The pod cgroup tree: `/kubepods[/burstable|/besteffort]/pod<uid>`, made, limited and removed (upstream's `pkg/kubelet/cm`).
+
+With the cgroupfs driver paths are plain; with the systemd driver they are slices (`kubepods-burstable-pod<uid>.slice`), which are
+made as directories too: systemd adopts nothing it was not asked for, so transient slices are left to the runtime's first container.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from kubepy.api.scheduling import pod_limits, pod_requests
+from kubepy.api.types import Object
+from kubepy.base.log import get_logger
+from kubepy.kubelet.container.resource import PERIOD, cpu_quota, cpu_shares, cpu_weight
+from kubepy.kubelet.pod import spec as podspec
+
+log = get_logger("cgroup")
+ROOT = Path("/sys/fs/cgroup")
+_V1 = ("cpu", "cpuacct", "memory", "pids", "cpuset", "blkio", "freezer", "hugetlb", "devices")
+
+
+class Cgroups:
+    """One node's tree below `parent` ("/" or a path of its own, for several kubelets on one machine)."""
+
+    def __init__(self, parent: str = "/", *, driver: str = "cgroupfs", pids_limit: int = -1, root: Path = ROOT) -> None:
+        self.root = root
+        self.driver = driver
+        self.parent = parent.strip("/")
+        self.pids_limit = pids_limit
+        self.v2 = (root / "cgroup.controllers").exists()
+
+    def pod_path(self, pod: Object) -> str:
+        """What the runtime is told as the sandbox's parent."""
+        return self.name(podspec.qos_class(pod), podspec.uid_of(pod))
+
+    def name(self, quality: str, uid: str = "") -> str:
+        parts = ["kubepods"]
+        if quality != "Guaranteed":
+            parts.append(quality.lower())
+        if self.driver == "systemd":
+            if uid:
+                parts.append(f"pod{uid.replace('-', '_')}")
+            prefix = "-".join(self.parent.split("/")) + "-" if self.parent else ""
+            return f"{prefix}{'-'.join(parts)}.slice"
+        if uid:
+            parts.append(f"pod{uid}")
+        return "/" + "/".join(([self.parent] if self.parent else []) + parts)
+
+    def _relative(self, name: str) -> str:
+        """The directory below a controller's root: a slice's is nested in its parents'."""
+        if self.driver != "systemd":
+            return name.strip("/")
+        parts = name.removesuffix(".slice").split("-")
+        return "/".join("-".join(parts[:end]) + ".slice" for end in range(1, len(parts) + 1))
+
+    def directories(self, name: str) -> dict[str, Path]:
+        """By controller; on v2 one directory, under ""."""
+        relative = self._relative(name)
+        if self.v2:
+            return {"": self.root / relative}
+        return {controller: self.root / controller / relative for controller in _V1 if (self.root / controller / "cgroup.procs").exists()}
+
+    def start(self) -> None:
+        """Makes the QoS level."""
+        for quality in ("Guaranteed", "Burstable", "BestEffort"):
+            self._make(self.name(quality))
+        self._set(self.name("BestEffort"), "cpu", "cpu.shares", "2", "cpu.weight", "1")
+
+    def ensure(self, pod: Object) -> str:
+        """The pod's cgroup with its limits; returns its name for the runtime."""
+        name = self.pod_path(pod)
+        self._make(name)
+        requests, limits = pod_requests(pod), pod_limits(pod)
+        shares = cpu_shares(requests.get("cpu", 0))
+        self._set(name, "cpu", "cpu.shares", str(shares), "cpu.weight", str(cpu_weight(shares)))
+        every = [*podspec.containers(pod), *podspec.init_containers(pod)]
+        top = (pod["spec"].get("resources") or {}).get("limits") or {}
+        limited = {kind: kind in top or all(kind in ((container.get("resources") or {}).get("limits") or {}) for container in every)
+                   for kind in ("cpu", "memory")}
+        quota = cpu_quota(limits.get("cpu", 0)) if limited["cpu"] else 0
+        self._set(name, "cpu", "cpu.cfs_quota_us", str(quota or -1), "cpu.max", f"{quota or 'max'} {PERIOD}")
+        memory = limits.get("memory", 0) if limited["memory"] else 0
+        self._set(name, "memory", "memory.limit_in_bytes", str(memory or -1), "memory.max", str(memory or "max"))
+        if self.pids_limit > 0:
+            self._set(name, "pids", "pids.max", str(self.pids_limit), "pids.max", str(self.pids_limit))
+        return name
+
+    def remove(self, name: str) -> bool:
+        """Removes a cgroup and what is below it; returns whether nothing is left."""
+        gone = True
+        for directory in self.directories(name).values():
+            if not directory.exists():
+                continue
+            for folder, _, _ in os.walk(directory, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
+            gone = gone and not directory.exists()
+        return gone
+
+    def remove_pod(self, uid: str) -> bool:
+        return all([self.remove(self.name(quality, uid)) for quality in ("Guaranteed", "Burstable", "BestEffort")])
+
+    def pods(self) -> set[str]:
+        """The UIDs that have a cgroup."""
+        found: set[str] = set()
+        for quality in ("Guaranteed", "Burstable", "BestEffort"):
+            for controller, directory in self.directories(self.name(quality)).items():
+                if controller not in ("", "memory"):
+                    continue
+                with contextlib.suppress(OSError):
+                    for entry in os.listdir(directory):
+                        if self.driver == "systemd" and entry.endswith(".slice") and "-pod" in entry:
+                            found.add(entry.removesuffix(".slice").rpartition("-pod")[2].replace("_", "-"))
+                        elif entry.startswith("pod"):
+                            found.add(entry.removeprefix("pod"))
+        return found
+
+    def _make(self, name: str) -> None:
+        for controller, directory in self.directories(name).items():
+            if directory.exists():
+                continue
+            directory.mkdir(parents=True, exist_ok=True)
+            if self.v2:
+                self._delegate(directory)
+            elif controller == "cpuset":
+                self._inherit_cpuset(directory)
+
+    def _delegate(self, directory: Path) -> None:
+        """cgroup v2: every ancestor passes its controllers down."""
+        for folder in [*reversed(directory.relative_to(self.root).parents)]:
+            path = self.root / folder
+            with contextlib.suppress(OSError):
+                controllers = (path / "cgroup.controllers").read_text().split()
+                (path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+
+    def _inherit_cpuset(self, directory: Path) -> None:
+        """cgroup v1: a new cpuset is empty, and nothing can run in it."""
+        relative = directory.relative_to(self.root / "cpuset")
+        for folder in [*reversed(relative.parents), relative]:
+            path = self.root / "cpuset" / folder
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                with contextlib.suppress(OSError):
+                    if not (path / file).read_text().strip():
+                        (path / file).write_text((path.parent / file).read_text().strip())
+
+    def _set(self, name: str, controller: str, v1_file: str, v1_value: str, v2_file: str, v2_value: str) -> None:
+        directory = self.directories(name).get("" if self.v2 else controller)
+        if directory is None:
+            return
+        path, value = (directory / v2_file, v2_value) if self.v2 else (directory / v1_file, v1_value)
+        try:
+            if path.read_text().strip() != value:
+                path.write_text(value)
+        except OSError as error:
+            log.v(2).info("Cannot set a cgroup's value", path=str(path), value=value, err=error)

@@ -1,0 +1,1 @@
+"""A pod's life: what is observed, what is planned (pure), what is done, what is reported."""

@@ -1,0 +1,322 @@
+"""What is done for a pod in the runtime: observe it, make its sandbox, start and kill its containers.
+
+The counterpart of upstream's kuberuntime manager. Each method does one thing and raises; when to do what is the plan's.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from kubepy.api.errors import ApiError
+from kubepy.api.resource import RUNTIME_CLASSES
+from kubepy.api.types import Object
+from kubepy.base.clock import Clock
+from kubepy.base.log import get_logger
+from kubepy.client.interface import Client
+from kubepy.kubelet.cgroup.tree import Cgroups
+from kubepy.kubelet.container import mount as container_mount
+from kubepy.kubelet.container.config import container_config
+from kubepy.kubelet.container.env import EnvError, Sources, environment
+from kubepy.kubelet.container.network import Resolver, hosts_file
+from kubepy.kubelet.container.sandbox import log_directory, sandbox_config
+from kubepy.kubelet.container.security import SecurityError, verify_non_root
+from kubepy.kubelet.cri import runtime_pb2 as pb
+from kubepy.kubelet.cri.interface import CriError, Runtime
+from kubepy.kubelet.event import Recorder
+from kubepy.kubelet.image.manager import ImageError, Images
+from kubepy.kubelet.pod import spec as podspec
+from kubepy.kubelet.pod.hook import HookError, run_hook
+from kubepy.kubelet.pod.message import termination_message
+from kubepy.kubelet.pod.observed import EXITED, ContainerView, PodView, pod_view
+from kubepy.kubelet.settings import Settings
+from kubepy.kubelet.volume.manager import decode_secret
+from kubepy.kubelet.volume.objects import Objects
+
+log = get_logger("pod")
+MIN_GRACE = 2
+
+
+class StartError(Exception):
+    """A container or sandbox that could not be started: what the container's status says."""
+
+    def __init__(self, reason: str, message: str, retry: float = 10.0) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason, self.message, self.retry = reason, message, retry
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What the actor knows of the node and the cluster; kept current by the agent."""
+
+    host_ips: tuple[str, ...] = ()
+    memory: int = 0
+    services: Sequence[Object] = ()
+    allocatable: Mapping[str, str] = field(default_factory=dict)
+    runtime: str = "containerd"
+
+
+class Actor:
+    """Acts on one runtime for all pods."""
+
+    def __init__(self, runtime: Runtime, client: Client, settings: Settings, cgroups: Cgroups, images: Images, objects: Objects,
+                 events: Recorder, clock: Clock, around: Surroundings) -> None:
+        self.runtime = runtime
+        self._client = client
+        self._settings = settings
+        self._cgroups = cgroups
+        self._images = images
+        self._objects = objects
+        self._events = events
+        self._clock = clock
+        self._around = around
+        self._messages: dict[str, str] = {}
+
+    # --- observing ---
+
+    async def observe(self, uid: str) -> PodView:
+        """Everything the runtime has of the pod. Raises CriError."""
+        labels = {podspec.POD_UID: uid}
+        sandboxes, containers = await asyncio.gather(self.runtime.list_sandboxes(labels), self.runtime.list_containers(labels))
+        statuses = await asyncio.gather(*(self._sandbox(sandbox.id) for sandbox in sandboxes))
+        views = await asyncio.gather(*(self._container(container.id, container.pod_sandbox_id) for container in containers))
+        return pod_view(uid, [status for status in statuses if status is not None], [view for view in views if view is not None])
+
+    async def _sandbox(self, sandbox_id: str) -> pb.PodSandboxStatus | None:
+        try:
+            return (await self.runtime.sandbox_status(sandbox_id)).status
+        except CriError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def _container(self, container_id: str, sandbox_id: str) -> tuple[pb.ContainerStatus, str] | None:
+        try:
+            status = (await self.runtime.container_status(container_id)).status
+        except CriError as error:
+            if error.not_found:
+                return None
+            raise
+        if status.state == pb.CONTAINER_EXITED and container_id not in self._messages:
+            self._messages[container_id] = termination_message(status)
+        return status, sandbox_id
+
+    def messages(self, view: PodView) -> dict[str, str]:
+        return {container.id: text for container in view.containers if (text := self._messages.get(container.id))}
+
+    # --- sandbox ---
+
+    async def sandbox_config(self, pod: Object, attempt: int) -> pb.PodSandboxConfig:
+        resolver = await asyncio.to_thread(_host_resolver, self._settings.resolv_conf)
+        return sandbox_config(pod, self._settings, attempt=attempt, cgroup_parent=self._cgroups.pod_path(pod), host_resolver=resolver)
+
+    async def create_sandbox(self, pod: Object, attempt: int) -> str:
+        """Runs a sandbox; its ID. Raises StartError."""
+        config = await self.sandbox_config(pod, attempt)
+        handler = ""
+        if name := pod["spec"].get("runtimeClassName"):
+            try:
+                handler = (await self._client.get(RUNTIME_CLASSES, name)).get("handler", "")
+            except ApiError as error:
+                raise StartError("CreatePodSandboxError", f"failed to get sandbox runtime: {error.message}") from error
+        os.makedirs(config.log_directory, mode=0o755, exist_ok=True)
+        try:
+            return await self.runtime.run_sandbox(config, handler)
+        except CriError as error:
+            message = f"Failed to create pod sandbox: {error.go()}"
+            self._events.pod(pod, "Warning", "FailedCreatePodSandBox", message)
+            raise StartError("", message, 2.0) from error
+
+    # --- containers ---
+
+    async def start(self, pod: Object, container: Object, attempt: int, view: PodView, volumes: Mapping[str, Path],
+                    secrets: Sequence[Object]) -> str:
+        """Pulls, creates and starts one container, then runs its postStart hook; its ID. Raises StartError."""
+        name = container["name"]
+        sandbox = view.sandbox
+        assert sandbox is not None
+
+        def event(kind: str, reason: str, message: str) -> None:
+            self._event(pod, name, kind, reason, message)
+
+        sandbox_conf = await self.sandbox_config(pod, sandbox.attempt)
+        try:
+            image_ref, image = await self._images.ensure(pod, container, secrets, event, sandbox_conf)
+            refs = {}
+            for volume in container_mount.image_volumes(pod, container):
+                source = {"image": volume["image"].get("reference"), "imagePullPolicy": volume["image"].get("pullPolicy")}
+                refs[volume["name"]], _ = await self._images.ensure(pod, source, secrets, event, sandbox_conf)
+        except ImageError as error:
+            if error.reason in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"):
+                event("Warning", "Failed", f"Error: {error.reason}")
+            raise StartError(error.reason, error.message, max(1.0, self._images.retry_in(pod, container) or 10.0)) from error
+        config = await self._config(pod, container, attempt, view, volumes, image_ref, image, refs)
+        try:
+            container_id = await self.runtime.create_container(sandbox.id, config, sandbox_conf)
+        except CriError as error:
+            event("Warning", "Failed", f"Error: {error.message}")
+            raise StartError("CreateContainerError", error.message) from error
+        event("Normal", "Created", "Container created")
+        try:
+            await self.runtime.start_container(container_id)
+        except CriError as error:
+            event("Warning", "Failed", f"Error: {error.message}")
+            raise StartError("RunContainerError", error.message) from error
+        event("Normal", "Started", "Container started")
+        self._link_log(pod, config, sandbox_conf, container_id)
+        hook = (container.get("lifecycle") or {}).get("postStart")
+        if hook:
+            await self._post_start(pod, container, container_id, hook, sandbox.ips[0] if sandbox.ips else "")
+        return container_id
+
+    async def _config(self, pod: Object, container: Object, attempt: int, view: PodView, volumes: Mapping[str, Path], image_ref: str,
+                      image: pb.Image | None, refs: Mapping[str, str]) -> pb.ContainerConfig:
+        name = container["name"]
+        namespace = pod["metadata"].get("namespace") or "default"
+        sandbox = view.sandbox
+        ips = (sandbox.ips if sandbox is not None else ()) or (self._around.host_ips if podspec.host_network(pod) else ())
+        try:
+            verify_non_root(pod, container, image)
+            objects = await self._objects.gather(namespace, container_mount.needs(container))
+            env = environment(pod, container, self.sources(objects, ips))
+            host = await asyncio.to_thread(_read, "/etc/hosts") if podspec.host_network(pod) else ""
+            mounts = container_mount.container_mounts(
+                pod, container, volumes, self._settings.pods_dir / podspec.uid_of(pod), env,
+                hosts=hosts_file(pod, ips, self._settings.cluster_domain, host), image_refs=refs)
+        except (EnvError, SecurityError, container_mount.MountError) as error:
+            self._event(pod, name, "Warning", "Failed", f"Error: {error}")
+            raise StartError("CreateContainerConfigError", str(error)) from error
+        except (ApiError, ConnectionError) as error:
+            raise StartError("CreateContainerConfigError", str(error)) from error
+        target = container.get("targetContainerName")
+        other = view.newest(target) if target else None
+        return container_config(pod, container, self._settings, attempt=attempt, image_ref=image_ref, image=image, env=env, mounts=mounts,
+                                memory_capacity=self._around.memory, cgroup_v2=self._cgroups.v2,
+                                target_id=other.id if other is not None else "")
+
+    def sources(self, objects: Mapping[tuple[str, str], Object | None], pod_ips: Sequence[str]) -> Sources:
+        return Sources(lambda kind, name: objects.get((kind, name)), self._around.services, self._around.host_ips, pod_ips,
+                       self._around.allocatable, decode_secret)
+
+    async def _post_start(self, pod: Object, container: Object, container_id: str, hook: Object, ip: str) -> None:
+        name = container["name"]
+        try:
+            await run_hook(self.runtime, self._clock, container, container_id, hook, ip, 0)
+        except HookError as error:
+            log.error("PostStartHook failed", error, pod=podspec.full_name(pod), container=name)
+            self._event(pod, name, "Warning", "FailedPostStartHook", "PostStartHook failed")
+            await self.kill(pod, container_id, name, "FailedPostStartHook", None)
+            raise StartError("PostStartHookError", str(error)) from error
+
+    def _link_log(self, pod: Object, config: pb.ContainerConfig, sandbox: pb.PodSandboxConfig, container_id: str) -> None:
+        """`/var/log/containers/…` is where log collectors look."""
+        metadata = pod["metadata"]
+        link = Path(self._settings.container_logs_dir,
+                    f"{metadata['name']}_{metadata.get('namespace') or 'default'}_{config.metadata.name}-{container_id}.log")
+        with contextlib.suppress(OSError):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(Path(sandbox.log_directory, config.log_path))
+
+    # --- ending ---
+
+    async def kill(self, pod: Object | None, container_id: str, name: str, message: str, grace: int | None, *, ip: str = "") -> None:
+        """Runs the preStop hook within the grace period, then stops the container. Raises CriError.
+
+        `grace` None means what the pod's spec says."""
+        container = podspec.find_container(pod, name) if pod is not None else None
+        if grace is None:
+            grace = podspec.grace_of(pod) if pod is not None else 30
+        if pod is not None:
+            self._event(pod, name, "Normal", "Killing", message or f"Stopping container {name}")
+        hook = (container.get("lifecycle") or {}).get("preStop") if container is not None else await self._kept_hook(container_id)
+        began = self._clock.monotonic()
+        if hook and grace > 0:
+            try:
+                async with asyncio.timeout(grace):
+                    await run_hook(self.runtime, self._clock, container or {"name": name}, container_id, hook, ip, grace)
+            except HookError as error:
+                log.warning("PreStopHook failed", container=name, err=error)
+                if pod is not None:
+                    self._event(pod, name, "Warning", "FailedPreStopHook", "PreStopHook failed")
+            except TimeoutError:
+                log.warning("PreStopHook did not complete in the grace period", container=name)
+        left = max(MIN_GRACE, grace - int(self._clock.monotonic() - began))
+        await self.runtime.stop_container(container_id, left)
+
+    async def _kept_hook(self, container_id: str) -> Object | None:
+        """The hook of a container whose pod is not known any more, from its annotations."""
+        try:
+            text = (await self.runtime.container_status(container_id)).status.annotations.get(podspec.PRE_STOP, "")
+        except CriError:
+            return None
+        hook: Object | None = orjson.loads(text) if text else None
+        return hook
+
+    async def kill_pod(self, pod: Object | None, view: PodView, grace: int | None) -> None:
+        """Stops all containers (sidecars last, in reverse order), then the sandboxes."""
+        sidecars = [container["name"] for container in podspec.init_containers(pod) if podspec.is_sidecar(container)] if pod else []
+        running = [container for container in view.containers if container.state != EXITED]
+        ip = view.sandbox.ips[0] if view.sandbox is not None and view.sandbox.ips else ""
+        began = self._clock.monotonic()
+        total = grace if grace is not None else (podspec.grace_of(pod) if pod is not None else 30)
+        await self._kill_all(pod, [container for container in running if container.name not in sidecars], total, ip)
+        for name in reversed(sidecars):
+            left = max(0, total - int(self._clock.monotonic() - began))
+            await self._kill_all(pod, [container for container in running if container.name == name], left, ip)
+        for sandbox in view.sandboxes:
+            await self.runtime.stop_sandbox(sandbox.id)
+
+    async def _kill_all(self, pod: Object | None, containers: Sequence[ContainerView], grace: int, ip: str) -> None:
+        results = await asyncio.gather(*(self.kill(pod, container.id, container.name, "", grace, ip=ip) for container in containers),
+                                       return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def remove_pod(self, view: PodView, *, logs: Path | None = None) -> None:
+        """Removes every container and sandbox of an ended pod."""
+        for container in view.containers:
+            await self.runtime.remove_container(container.id)
+            self._messages.pop(container.id, None)
+        for sandbox in view.sandboxes:
+            await self.runtime.stop_sandbox(sandbox.id)
+            await self.runtime.remove_sandbox(sandbox.id)
+
+    async def prune(self, view: PodView, *, keep: int = 1) -> None:
+        """Removes ended instances, but for the newest `keep` of each container beside the current one, and ended sandboxes."""
+        names = {container.name for container in view.containers}
+        for name in names:
+            instances = view.instances(name)
+            for old in instances[1 + keep:]:
+                if old.state == EXITED:
+                    await self.runtime.remove_container(old.id)
+                    self._messages.pop(old.id, None)
+        used = {container.sandbox_id for container in view.containers}
+        for sandbox in view.sandboxes[1:]:
+            if not sandbox.ready and sandbox.id not in used:
+                await self.runtime.remove_sandbox(sandbox.id)
+
+    def log_directory(self, pod: Object) -> Path:
+        return Path(log_directory(self._settings, pod))
+
+    def _event(self, pod: Object, name: str, kind: str, reason: str, message: str) -> None:
+        part = "initContainers" if podspec.is_init(pod, name) else "containers"
+        if any(container["name"] == name for container in podspec.ephemeral_containers(pod)):
+            part = "ephemeralContainers"
+        self._events.pod(pod, kind, reason, message, field_path=f"spec.{part}{{{name}}}")
+
+
+def _host_resolver(path: str) -> Resolver:
+    return Resolver.parse(_read(path)) if path else Resolver()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

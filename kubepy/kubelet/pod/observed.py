@@ -1,0 +1,105 @@
+"""What the runtime says about a pod, newest first, in a form that plans and statuses read. Pure."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kubepy.kubelet.cri import runtime_pb2 as pb
+from kubepy.kubelet.pod import spec as podspec
+
+CREATED, RUNNING, EXITED, UNKNOWN = "created", "running", "exited", "unknown"
+_STATES = {pb.CONTAINER_CREATED: CREATED, pb.CONTAINER_RUNNING: RUNNING, pb.CONTAINER_EXITED: EXITED}
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """One container instance. Times are seconds since the epoch, 0 where there is none."""
+
+    id: str
+    name: str
+    sandbox_id: str
+    attempt: int = 0
+    state: str = RUNNING
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+    image: str = ""
+    image_ref: str = ""
+    hash: str = ""
+    log_path: str = ""
+    uid: int | None = None
+    gid: int | None = None
+    groups: tuple[int, ...] = ()
+    termination_path: str = ""
+    termination_policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxView:
+    id: str
+    attempt: int = 0
+    ready: bool = True
+    created_at: float = 0.0
+    ips: tuple[str, ...] = ()
+    host_network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A pod in the runtime; empty when the runtime has nothing of it."""
+
+    uid: str
+    name: str = ""
+    namespace: str = ""
+    sandboxes: tuple[SandboxView, ...] = ()
+    containers: tuple[ContainerView, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sandbox(self) -> SandboxView | None:
+        """The newest sandbox."""
+        return self.sandboxes[0] if self.sandboxes else None
+
+    def newest(self, name: str) -> ContainerView | None:
+        return next((view for view in self.containers if view.name == name), None)
+
+    def instances(self, name: str) -> list[ContainerView]:
+        return [view for view in self.containers if view.name == name]
+
+    def running(self) -> list[ContainerView]:
+        return [view for view in self.containers if view.state in (RUNNING, UNKNOWN)]
+
+    @property
+    def alive(self) -> bool:
+        """Something of the pod may still run."""
+        return any(sandbox.ready for sandbox in self.sandboxes) or bool(self.running())
+
+
+def container_view(status: pb.ContainerStatus, sandbox_id: str) -> ContainerView:
+    annotations = status.annotations
+    user = status.user.linux if status.HasField("user") and status.user.HasField("linux") else None
+    return ContainerView(
+        status.id, status.metadata.name, sandbox_id, status.metadata.attempt, _STATES.get(status.state, UNKNOWN),
+        status.created_at / 1e9, max(status.started_at, 0) / 1e9, max(status.finished_at, 0) / 1e9, status.exit_code, status.reason,
+        status.message, status.image.user_specified_image or status.image.image, status.image_ref,
+        annotations.get(podspec.CONTAINER_HASH, ""), status.log_path,
+        None if user is None else user.uid, None if user is None else user.gid, () if user is None else tuple(user.supplemental_groups),
+        annotations.get(podspec.TERMINATION_PATH, ""), annotations.get(podspec.TERMINATION_POLICY, ""))
+
+
+def sandbox_view(status: pb.PodSandboxStatus) -> SandboxView:
+    host = status.linux.namespaces.options.network == pb.NODE
+    ips = () if host or not status.network.ip else (status.network.ip, *(extra.ip for extra in status.network.additional_ips))
+    return SandboxView(status.id, status.metadata.attempt, status.state == pb.SANDBOX_READY, status.created_at / 1e9, ips, host)
+
+
+def pod_view(uid: str, sandboxes: Iterable[pb.PodSandboxStatus], containers: Iterable[tuple[pb.ContainerStatus, str]]) -> PodView:
+    statuses = list(sandboxes)
+    views = sorted((sandbox_view(status) for status in statuses), key=lambda view: (view.created_at, view.attempt), reverse=True)
+    instances = sorted((container_view(status, sandbox) for status, sandbox in containers),
+                       key=lambda view: (view.created_at, view.attempt), reverse=True)
+    first = statuses[0].metadata if statuses else None
+    return PodView(uid, first.name if first else "", first.namespace if first else "", tuple(views), tuple(instances))

@@ -1,0 +1,1 @@
+"""Volumes: their content, their directories and mounts, kept current while the pod runs."""
