@@ -112,7 +112,7 @@ def containerd() -> Iterator[Containerd]:
 
 
 if __name__ == "__main__":  # python -m tests.containerd DIRECTORY: one to work against by hand
-    made = start(Path(sys.argv[1]))
+    made = start(Path(sys.argv[1]), network_namespace=sys.argv[2] if len(sys.argv) > 2 else None)
     for data in images.archives().values():
         made.ctr("images", "import", "-", data=data)
     print(made.socket, made.process.pid, flush=True)

@@ -35,7 +35,8 @@ def container_mounts(pod: Object, container: Object, volumes: Mapping[str, Path]
             if "$(" in subpath:
                 raise MountError(f"missing value for {entry['subPathExpr']!r}")
         if name in image_refs:
-            result.append(pb.Mount(container_path=target, image=pb.ImageSpec(image=image_refs[name]), image_sub_path=subpath, readonly=True))
+            image = pb.ImageSpec(image=image_refs[name])
+            result.append(pb.Mount(container_path=target, image=image, image_sub_path=subpath, readonly=True))
             continue
         if name not in volumes:
             raise MountError(f"cannot find volume \"{name}\" to mount into container \"{container['name']}\"")

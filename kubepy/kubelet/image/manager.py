@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
@@ -14,7 +15,8 @@ from kubepy.kubelet.image.reference import ReferenceError_, normalize
 from kubepy.kubelet.pod.backoff import KeyedBackoff
 
 log = get_logger("image")
-Event = Callable[[str, str, str], None]
+Severity = Literal["Normal", "Warning"]
+Event = Callable[[Severity, str, str], None]
 """(type, reason, message) for the container."""
 
 

@@ -18,6 +18,7 @@ from kubepy.api.resource import RUNTIME_CLASSES
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
+from kubepy.client.events import Recorder
 from kubepy.client.interface import Client
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container import mount as container_mount
@@ -28,8 +29,7 @@ from kubepy.kubelet.container.sandbox import log_directory, sandbox_config
 from kubepy.kubelet.container.security import SecurityError, verify_non_root
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
-from kubepy.kubelet.event import Recorder
-from kubepy.kubelet.image.manager import ImageError, Images
+from kubepy.kubelet.image.manager import ImageError, Images, Severity
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.hook import HookError, run_hook
 from kubepy.kubelet.pod.message import termination_message
@@ -129,7 +129,7 @@ class Actor:
             return await self.runtime.run_sandbox(config, handler)
         except CriError as error:
             message = f"Failed to create pod sandbox: {error.go()}"
-            self._events.pod(pod, "Warning", "FailedCreatePodSandBox", message)
+            self._events.event(pod, "Warning", "FailedCreatePodSandBox", message)
             raise StartError("", message, 2.0) from error
 
     # --- containers ---
@@ -141,7 +141,7 @@ class Actor:
         sandbox = view.sandbox
         assert sandbox is not None
 
-        def event(kind: str, reason: str, message: str) -> None:
+        def event(kind: Severity, reason: str, message: str) -> None:
             self._event(pod, name, kind, reason, message)
 
         sandbox_conf = await self.sandbox_config(pod, sandbox.attempt)
@@ -304,11 +304,11 @@ class Actor:
     def log_directory(self, pod: Object) -> Path:
         return Path(log_directory(self._settings, pod))
 
-    def _event(self, pod: Object, name: str, kind: str, reason: str, message: str) -> None:
+    def _event(self, pod: Object, name: str, kind: Severity, reason: str, message: str) -> None:
         part = "initContainers" if podspec.is_init(pod, name) else "containers"
         if any(container["name"] == name for container in podspec.ephemeral_containers(pod)):
             part = "ephemeralContainers"
-        self._events.pod(pod, kind, reason, message, field_path=f"spec.{part}{{{name}}}")
+        self._events.event(pod, kind, reason, message, field_path=f"spec.{part}{{{name}}}")
 
 
 def _host_resolver(path: str) -> Resolver:

@@ -78,21 +78,22 @@ async def run_hook(runtime: Runtime, clock: Clock, container: Object, container_
     name = container["name"]
     if (action := hook.get("exec")) is not None:
         command = action.get("command") or []
+        title = f'Exec lifecycle hook ([{" ".join(command)}]) for Container "{name}" failed - error: '
         try:
             done = await runtime.exec_sync(container_id, command, int(timeout))
         except CriError as error:
-            raise HookError(f"Exec lifecycle hook ({command}) for Container \"{name}\" failed - error: {error.go()}") from error
+            raise HookError(title + error.go()) from error
         if done.exit_code != 0:
             output = (done.stdout + done.stderr).decode(errors="replace")
-            raise HookError(f"Exec lifecycle hook ({command}) for Container \"{name}\" failed - error: command '{' '.join(command)}' exited with "
-                            f"{done.exit_code}: {output}, message: {output!r}")
+            raise HookError(f"{title}command '{' '.join(command)}' exited with {done.exit_code}: {output}")
     elif (action := hook.get("httpGet")) is not None:
+        title = f'HTTP lifecycle hook ({action.get("path", "")}) for Container "{name}" failed - error: '
         try:
             url = url_of(container, action, pod_ip)
             status, _ = await http_get(url, headers_of(action, "kube-lifecycle/1.36"), timeout or 60.0)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise HookError(f"HTTP lifecycle hook ({action.get('path', '')}) for Container \"{name}\" failed - error: {error}") from error
+            raise HookError(f"{title}{error}") from error
         if status >= 400:
-            raise HookError(f"HTTP lifecycle hook ({action.get('path', '')}) for Container \"{name}\" failed - error: {url} returned {status}")
+            raise HookError(f"{title}{url} returned {status}")
     elif (action := hook.get("sleep")) is not None:
         await clock.sleep(float(action.get("seconds") or 0))

@@ -16,6 +16,7 @@ from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 from kubepy.client.interface import Client
 from kubepy.kubelet.pod import spec as podspec
+from kubepy.kubelet.pod.condition import OWNED
 
 log = get_logger("status")
 _CONCURRENCY = 8
@@ -140,18 +141,18 @@ def difference(old: Object, new: Object) -> Object:
             continue
         if key == "conditions":
             before = {entry["type"]: entry for entry in old.get("conditions") or ()}
+            differs = any(before.get(entry["type"]) != entry for entry in value)
             changed: list[Object] = []
             for entry in value:
                 previous = before.get(entry["type"])
-                if previous != entry:
+                if previous != entry or entry["type"] in OWNED:
                     gone = {name: None for name in previous or () if name not in entry}
                     changed.append({**entry, **gone})
-            if changed:
+            if differs:
                 patch["conditions"] = changed
         elif key in ("podIPs", "hostIPs"):
             wanted = {entry["ip"] for entry in value}
             patch[key] = [*value, *({"$patch": "delete", "ip": entry["ip"]} for entry in old.get(key) or () if entry["ip"] not in wanted)]
-            patch[f"$setElementOrder/{key}"] = [{"ip": entry["ip"]} for entry in value]
         else:
             patch[key] = value
     for key in old:

@@ -10,8 +10,8 @@ from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
+from kubepy.client.events import Recorder
 from kubepy.kubelet.cri.interface import Runtime
-from kubepy.kubelet.event import Recorder
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.observed import RUNNING, ContainerView, PodView
 from kubepy.kubelet.pod.plan import Probed
@@ -46,9 +46,9 @@ class Probes:
             instance = view.newest(container["name"])
             if instance is None or instance.state != RUNNING:
                 continue
-            for key, kind in _KINDS:
-                if container.get(key):
-                    wanted[(uid, instance.id, kind)] = (container, container[key], instance)
+            for field, kind in _KINDS:
+                if container.get(field):
+                    wanted[(uid, instance.id, kind)] = (container, container[field], instance)
         for key in [key for key in self._running if key[0] == uid and key not in wanted]:
             self._stop(key)
         for key, (container, spec, instance) in wanted.items():
@@ -114,7 +114,7 @@ class Probes:
         pod = self._pods.get(uid)
         if not outcome.ok and pod is not None:
             part = "initContainers" if podspec.is_init(pod, container["name"]) else "containers"
-            self._events.pod(pod, "Warning", "Unhealthy", f"{kind} probe failed: {outcome.output}",
+            self._events.event(pod, "Warning", "Unhealthy", f"{kind} probe failed: {outcome.output}",
                              field_path=f"spec.{part}{{{container['name']}}}")
 
     def probed(self, view: PodView) -> Probed:

@@ -59,8 +59,7 @@ async def _http(container: Object, action: Object, pod_ip: str, timeout: float) 
     except TimeoutError:
         return Outcome(False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)')
     except aiohttp.ClientConnectorError as error:
-        text = "connection refused" if isinstance(error.os_error, ConnectionRefusedError) else str(error.os_error.strerror or error.os_error)
-        return Outcome(False, f'Get "{url}": dial tcp {error.host}:{error.port}: connect: {text}')
+        return Outcome(False, f'Get "{url}": dial tcp {error.host}:{error.port}: connect: {_words(error.os_error)}')
     except (aiohttp.ClientError, OSError) as error:
         return Outcome(False, f'Get "{url}": {error}')
     if 200 <= status < 400:
@@ -80,10 +79,13 @@ async def _tcp(container: Object, action: Object, pod_ip: str, timeout: float) -
     except TimeoutError:
         return Outcome(False, f"dial tcp {host}:{port}: i/o timeout")
     except OSError as error:
-        text = "connection refused" if isinstance(error, ConnectionRefusedError) else (error.strerror or str(error))
-        return Outcome(False, f"dial tcp {host}:{port}: connect: {text}")
+        return Outcome(False, f"dial tcp {host}:{port}: connect: {_words(error)}")
     writer.close()
     return Outcome(True)
+
+
+def _words(error: OSError) -> str:
+    return "connection refused" if isinstance(error, ConnectionRefusedError) else (error.strerror or str(error))
 
 
 async def _grpc(action: Object, pod_ip: str, timeout: float) -> Outcome:
@@ -99,7 +101,8 @@ async def _grpc(action: Object, pod_ip: str, timeout: float) -> Outcome:
             answer: bytes = await call(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                return Outcome(False, f"error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {error.details()}")
+                text = "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"
+                return Outcome(False, f"{text}: {error.details()}")
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 return Outcome(False, f'timeout: health rpc did not complete within {int(timeout)}s')
             if error.code() is grpc.StatusCode.UNAVAILABLE:

@@ -81,7 +81,7 @@ class Volumes:
         uid = podspec.uid_of(pod)
         for key, plugin in _CONTENT.items():
             if volume.get(key) is not None:
-                path = self.directory(uid) / "volumes" / f"kubernetes.io~{plugin}" / volume["name"]
+                path = Path(self.directory(uid), "volumes", f"kubernetes.io~{plugin}", volume["name"])
                 await self._fill(pod, volume, path, tmpfs=key in ("secret", "projected"))
                 return path
         if (source := volume.get("emptyDir")) is not None:

@@ -1,0 +1,145 @@
+"""The kubelet put together: what it owns, in which order it starts, how its parts hear of each other."""
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from kubepy.api.resource import NODES, PODS, SERVICES
+from kubepy.api.types import Object
+from kubepy.base.clock import Clock
+from kubepy.base.log import get_logger
+from kubepy.base.task import Tasks
+from kubepy.client.events import EventRecorder
+from kubepy.client.informer import Informer
+from kubepy.client.interface import Client
+from kubepy.kubelet.cgroup.tree import Cgroups
+from kubepy.kubelet.container.env import Sources
+from kubepy.kubelet.cri.interface import Runtime
+from kubepy.kubelet.image.manager import Images
+from kubepy.kubelet.node.agent import NodeAgent
+from kubepy.kubelet.node.machine import default_ip, read_machine
+from kubepy.kubelet.node.status import allocatable
+from kubepy.kubelet.pod import spec as podspec
+from kubepy.kubelet.pod.actor import Actor, Surroundings
+from kubepy.kubelet.pod.admission import admit
+from kubepy.kubelet.pod.manager import Pods
+from kubepy.kubelet.pod.pleg import Pleg
+from kubepy.kubelet.pod.reporter import Reporter
+from kubepy.kubelet.pod.status import Node
+from kubepy.kubelet.pod.worker import Shared
+from kubepy.kubelet.probe.manager import Probes
+from kubepy.kubelet.settings import Settings
+from kubepy.kubelet.source.file import FileSource
+from kubepy.kubelet.volume.manager import Volumes
+from kubepy.kubelet.volume.objects import Objects
+from kubepy.kubelet.volume.token import Tokens
+
+log = get_logger("kubelet")
+_PLEG_SILENCE = 180.0
+
+
+class Kubelet:
+    """One node agent. `start()` returns once everything runs; `stop()` leaves all pods as they are."""
+
+    def __init__(self, settings: Settings, client: Client, runtime: Runtime, clock: Clock) -> None:
+        self.settings = settings
+        self.client = client
+        self.runtime = runtime
+        self.clock = clock
+        self.tasks = Tasks("kubelet", clock)
+        self.machine = read_machine(settings.root_dir)
+        self.ips = tuple(settings.node_ip.split(",")) if settings.node_ip else (default_ip(),)
+        self.around = Surroundings(self.ips, self.machine.memory, (), allocatable(settings, self.machine))
+        self.events = EventRecorder(client, "kubelet", settings.node_name, clock)
+        self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit)
+        self.images = Images(runtime, clock, serial=settings.image_pull_serial)
+        self.objects = Objects(client, clock)
+        self.volumes = Volumes(settings, client, self.objects, Tokens(client, clock), self._sources)
+        self.actor = Actor(runtime, client, settings, self.cgroups, self.images, self.objects, self.events, clock, self.around)
+        self.pods = Pods(client, settings.node_name, lambda: self.node.node, Path(settings.pod_logs_dir))
+        self.probes = Probes(runtime, self.events, clock, self.pods.wake)
+        self.reporter = Reporter(client, clock, self.pods.api_pod)
+        self.pleg = Pleg(runtime, clock, self.pods.wake)
+        self.node = NodeAgent(settings, client, runtime, self.machine, self.events, clock, ips=self.ips, port=lambda: settings.port,
+                              problem=self._problem, pressures=frozenset)
+        self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={settings.node_name}", clock=clock)
+        self._node_informer = Informer(client, NODES, field_selector=f"metadata.name={settings.node_name}", clock=clock)
+        self._service_informer = Informer(client, SERVICES, clock=clock)
+        self._files_read = not settings.static_pod_path
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        settings = self.settings
+        self._loop = asyncio.get_running_loop()
+        for directory in (settings.root_dir, str(settings.pods_dir), settings.pod_logs_dir):
+            os.makedirs(directory, exist_ok=True)
+        self.cgroups.start()
+        self.pods.shared = Shared(self.actor, self.reporter, self.probes, self.volumes, self.cgroups, self.objects, self.events, self.clock,
+                                  lambda: Node(self.ips, self.around.runtime), lambda: self.node.state.network_problem,
+                                  settings.sync_frequency, settings.crash_loop_max)
+        self.pods.admit = partial(admit, node=lambda: self.node.node, settings=settings, machine=self.machine)
+        self.events.start(self.tasks)
+        self.tasks.keep(self.reporter.run, "status")
+        self.tasks.keep(self.node.run_status, "node")
+        self.tasks.keep(self.node.run_lease, "lease")
+        self._node_informer.add_handler(self.node.seen, lambda _, node: self.node.seen(node), self._node_gone)
+        renew = self._services_changed
+        self._service_informer.add_handler(renew, lambda _, service: renew(service), renew)
+        self.tasks.keep(self._node_informer.run, "nodes")
+        self.tasks.keep(self._service_informer.run, "services")
+        self.tasks.keep(self.pleg.run, "pleg")
+        if settings.static_pod_path:
+            source = FileSource(settings.static_pod_path, settings.node_name, self.clock, self._static_changed)
+            self.tasks.keep(source.run, "files")
+        self.tasks.keep(self._watch_pods, "sources")
+        self.tasks.keep(self.pods.run, "cleanup")
+        self.tasks.keep(self._network_back, "network")
+        log.info("Kubelet started", node=settings.node_name, endpoint=settings.runtime_endpoint)
+
+    async def stop(self) -> None:
+        """Ends the agent; pods keep running."""
+        await self.tasks.stop()
+        await self.pods.stop()
+
+    async def _watch_pods(self) -> None:
+        """Pods of the API are heard once services are known, which their environment shows."""
+        await self._service_informer.wait_synced()
+        self._pod_informer.add_handler(self.pods.set_api, lambda _, pod: self.pods.set_api(pod), self.pods.remove_api)
+        self.tasks.keep(self._pod_informer.run, "pods")
+        await self._pod_informer.wait_synced()
+        while not self._files_read:
+            await self.clock.sleep(0.2)
+        self.pods.ready = True
+
+    async def _network_back(self) -> None:
+        while True:
+            await self.node.network_changed.wait()
+            self.node.network_changed.clear()
+            self.pods.wake_all()
+
+    def _static_changed(self, pods: list[Object]) -> None:
+        assert self._loop is not None  # files are read in a thread
+        self._loop.call_soon_threadsafe(self._set_static, pods)
+
+    def _set_static(self, pods: list[Object]) -> None:
+        self.pods.set_static(pods)
+        self._files_read = True
+
+    def _node_gone(self, node: Object) -> None:
+        self.node.node = None
+
+    def _services_changed(self, service: Object) -> None:
+        self.around.services = list(self._service_informer.lister)
+
+    def _problem(self) -> str:
+        silent = self.clock.monotonic() - self.pleg.relisted_at if self.pleg.relisted_at else 0.0
+        return f"PLEG is not healthy: pleg was last seen active {silent:.0f}s ago; threshold is 3m0s" if silent > _PLEG_SILENCE else ""
+
+    def _sources(self, pod: Object) -> Sources:
+        worker = self.pods.worker(podspec.uid_of(pod))
+        sandbox = worker.view.sandbox if worker is not None else None
+        ips: Sequence[str] = sandbox.ips if sandbox is not None else ()
+        return self.actor.sources({}, ips)

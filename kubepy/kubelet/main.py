@@ -1,0 +1,239 @@
+"""`kubepy kubelet`: flags, settings, start and stop.
+
+The agent joins the mount namespace of its runtime when that is another one, so that what it mounts the runtime sees.
+"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import struct
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from kubepy.base import log as logs
+from kubepy.base.clock import SystemClock
+from kubepy.base.flag import add_boolean, comma_list, duration, mapping
+from kubepy.base.http.tls import ServerTls
+from kubepy.client.http import HttpClient
+from kubepy.client.kubeconfig import ConfigError, find
+from kubepy.client.serving import self_signed
+from kubepy.kubelet.agent import Kubelet
+from kubepy.kubelet.cri.client import GrpcRuntime
+from kubepy.kubelet.cri.interface import CriError
+from kubepy.kubelet.server.access import Access
+from kubepy.kubelet.server.app import App
+from kubepy.kubelet.server.listener import Listener
+from kubepy.kubelet.server.stat import Statistics
+from kubepy.kubelet.settings import Settings, SettingsError, load_file
+
+log = logs.get_logger("kubelet")
+_JOINED = "KUBEPY_KUBELET_MOUNT_NAMESPACE"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(comma_list(text))
+
+
+def _taints(text: str) -> tuple[dict[str, str], ...]:
+    """`key=value:Effect,…`"""
+    result = []
+    for item in comma_list(text):
+        head, colon, effect = item.rpartition(":")
+        if not colon:
+            raise ValueError(f"invalid taint {item!r}")
+        key, _, value = head.partition("=")
+        result.append({"key": key, "effect": effect, **({"value": value} if value else {})})
+    return tuple(result)
+
+
+_FLAGS: tuple[tuple[str, str, Any, str], ...] = (
+    ("--kubeconfig", "kubeconfig", str, "kubeconfig with the server and this node's identity"),
+    ("--hostname-override", "node_name", str, "name of the node (default: the host name)"),
+    ("--node-ip", "node_ip", str, "address of the node, or one for each family, comma separated (default: of the default route)"),
+    ("--container-runtime-endpoint", "runtime_endpoint", str, "socket of the container runtime"),
+    ("--root-dir", "root_dir", str, "directory for pods and volumes"),
+    ("--cert-dir", "cert_dir", str, "directory for certificates the kubelet makes itself"),
+    ("--pod-manifest-path", "static_pod_path", str, "directory or file with static pods"),
+    ("--address", "address", str, "address to serve on"),
+    ("--port", "port", int, "port of the kubelet's server"),
+    ("--read-only-port", "read_only_port", int, "port without authentication; 0 for none"),
+    ("--healthz-port", "healthz_port", int, "port of /healthz on the loopback; 0 for none"),
+    ("--healthz-bind-address", "healthz_bind_address", str, "its address"),
+    ("--tls-cert-file", "tls_cert_file", str, "serving certificate; without it one is made"),
+    ("--tls-private-key-file", "tls_private_key_file", str, "its private key"),
+    ("--client-ca-file", "client_ca_file", str, "CA of client certificates"),
+    ("--authorization-mode", "authorization_mode", str, "Webhook or AlwaysAllow"),
+    ("--cluster-dns", "cluster_dns", _names, "addresses of the cluster's DNS"),
+    ("--cluster-domain", "cluster_domain", str, "DNS domain of the cluster"),
+    ("--resolv-conf", "resolv_conf", str, "resolver configuration given to pods"),
+    ("--node-labels", "node_labels", mapping, "labels the node registers with"),
+    ("--register-with-taints", "register_with_taints", _taints, "taints the node registers with"),
+    ("--provider-id", "provider_id", str, "the node's identity at its cloud provider"),
+    ("--max-pods", "max_pods", int, "pods this node can run"),
+    ("--pods-per-core", "pods_per_core", int, "pods per CPU; 0 for no limit"),
+    ("--pod-max-pids", "pod_pids_limit", int, "processes a pod may have; -1 for no limit"),
+    ("--cgroup-driver", "cgroup_driver", str, "cgroupfs or systemd (a runtime that says which it uses is believed)"),
+    ("--cgroup-root", "cgroup_root", str, "parent of all pods' cgroups"),
+    ("--system-reserved", "system_reserved", mapping, "resources kept for the system"),
+    ("--kube-reserved", "kube_reserved", mapping, "resources kept for Kubernetes"),
+    ("--sync-frequency", "sync_frequency", duration, "how often a pod is looked at"),
+    ("--file-check-frequency", "file_check_frequency", duration, "how often static pods are looked for"),
+    ("--node-status-update-frequency", "node_status_update_frequency", duration, "how often the node is looked at"),
+    ("--allowed-unsafe-sysctls", "allowed_unsafe_sysctls", _names, "sysctls pods may set beside the safe ones"),
+    ("--container-log-max-files", "container_log_max_files", int, "log files kept for a container"),
+    ("--pod-logs-dir", "pod_logs_dir", str, "directory of the pods' logs"),
+    ("--cni-conf-dir", "cni_conf_dir", str, "where to write the pod network's configuration; empty to leave that to a network add-on"),
+    ("--cni-data-dir", "cni_data_dir", str, "where the address plugin keeps its leases"),
+    ("--cni-bridge", "cni_bridge", str, "name of the pods' bridge"),
+)
+_BOOLEANS: tuple[tuple[str, str, str], ...] = (
+    ("--register-node", "register_node", "register the node with the API server"),
+    ("--fail-swap-on", "fail_swap_on", "refuse to start while swap is on"),
+    ("--anonymous-auth", "anonymous_auth", "let requests without credentials through to authorization"),
+    ("--authentication-token-webhook", "webhook_authn", "let the API server review bearer tokens"),
+    ("--cgroups-per-qos", "cgroups_per_qos", "give each pod a cgroup in the QoS tree"),
+    ("--cpu-cfs-quota", "cpu_cfs_quota", "enforce CPU limits"),
+    ("--seccomp-default", "seccomp_default", "RuntimeDefault instead of Unconfined where a pod names no profile"),
+    ("--serialize-image-pulls", "image_pull_serial", "pull one image after the other"),
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    defaults = Settings()
+    result = argparse.ArgumentParser(prog="kubepy kubelet", formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     description="The node agent: registers this machine as a node and runs its pods.\n\n"
+                                     "  kubepy kubelet --kubeconfig /etc/kubernetes/kubelet.conf --config /var/lib/kubelet/config.yaml")
+    result.add_argument("--config", default="", metavar="FILE", help="KubeletConfiguration file; flags win over it")
+    for flag, name, kind, text in _FLAGS:
+        default = getattr(defaults, name)
+        shown = f" (default {default})" if default not in ("", (), {}, 0) and name != "node_name" else ""
+        result.add_argument(flag, dest=name, type=kind, default=None, metavar="VALUE", help=text + shown.replace("%", "%%"))
+    for flag, name, text in _BOOLEANS:
+        add_boolean(result, flag, getattr(defaults, name), text)
+        result.set_defaults(**{flag.removeprefix("--").replace("-", "_"): None})
+    result.add_argument("-v", "--v", dest="v", type=int, default=0, metavar="N", help="verbosity, 0 to 10 (default 0)")
+    result.add_argument("--logging-format", default="text", choices=["text", "json"], help="form of log lines (default text)")
+    return result
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Defaults, then the file, then flags. Raises SettingsError."""
+    settings = load_file(args.config, Settings()) if args.config else Settings()
+    changes = {name: value for _, name, _, _ in _FLAGS if (value := getattr(args, name)) is not None}
+    for flag, name, _ in _BOOLEANS:
+        value = getattr(args, flag.removeprefix("--").replace("-", "_"))
+        if value is not None:
+            changes[name] = value
+    settings = replace(settings, **changes)
+    return replace(settings, node_name=(settings.node_name or socket.gethostname()).lower().strip())
+
+
+def join_runtime(endpoint: str, argv: list[str]) -> None:
+    """Starts this program again inside the runtime's mount namespace when it is another than ours."""
+    path = endpoint.removeprefix("unix://")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+            pid = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+            theirs, ours = os.readlink(f"/proc/{pid}/ns/mnt"), os.readlink("/proc/self/ns/mnt")
+        except OSError as error:
+            log.v(1).info("The runtime does not answer yet", endpoint=endpoint, err=error)
+            return
+    if theirs == ours or os.environ.get(_JOINED) == theirs:
+        return
+    log.info("Joining the runtime's mount namespace", namespace=theirs)
+    environment = {**os.environ, _JOINED: theirs, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    arguments = [sys.executable, "-c", "import sys; from kubepy.kubelet.main import main; sys.exit(main(sys.argv[1:]))", *argv]
+    os.execvpe("nsenter", ["nsenter", f"--mount=/proc/{pid}/ns/mnt", "--", *arguments], environment)
+
+
+def swap_on() -> bool:
+    try:
+        return len(Path("/proc/swaps").read_text().splitlines()) > 1
+    except OSError:
+        return False
+
+
+def main(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    logs.configure(args.v, json=args.logging_format == "json")
+    try:
+        settings = settings_of(args)
+        if settings.fail_swap_on and swap_on():
+            raise SettingsError("running with swap on is not supported, please disable swap or set --fail-swap-on flag to false")
+        if os.geteuid() != 0:
+            raise SettingsError("the kubelet must run as root")
+        config = find(settings.kubeconfig)
+    except (SettingsError, ConfigError) as error:
+        log.error("Cannot start", error)
+        return 1
+    join_runtime(settings.runtime_endpoint, argv)
+    return uvloop.run(_run(settings, HttpClient(config, user_agent="kubelet", connections=128)))
+
+
+async def _run(settings: Settings, client: HttpClient) -> int:
+    clock = SystemClock()
+    runtime = GrpcRuntime(settings.runtime_endpoint)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    settings = await _believe_runtime(settings, runtime)
+    kubelet = Kubelet(settings, client, runtime, clock)
+    statistics = Statistics(settings, runtime, clock)
+    listeners: list[Listener] = []
+    try:
+        if settings.enable_server and settings.port:
+            tls = _tls(settings)
+            kubelet.tasks.keep(tls.keep_fresh, "tls")
+            app = App(settings, kubelet.pods, runtime, statistics, clock, Access(settings, client, clock))
+            listeners.append(Listener(app))
+            await listeners[-1].start(settings.address, settings.port, tls.context)
+        for port, host in ((settings.read_only_port, settings.address), (settings.healthz_port, settings.healthz_bind_address)):
+            if port:
+                app = App(settings, kubelet.pods, runtime, statistics, clock, None, read_only=True)
+                listeners.append(Listener(app))
+                await listeners[-1].start(host, port, None)
+        await kubelet.start()
+        await stopping.wait()
+        log.info("Stopping; pods keep running")
+        return 0
+    except OSError as error:
+        log.error("Cannot serve", error, address=f"{settings.address}:{settings.port}")
+        return 1
+    finally:
+        await kubelet.stop()
+        for listener in listeners:
+            await listener.stop()
+        await runtime.close()
+        await client.close()
+
+
+async def _believe_runtime(settings: Settings, runtime: GrpcRuntime) -> Settings:
+    """A runtime that tells its cgroup driver (containerd 2) knows better than a flag."""
+    try:
+        driver = await runtime.cgroup_driver()
+    except CriError as error:
+        log.v(1).info("The runtime does not tell its cgroup driver", err=error)
+        return settings
+    return replace(settings, cgroup_driver=driver) if driver else settings
+
+
+def _tls(settings: Settings) -> ServerTls:
+    """From files, or a certificate made once and kept in --cert-dir."""
+    cas = [settings.client_ca_file] if settings.client_ca_file else []
+    if settings.tls_cert_file:
+        return ServerTls(settings.tls_cert_file, settings.tls_private_key_file, cas)
+    directory = Path(settings.cert_dir or f"{settings.root_dir}/pki")
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "kubelet.pem"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(self_signed(settings.node_name))
+    return ServerTls(str(path), str(path), cas)

@@ -1,0 +1,1 @@
+"""The node: what the machine is and has, registration, heartbeats."""

@@ -1,0 +1,335 @@
+"""One pod's worker: keeps the pod as its plan says, ends it gracefully, frees what it used (upstream's pod workers and SyncPod).
+
+    sync … sync ──▶ terminating ──▶ terminated
+                     (deleted, finished, failed, rejected, evicted)
+
+A sync is interrupted when the pod is to end. Everything it does can be done again: after a restart of the kubelet the worker
+finds what runs and goes on from there.
+"""
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubepy.api.errors import ApiError
+from kubepy.api.types import Object
+from kubepy.base.clock import Clock, parse_time
+from kubepy.base.log import get_logger
+from kubepy.base.task import Tasks
+from kubepy.client.events import Recorder
+from kubepy.kubelet.cgroup.tree import Cgroups
+from kubepy.kubelet.cri.interface import CriError
+from kubepy.kubelet.pod import spec as podspec
+from kubepy.kubelet.pod.actor import Actor, StartError
+from kubepy.kubelet.pod.backoff import KeyedBackoff
+from kubepy.kubelet.pod.observed import RUNNING, PodView
+from kubepy.kubelet.pod.plan import Kill, Plan, Start, backoff_key, plan_pod
+from kubepy.kubelet.pod.reporter import Reporter
+from kubepy.kubelet.pod.status import Facts, Node, pod_status
+from kubepy.kubelet.probe.manager import Probes
+from kubepy.kubelet.volume.manager import VolumeError, Volumes
+from kubepy.kubelet.volume.objects import Objects
+
+log = get_logger("worker")
+_RETRY = 10.0
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all workers of a kubelet use."""
+
+    actor: Actor
+    reporter: Reporter
+    probes: Probes
+    volumes: Volumes
+    cgroups: Cgroups
+    objects: Objects
+    events: Recorder
+    clock: Clock
+    node: Callable[[], Node]
+    network_problem: Callable[[], str]
+    """Why pods cannot have a network, "" when they can."""
+    sync_frequency: float = 60.0
+    crash_loop_max: float = 300.0
+
+
+class Worker:
+    """Started once per pod UID with `run()`; told of news with `update()`, `end()` and `wake()`."""
+
+    def __init__(self, pod: Object, shared: Shared, tasks: Tasks, *, failed: tuple[str, str] | None = None) -> None:
+        self.pod = pod
+        self.uid = podspec.uid_of(pod)
+        self.state = "running"
+        self.gone = False
+        """The API no longer has the pod: nothing more is reported."""
+        self._shared = shared
+        self._tasks = tasks
+        self._backoff = KeyedBackoff(min(10.0, shared.crash_loop_max), shared.crash_loop_max)
+        self._waiting: dict[str, tuple[str, str]] = {}
+        self._failed = failed
+        """(reason, message) once the kubelet has given the pod up."""
+        self._ending = failed is not None
+        self._grace: int | None = None
+        self._wake = asyncio.Event()
+        self._current: asyncio.Task[float] | None = None
+        self._view = PodView(self.uid)
+        self._failures = 0
+        self._messages: set[tuple[str, str]] = set()
+
+    # --- news ---
+
+    def update(self, pod: Object) -> None:
+        self.pod = pod
+        metadata = pod["metadata"]
+        if metadata.get("deletionTimestamp") and not podspec.is_mirror(pod):
+            self.end(grace=podspec.grace_of(pod))
+        self.wake()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def end(self, *, grace: int | None = None, failed: tuple[str, str] | None = None) -> None:
+        """Ends the pod; a shorter grace period than before takes its place."""
+        shorter = self._ending and grace is not None and (self._grace is None or grace < self._grace)
+        if failed is not None and self._failed is None:
+            self._failed = failed
+        if grace is not None and (self._grace is None or grace < self._grace):
+            self._grace = grace
+        if (not self._ending or (shorter and self.state == "terminating")) and self._current is not None:
+            self._current.cancel()
+        self._ending = True
+        self._wake.set()
+
+    @property
+    def view(self) -> PodView:
+        return self._view
+
+    # --- the loop ---
+
+    async def run(self) -> None:
+        while not self._ending:
+            self._wake.clear()
+            delay = await self._attempt(self._sync)
+            if not self._ending:
+                await self._sleep(delay)
+        self.state = "terminating"
+        self._shared.probes.stop_for_termination(self.uid)
+        while await self._attempt(self._terminate) >= 0:
+            self._wake.clear()
+            await self._sleep(min(_RETRY, 0.05 * 2 ** min(self._failures, 10)))
+        self.state = "terminated"
+        self._shared.probes.forget(self.uid)
+        while await self._attempt(self._free) >= 0:
+            self._wake.clear()
+            await self._sleep(min(_RETRY, 0.05 * 2 ** min(self._failures, 10)))
+        self.state = "finished"
+
+    async def _attempt(self, step: Callable[[], Coroutine[Any, Any, float]]) -> float:
+        """One step as a task of its own, so that `end()` can interrupt it; seconds until the next, negative when it is done."""
+        task = self._current = self._tasks.start(self._guarded(step), self.uid)
+        try:
+            delay: float = await task
+            return delay
+        except asyncio.CancelledError:
+            if not task.cancelled() or asyncio.current_task().cancelling():  # type: ignore[union-attr]
+                raise
+            return 0.0
+        finally:
+            self._current = None
+
+    async def _guarded(self, step: Callable[[], Coroutine[Any, Any, float]]) -> float:
+        try:
+            delay: float = await step()
+            self._failures = 0
+            return delay
+        except (CriError, StartError, VolumeError, ApiError, ConnectionError, OSError, TimeoutError) as error:
+            self._failures += 1
+            log.warning("Error syncing pod", pod=podspec.full_name(self.pod), err=error)
+            return float(min(_RETRY, 0.5 * 2 ** min(self._failures, 8)))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until it is time or something is new."""
+        if seconds <= 0:
+            return
+        timer = self._tasks.start(self._shared.clock.sleep(seconds), f"{self.uid}/timer")
+        woken = self._tasks.start(self._wake.wait(), f"{self.uid}/wake")
+        try:
+            await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            woken.cancel()
+
+    # --- running ---
+
+    async def _sync(self) -> float:
+        """One pass; returns the seconds until the next is due."""
+        shared, pod = self._shared, self.pod
+        self._view = await shared.actor.observe(self.uid)
+        status = self._report()
+        if status["phase"] in ("Succeeded", "Failed"):
+            self.end()
+            return 0.0
+        if (left := self._deadline(status)) is not None and left <= 0:
+            message = "Pod was active on the node longer than the specified deadline"
+            shared.events.event(pod, "Normal", "DeadlineExceeded", message)
+            self.end(failed=("DeadlineExceeded", message))
+            return 0.0
+        shared.probes.sync(pod, self._view)
+        problem = shared.network_problem()
+        if problem and not podspec.host_network(pod):
+            shared.events.event(pod, "Warning", "NetworkNotReady",
+                                f"network is not ready: {problem}")
+            return 2.0
+        shared.cgroups.ensure(pod)
+        try:
+            volumes = await shared.volumes.mount(pod)
+        except VolumeError as error:
+            shared.events.event(pod, "Warning", "FailedMount", str(error))
+            raise
+        plan = plan_pod(pod, self._view, shared.clock.now(), self._backoff, shared.probes.probed(self._view))
+        delay = await self._perform(plan, volumes)
+        if plan.end:
+            self.end()
+            return 0.0
+        if left is not None:
+            delay = min(delay, left)
+        return delay
+
+    async def _perform(self, plan: Plan, volumes: Mapping[str, Path]) -> float:
+        shared, pod = self._shared, self.pod
+        self._waiting = {name: held for name, held in self._waiting.items() if name in {start.name for start in plan.starts}}
+        for name, held in plan.waiting.items():
+            if self._waiting.get(name) != held:
+                self._waiting[name] = held
+            shared.events.event(pod, "Warning", "BackOff", f"Back-off restarting failed container {name} in pod {podspec.describe(pod)}",
+                                field_path=f"spec.{'initContainers' if podspec.is_init(pod, name) else 'containers'}{{{name}}}")
+        delay = shared.sync_frequency * (1 + random.random() * 0.5)
+        if shared.volumes.refreshes(pod):
+            delay = min(delay, 45.0 + random.random() * 30.0)
+        if plan.wake is not None:
+            delay = min(delay, plan.wake + 0.05)
+        if plan.end:
+            return 0.0
+        if plan.create_sandbox:
+            for sandbox in self._view.sandboxes:
+                if sandbox.ready or self._view.running():
+                    await shared.actor.kill_pod(pod, self._view, None)
+                    break
+            if plan.attempt > 0:
+                shared.events.event(pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+            await shared.actor.create_sandbox(pod, plan.attempt)
+            self._view = await shared.actor.observe(self.uid)
+        await asyncio.gather(*(self._kill(kill) for kill in plan.kills))
+        secrets = await self._pull_secrets() if plan.starts else []
+        retries = [await self._start(start, volumes, secrets) for start in plan.starts]
+        if plan.create_sandbox or plan.kills or plan.starts:
+            self._view = await shared.actor.observe(self.uid)
+            shared.probes.sync(pod, self._view)
+            await shared.actor.prune(self._view)
+            if plan.kills:
+                delay = 0.05
+        self._report()
+        return min([delay, *(retry for retry in retries if retry > 0)])
+
+    async def _kill(self, kill: Kill) -> None:
+        grace = None
+        container = podspec.find_container(self.pod, kill.name) or {}
+        if kill.reason:
+            grace = (container.get(f"{kill.reason}Probe") or {}).get("terminationGracePeriodSeconds")
+        await self._shared.actor.kill(self.pod, kill.id, kill.name, kill.message, grace)
+
+    async def _start(self, start: Start, volumes: Mapping[str, Path], secrets: list[Object]) -> float:
+        """Starts a container; the seconds to wait before trying again when that failed, else 0."""
+        container = podspec.find_container(self.pod, start.name)
+        assert container is not None
+        now = self._shared.clock.now()
+        if start.finished_at:
+            self._backoff.advance(backoff_key(self.pod, container), start.finished_at, now)
+        try:
+            await self._shared.actor.start(self.pod, container, start.attempt, self._view, volumes, secrets)
+        except StartError as error:
+            log.info("Container not started", pod=podspec.full_name(self.pod), container=start.name, reason=error.reason,
+                     err=error.message)
+            self._waiting[start.name] = (error.reason, error.message)
+            return error.retry
+        self._waiting.pop(start.name, None)
+        return 0.0
+
+    async def _pull_secrets(self) -> list[Object]:
+        namespace = self.pod["metadata"].get("namespace") or "default"
+        names = [("Secret", entry["name"]) for entry in self.pod["spec"].get("imagePullSecrets") or () if entry.get("name")]
+        try:
+            found = await self._shared.objects.gather(namespace, names)
+        except (ApiError, ConnectionError) as error:
+            log.warning("Cannot read pull secrets", pod=podspec.full_name(self.pod), err=error)
+            return []
+        missing = [name for (_, name), obj in found.items() if obj is None]
+        if missing:
+            self._shared.events.event(self.pod, "Warning", "FailedToRetrieveImagePullSecret",
+                                      f"Unable to retrieve some image pull secrets ({', '.join(missing)}); attempting to pull the image "
+                                      "may not succeed.")
+        return [obj for obj in found.values() if obj is not None]
+
+    def _deadline(self, status: Object) -> float | None:
+        seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        if seconds is None:
+            return None
+        return parse_time(status["startTime"]) + float(seconds) - self._shared.clock.now()
+
+    # --- status ---
+
+    def _report(self, *, terminating: bool = False, ended: bool = False) -> Object:
+        shared, view = self._shared, self._view
+        ready, started = shared.probes.ready(self.pod, view)
+        facts = Facts(self._waiting, ready, started, self._failed if ended or not view.running() else None, terminating, ended,
+                      messages=shared.actor.messages(view))
+        known = shared.reporter.status(self.uid)
+        pod = self.pod if known is None else {**self.pod, "status": _merged(self.pod.get("status") or {}, known)}
+        status = pod_status(pod, view, shared.clock.now(), shared.node(), facts)
+        if not self.gone:
+            shared.reporter.set(self.pod, status)
+        return status
+
+    # --- ending ---
+
+    async def _terminate(self) -> float:
+        shared = self._shared
+        self._view = await shared.actor.observe(self.uid)
+        self._report(terminating=True)
+        grace = self._grace
+        if grace is None and self._failed is None:
+            grace = podspec.grace_of(self.pod)
+        if self._failed is not None and self._grace is None:
+            grace = 1 if self._failed[0] == "Evicted" else podspec.grace_of(self.pod)
+        await shared.actor.kill_pod(self.pod, self._view, grace)
+        self._view = await shared.actor.observe(self.uid)
+        if any(container.state == RUNNING for container in self._view.containers):
+            raise CriError("UNKNOWN", "containers are still running")
+        self._report(terminating=True, ended=True)
+        log.v(1).info("Pod has ended", pod=podspec.full_name(self.pod))
+        return -1.0
+
+    async def _free(self) -> float:
+        """Volumes and cgroups go; containers stay for their logs until the pod is removed."""
+        shared = self._shared
+        await shared.volumes.unmount(self.uid)
+        if not await asyncio.to_thread(shared.cgroups.remove_pod, self.uid):
+            raise OSError(f"the cgroup of pod {self.uid} is not empty yet")
+        shared.reporter.finished(self.uid)
+        return -1.0
+
+
+def _merged(api: Object, known: Object) -> Object:
+    """The last known status: ours, with the conditions others have set meanwhile."""
+    own = {entry["type"] for entry in known.get("conditions") or ()}
+    foreign = [entry for entry in api.get("conditions") or () if entry["type"] not in own]
+    current = {entry["type"]: entry for entry in api.get("conditions") or ()}
+    from kubepy.kubelet.pod.condition import OWNED
+    conditions = [entry if entry["type"] in OWNED else current.get(entry["type"], entry) for entry in known.get("conditions") or ()]
+    return {**known, "conditions": [*conditions, *foreign]}
+
+
