@@ -147,7 +147,8 @@ class Statistics:
             lines.add("container_memory_working_set_bytes", "gauge", "Current working set in bytes.", shown,
                       stat.memory.working_set_bytes.value)
             lines.add("container_memory_usage_bytes", "gauge",
-                      "Current memory usage in bytes, including all memory regardless of when it was accessed", shown, stat.memory.usage_bytes.value or stat.memory.working_set_bytes.value)
+                      "Current memory usage in bytes, including all memory regardless of when it was accessed", shown,
+                      stat.memory.usage_bytes.value or stat.memory.working_set_bytes.value)
             lines.add("container_memory_rss", "gauge", "Size of RSS in bytes.", shown, stat.memory.rss_bytes.value)
         for sandbox in sandboxes:
             metadata, usage = sandbox.attributes.metadata, sandbox.linux.network.default_interface
