@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubepy.api import name as names
-from kubepy.api.errors import BadRequest, Conflict, Invalid
+from kubepy.api.errors import ApiError, BadRequest, Conflict, Invalid
 from kubepy.api.field import Errors, Path, invalid
 from kubepy.api.types import Object
 from kubepy.api.validation.meta import validate_meta, validate_meta_update
@@ -177,6 +177,8 @@ def check_version(kind: Kind, obj: Object, old: Object, *, unconditional: bool) 
             problem = type(problem)(problem.field, problem.reason, "Invalid value: 0x0: must be specified for an update")
             raise Invalid.of(kind.resource.group, kind.resource.kind, name, [problem])
         obj["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+    elif not (version.isascii() and version.isdigit()):
+        raise ApiError(f'strconv.ParseUint: parsing "{version}": invalid syntax', reason="")
     elif version != old["metadata"]["resourceVersion"]:
         raise Conflict.of(kind.resource, name, MODIFIED)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 from functools import cache, lru_cache
 
 from kubepy.api.apply import FieldManager, Shape, Shapes
+from kubepy.api.errors import ApiError
+from kubepy.api.schema.decode import DecodeError, decode
+from kubepy.api.schema.shape import of_kind
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.registry.shape import normalize
@@ -58,6 +61,26 @@ def track(context: Context, obj: Object, old: Object | None, subresource: str, n
     live = old if old is not None else zero(context.kind)
     field_manager(context.kind, subresource).update(live, obj, manager_of(context), format_time(now))
     return obj
+
+
+def complete(context: Context, obj: Object) -> Object:
+    """An applied object in normal form with its defaults; raises ApiError for what does not fit the type."""
+    resource = context.kind.resource
+    shape = of_kind(resource.group, resource.version, resource.kind)
+    if shape is None:
+        return obj
+    managed = obj["metadata"].get("managedFields")
+    try:
+        found, warnings = decode(shape, obj, validation=context.field_validation)
+    except DecodeError as error:
+        raise ApiError(str(error), reason="") from error
+    for text in warnings:
+        context.warn(text)
+    found["apiVersion"], found["kind"] = resource.api_version, resource.kind
+    if managed:
+        found["metadata"]["managedFields"] = managed
+    context.kind.strategy.fill(found)
+    return found
 
 
 def apply(context: Context, live: Object, config: Object, force: bool, now: float) -> Object:

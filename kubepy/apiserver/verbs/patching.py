@@ -1,14 +1,15 @@
 """What a patch does to an object: one `Patch` value a request, applied to each state the guaranteed update meets."""
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-import orjson
-
-from kubepy.api.codec import parse_json
-from kubepy.api.errors import BadRequest
+from kubepy.api.codec import go_kind, parse_json
+from kubepy.api.errors import ApiError, BadRequest, Conflict
 from kubepy.api.gojson import SyntaxProblem
+from kubepy.api.patch.json import MAX_OPERATIONS, BadJsonPatch, JsonPatchError, apply_json_patch, check_json_patch
+from kubepy.api.patch.merge import apply_merge_patch
+from kubepy.api.patch.strategic import StrategicError, apply_strategic_patch
+from kubepy.api.schema.shape import Struct, of_kind
 from kubepy.api.types import Object
 from kubepy.api.yaml import YamlProblem, parse_yaml
 from kubepy.apiserver.request import Context
@@ -17,7 +18,11 @@ from kubepy.apiserver.storage.interface import Entry
 from kubepy.apiserver.verbs import manage
 from kubepy.apiserver.verbs.create import create_object
 
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_TYPES = ("application/apply-patch+yaml",)
+TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, *APPLY_TYPES)
 
 
 class Patch:
@@ -26,7 +31,7 @@ class Patch:
     tracks = False
 
     def apply(self, old: Object, now: float) -> Object:
-        """The patched object; `old` is not changed. Raises ApiError."""
+        """The patched object; `old` is not changed, parts may be shared with it. Raises ApiError."""
         raise NotImplementedError
 
     async def create(self, server: Server, context: Context) -> Entry | Object:
@@ -34,27 +39,34 @@ class Patch:
         raise NotImplementedError
 
 
-def read_patch(context: Context, content_type: str, data: bytes, force: bool) -> Patch:
-    """Parses the body; raises BadRequest."""
+def read_patch(context: Context, content_type: str, data: bytes, force: bool, shape: Struct | None = None) -> Patch:
+    """Parses the body; raises BadRequest. `shape` is that of what is patched, by default of the context's kind."""
     if content_type in APPLY_TYPES:
-        try:
-            value, _ = parse_yaml(data)
-        except YamlProblem as error:
-            raise BadRequest(f"error decoding YAML: {error}") from error
-        if not isinstance(value, dict):
-            raise BadRequest("error decoding YAML: the patch is not an object")
-        return ApplyPatch(context, value, force)
+        return ApplyPatch(context, _read_yaml(data), force)
     try:
         value = parse_json(data)
     except SyntaxProblem as error:
-        raise BadRequest(f"error decoding patch: {error}") from error
-    if content_type == "application/json-patch+json":
-        if not isinstance(value, list):
-            raise BadRequest("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+        raise BadRequest(str(error)) from error
+    if content_type == JSON_PATCH:
         return JsonPatch(value)
+    if value is None:
+        value = {}
     if not isinstance(value, dict):
-        raise BadRequest("error decoding patch: the patch is not an object")
-    return MergePatch(value)
+        raise BadRequest(f"json: cannot unmarshal {go_kind(value)} into Go value of type map[string]interface {{}}")
+    if content_type == MERGE_PATCH:
+        return MergePatch(value)
+    resource = context.kind.resource
+    return StrategicPatch(value, shape or of_kind(resource.group, resource.version, resource.kind))
+
+
+def _read_yaml(data: bytes) -> Object:
+    try:
+        value, _ = parse_yaml(data)
+    except YamlProblem as error:
+        raise BadRequest(f"error decoding YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise BadRequest("error decoding YAML: the configuration is not an object")
+    return value
 
 
 class MergePatch(Patch):
@@ -62,29 +74,41 @@ class MergePatch(Patch):
         self.value = value
 
     def apply(self, old: Object, now: float) -> Object:
-        merged: Object = merge(orjson.loads(orjson.dumps(old)), self.value)
-        return merged
+        result: Object = apply_merge_patch(old, self.value)
+        return result
 
 
-def merge(target: Any, patch: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merge(result.get(key), value)
-    return result
+class StrategicPatch(Patch):
+    def __init__(self, value: Object, shape: Struct | None) -> None:
+        self.value, self.shape = value, shape
+
+    def apply(self, old: Object, now: float) -> Object:
+        try:
+            return apply_strategic_patch(old, self.value, self.shape)
+        except StrategicError as error:
+            if error.code == 400:
+                raise BadRequest(str(error)) from error
+            raise ApiError(str(error), reason="") from error
 
 
 class JsonPatch(Patch):
-    def __init__(self, operations: list[Any]) -> None:
-        self.operations = operations
+    def __init__(self, value: Any) -> None:
+        try:
+            self.operations = check_json_patch(value)
+        except BadJsonPatch as error:
+            raise BadRequest(str(error)) from error
+        if len(self.operations) > MAX_OPERATIONS:
+            raise ApiError(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(self.operations)}", {},
+                           code=413, reason="RequestEntityTooLarge")
 
     def apply(self, old: Object, now: float) -> Object:
-        raise BadRequest("JSON patches are not served yet")
+        try:
+            result = apply_json_patch(old, self.operations)
+        except JsonPatchError as error:
+            raise ApiError("the server rejected our request due to an error in our request", {}, code=422, reason="Invalid") from error
+        if not isinstance(result, dict):
+            raise ApiError("the server rejected our request due to an error in our request", {}, code=422, reason="Invalid")
+        return result
 
 
 class ApplyPatch(Patch):
@@ -97,15 +121,14 @@ class ApplyPatch(Patch):
         return manage.apply(self.context, old, self.value, self.force, now)
 
     async def create(self, server: Server, context: Context) -> Entry | Object:
-        info = context.info
+        info, resource = context.info, context.kind.resource
         metadata = self.value.get("metadata") or {}
-        if metadata.get("resourceVersion") or metadata.get("uid"):
-            from kubepy.api.errors import Conflict
-            raise Conflict.of(context.kind.resource, info.name, "the object does not exist")
-        resource = context.kind.resource
+        if uid := metadata.get("uid"):
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise Conflict.of(resource, info.name, why)
         empty: Object = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}}
-        obj = copy.deepcopy(manage.apply(context, empty, self.value, self.force, server.clock.now()))
-        obj["metadata"]["name"] = info.name
+        obj = manage.apply(context, empty, self.value, self.force, server.clock.now())
+        obj = {**obj, "metadata": {**obj["metadata"], "name": info.name}}
         if resource.namespaced:
             obj["metadata"]["namespace"] = info.namespace
-        return await create_object(server, context, obj, tracked=True)
+        return await create_object(server, context, manage.complete(context, obj), tracked=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from kubepy.api.errors import ApiError, Invalid
 from kubepy.api.field import Path, invalid
+from kubepy.api.schema.shape import of_kind
 from kubepy.api.selector import from_object, from_set
 from kubepy.api.types import Object
 from kubepy.apiserver.body import read_object
@@ -12,6 +13,7 @@ from kubepy.apiserver.representation import answer_written, served
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.verbs import option
+from kubepy.apiserver.verbs.patch import patch_type
 from kubepy.apiserver.verbs.patching import Patch, read_patch
 from kubepy.apiserver.verbs.update import check_name, check_uid, guaranteed_update
 
@@ -50,10 +52,10 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
         check_name(sent, info.name)
         _check_namespace(sent, namespace)
     else:
-        content_type = exchange.header(b"content-type").partition(";")[0].strip()
+        content_type = patch_type(exchange)
         data = await exchange.body()
         force = option.apply_write_options(context, "PatchOptions", content_type)
-        wanted = read_patch(context, content_type, data, force)
+        wanted = read_patch(context, content_type, data, force, of_kind("autoscaling", "v1", "Scale"))
 
     async def transform(old: Object) -> Object:
         shown = scale_of(old)

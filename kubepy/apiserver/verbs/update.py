@@ -47,8 +47,8 @@ async def update(server: Server, exchange: Exchange, context: Context) -> None:
     except NotFound:
         if not kind.strategy.allow_create_on_update or info.subresource:
             raise
-        await _may_create(server, context)
-        context.info = _as_create(info)
+        await may_create(server, context)
+        context.info = as_create(info)
         result, created = await create_object(server, context, sent), True
     await answer_written(server, exchange, context, 201 if created else 200, result)
 
@@ -61,21 +61,21 @@ def check_name(obj: Object, name: str) -> None:
         raise BadRequest(f"the name of the object ({own}) does not match the name on the URL ({name})")
 
 
-def _as_create(info: RequestInfo) -> RequestInfo:
+def as_create(info: RequestInfo) -> RequestInfo:
     return RequestInfo(info.path, "create", True, info.group, info.version, info.resource, info.subresource, info.namespace, info.name,
                        info.parts)
 
 
-async def _may_create(server: Server, context: Context) -> None:
+async def may_create(server: Server, context: Context) -> None:
     """PUT of a new name needs the permission to create, too."""
-    access = Access.of(context.user, _as_create(context.info))
+    access = Access.of(context.user, as_create(context.info))
     decision = await server.authorizer.authorize(access)
     if not decision.allowed:
         raise forbidden(access, decision.reason)
 
 
 async def guaranteed_update(server: Server, context: Context, transform: Transform, *, unconditional: bool | None = None,
-                            validate: bool = True, tracked: bool = False) -> Entry | Object:
+                            validate: bool = True, tracked: bool = False, patching: bool = False) -> Entry | Object:
     """Reads, transforms, admits, prepares, validates and stores until no other writer came in between.
 
     Answers the entry; in a dry run, or when the update removed the object, its last state. Raises ApiError."""
@@ -95,7 +95,8 @@ async def guaranteed_update(server: Server, context: Context, transform: Transfo
         if kind.conversion:
             old = kind.conversion.from_stored(old)
         obj = await transform(old)
-        check_uid(kind, obj, old, namespace, info.name)
+        if not patching:
+            check_uid(kind, obj, old, namespace, info.name)
         lifecycle.check_version(kind, obj, old, unconditional=unconditional)
         if not tracked:
             obj = manage.track(context, obj, old, subresource, now)
