@@ -9,6 +9,7 @@ from kubepy.base.log import get_logger
 from kubepy.client.controller import Controller, Runtime
 from kubepy.controllers import namespace, replicaset, rootca, serviceaccount
 from kubepy.controllers.deployment import reconcile as deployment
+from kubepy.controllers.endpoint import legacy, slices
 from kubepy.controllers.kit.environment import Environment
 
 log = get_logger("manager")
@@ -28,6 +29,8 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("namespace-controller", ("namespace",), namespace.controller),
     Entry("serviceaccount-controller", ("serviceaccount",), serviceaccount.controller),
     Entry("root-ca-certificate-publisher-controller", ("root-ca-cert-publisher",), rootca.controller),
+    Entry("endpoints-controller", ("endpoint",), legacy.controller),
+    Entry("endpointslice-controller", ("endpointslice",), slices.controller),
     Entry("deployment-controller", ("deployment",), deployment.controller),
     Entry("replicaset-controller", ("replicaset",), replicaset.replicaset),
     Entry("replicationcontroller-controller", ("replicationcontroller",), replicaset.replicationcontroller),

@@ -5,6 +5,7 @@ request runs only the plugins that concern it. `admit` comes before defaulting a
 """
 from __future__ import annotations
 
+from kubepy.api.errors import Forbidden
 from kubepy.api.resource import Resource
 from kubepy.apiserver.request import Attributes, Operation
 from kubepy.apiserver.services import Services
@@ -29,3 +30,17 @@ class Plugin:
 
     async def admit_valid(self, attributes: Attributes) -> None:
         """Refuses; nothing may be changed any more."""
+
+
+def refuse(attributes: Attributes, why: str) -> Forbidden:
+    """Upstream's admission.NewForbidden: the 403 for a request, named as far as it has a name."""
+    name = attributes.name
+    if not name and attributes.obj is not None:
+        metadata = attributes.obj.get("metadata") or {}
+        name = metadata.get("name") or metadata.get("generateName") or ""
+    return Forbidden.of(attributes.context.kind.resource, name or "Unknown", why)
+
+
+def same(resource: Resource, other: Resource) -> bool:
+    """Whether two resources are one, whatever the version."""
+    return resource.group == other.group and resource.plural == other.plural

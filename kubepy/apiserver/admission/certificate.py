@@ -1,0 +1,82 @@
+"""Plugins about certificate signing requests: who may approve and sign for a signer, and which subjects are never signed.
+
+Source: `plugin/pkg/admission/certificates`."""
+from __future__ import annotations
+
+import base64
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS, Resource
+from kubepy.api.types import Object
+from kubepy.apiserver.admission.interface import Plugin, refuse, same
+from kubepy.apiserver.authz.interface import Access, Authorizer
+from kubepy.apiserver.request import Attributes, Operation, User
+
+_API_CLIENT = "kubernetes.io/kube-apiserver-client"
+
+
+async def may_use_signer(authorizer: Authorizer, user: User, verb: str, signer: str) -> bool:
+    """Whether the user may `approve`, `sign` or `attest` for a signer, by its name or for its whole domain."""
+    for name in (signer, f"{signer.partition('/')[0]}/*"):
+        if (await authorizer.authorize(Access(user, verb, "certificates.k8s.io", "*", "signers", name=name))).allowed:
+            return True
+    return False
+
+
+class CertificateApproval(Plugin):
+    name = "CertificateApproval"
+    validates = True
+
+    def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
+        return same(resource, CERTIFICATE_SIGNING_REQUESTS) and subresource == "approval" and operation == "UPDATE"
+
+    async def admit_valid(self, attributes: Attributes) -> None:
+        signer = _signer(attributes.old)
+        assert self.services.authorizer is not None
+        if not await may_use_signer(self.services.authorizer, attributes.context.user, "approve", signer):
+            raise refuse(attributes, f'user not permitted to approve requests with signerName "{signer}"')
+
+
+class CertificateSigning(Plugin):
+    name = "CertificateSigning"
+    validates = True
+
+    def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
+        return same(resource, CERTIFICATE_SIGNING_REQUESTS) and subresource == "status" and operation == "UPDATE"
+
+    async def admit_valid(self, attributes: Attributes) -> None:
+        old, new = (attributes.old or {}).get("status") or {}, (attributes.obj or {}).get("status") or {}
+        if old.get("certificate") == new.get("certificate") and (old.get("conditions") or []) == (new.get("conditions") or []):
+            return
+        signer = _signer(attributes.old)
+        assert self.services.authorizer is not None
+        if not await may_use_signer(self.services.authorizer, attributes.context.user, "sign", signer):
+            raise refuse(attributes, f'user not permitted to sign requests with signerName "{signer}"')
+
+
+class CertificateSubjectRestriction(Plugin):
+    name = "CertificateSubjectRestriction"
+    validates = True
+
+    def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
+        return same(resource, CERTIFICATE_SIGNING_REQUESTS) and subresource == "" and operation == "CREATE"
+
+    async def admit_valid(self, attributes: Attributes) -> None:
+        spec = (attributes.obj or {}).get("spec") or {}
+        if spec.get("signerName") == _API_CLIENT and "system:masters" in _organizations(spec.get("request") or ""):
+            raise refuse(attributes, f"use of {_API_CLIENT} signer with system:masters group is not allowed")
+
+
+def _signer(obj: Object | None) -> str:
+    return str(((obj or {}).get("spec") or {}).get("signerName", ""))
+
+
+def _organizations(request: str) -> list[str]:
+    """The groups a request asks for; one that cannot be read is validation's business."""
+    try:
+        parsed = x509.load_pem_x509_csr(base64.b64decode(request))
+    except ValueError:
+        return []
+    return [str(attribute.value) for attribute in parsed.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
