@@ -19,6 +19,7 @@ from kubepy.apiserver.media import Media
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
+from kubepy.apiserver.storage.entry import join
 from kubepy.apiserver.storage.interface import Entry, Page
 
 _META = "meta.k8s.io/"
@@ -117,12 +118,7 @@ def items_json(kind: Kind, entries: Iterable[Entry]) -> bytes:
     """The items of a list, joined."""
     if kind.conversion:
         return b",".join(_bare_dump(kind, entry) for entry in entries)
-    if is_custom(kind):
-        return b",".join([entry.json() for entry in entries])
-    resource = kind.resource
-    cut = len(f'{{"apiVersion":"{resource.api_version}","kind":"{resource.kind}",')
-    joined = b",{".join([entry.json()[cut:] for entry in entries])
-    return b"{" + joined if joined else b""
+    return join(entries, bare=not is_custom(kind))
 
 
 def _bare_dump(kind: Kind, entry: Entry) -> bytes:

@@ -1,6 +1,6 @@
 """Where objects live: opens the stores of all resources on one key-value store, laid out as upstream lays out etcd.
 
-    backend = Backend.etcd(["http://127.0.0.1:2379"])
+    backend = Backend.etcd(["http://127.0.0.1:2379"], compaction_interval=300)
     pods = backend.store(PODS, {"spec.nodeName": lambda pod: pod.get("spec", {}).get("nodeName", "")})
     await pods.ready()
     ...
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.storage.cache import Cache
+from kubepy.apiserver.storage.compaction import Compactor
 from kubepy.apiserver.storage.entry import Codec
 from kubepy.apiserver.storage.etcd import TLS, EtcdKV
 from kubepy.apiserver.storage.kv import KV
@@ -20,6 +21,7 @@ from kubepy.apiserver.storage.lease import Leases
 from kubepy.apiserver.storage.store import Store
 from kubepy.apiserver.storage.transform import IDENTITY, Transformer
 from kubepy.base.clock import Clock, SystemClock
+from kubepy.base.task import Tasks
 
 _PATHS = {
     ("", "nodes"): "minions",
@@ -47,19 +49,23 @@ class Backend:
     """All stores of an API server."""
 
     def __init__(self, kv: KV, *, prefix: str = "/registry", clock: Clock | None = None,
-                 transformer: Callable[[Resource], Transformer] | None = None) -> None:
+                 transformer: Callable[[Resource], Transformer] | None = None, compaction_interval: float = 0) -> None:
+        """`transformer` gives what encrypts a resource (`encryption.load`); `compaction_interval` is in seconds, 0 compacts nothing."""
         self.kv = kv
         self._prefix = "/" + prefix.strip("/")
         self._clock = clock or SystemClock()
         self._transformer = transformer or (lambda resource: IDENTITY)
         self._leases = Leases(kv, self._clock)
         self._stores: dict[str, Store] = {}
+        self._tasks = Tasks("storage", self._clock)
+        if compaction_interval:
+            self._tasks.keep(Compactor(kv, self._clock, compaction_interval).run, "compaction")
 
     @classmethod
     def etcd(cls, endpoints: Sequence[str], *, tls: TLS | None = None, prefix: str = "/registry",
-             transformer: Callable[[Resource], Transformer] | None = None) -> Backend:
-        """On etcd, `endpoints` being URLs."""
-        return cls(EtcdKV(endpoints, tls), prefix=prefix, transformer=transformer)
+             transformer: Callable[[Resource], Transformer] | None = None, compaction_interval: float = 300) -> Backend:
+        """On etcd, `endpoints` being URLs. Call it on the event loop."""
+        return cls(EtcdKV(endpoints, tls), prefix=prefix, transformer=transformer, compaction_interval=compaction_interval)
 
     def store(self, resource: Resource, selectable: Mapping[str, Callable[[Object], str]] | None = None, *, custom: bool = False) -> Store:
         """The store of a resource, the same one each time; its cache begins to fill. Call it on the event loop."""
@@ -87,6 +93,7 @@ class Backend:
         await self.kv.check()
 
     async def close(self) -> None:
+        await self._tasks.stop()
         for store in list(self._stores.values()):
             await store.cache.stop()
         self._stores.clear()

@@ -194,7 +194,7 @@ class Store:
             write = await self._kv.put(stored, self._transformer.write(stored, raw), expected=0, lease=lease)
         if not write.ok:
             raise errors.AlreadyExists.of(self.resource, name)
-        return self._wrote(key, raw, write.revision)
+        return self._wrote(key, raw, write.revision, obj)
 
     async def update(self, namespace: str, name: str, change: Change, *, ttl: int | None = None) -> tuple[Entry, bool]:
         key = _key(namespace, name)
@@ -221,7 +221,7 @@ class Store:
                 lease = await self._leases.get(ttl) if ttl else None
                 write = await self._kv.put(stored, self._transformer.write(stored, raw), expected=entry.revision, lease=lease)
             if write.ok:
-                return self._wrote(key, raw, write.revision), True
+                return self._wrote(key, raw, write.revision, obj), True
             if write.current is None:
                 raise errors.NotFound.of(self.resource, name)
             entry, fresh = self._decode(write.current, key), True
@@ -291,8 +291,8 @@ class Store:
         except Undecodable as error:
             raise errors.InternalError.of(str(error)) from error
 
-    def _wrote(self, key: str, raw: bytes, revision: int) -> Entry:
-        entry = self._codec.entry(raw, revision)
+    def _wrote(self, key: str, raw: bytes, revision: int, obj: Object) -> Entry:
+        entry = self._codec.entry(raw, revision, obj)
         self.cache.wrote(key, entry)
         return entry
 
