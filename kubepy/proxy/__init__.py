@@ -1,1 +1,6 @@
-"""Service and pod networking on a node: service proxy backends and CNI configuration."""
+"""The service proxy. `model` makes service ports and endpoints of what the API says (pure), `endpoint` decides which endpoints serve
+which traffic (pure), a backend (`backend.Backend`) turns that state into the kernel's rules, `syncer` decides when.
+
+    Services, EndpointSlices, Node ──▶ model.State ──▶ backend.apply(state)
+                                                        iptables: rule (pure) ──▶ table (pure diff) ──▶ apply (iptables-restore)
+"""

@@ -1,0 +1,24 @@
+"""What a backend must do. One backend object serves one address family; it is told the whole state and finds out itself what changed."""
+from __future__ import annotations
+
+from typing import Protocol
+
+from kubepy.proxy.model import State
+
+
+class BackendError(Exception):
+    """The kernel (or the program that talks to it) refused; the text says what and why. The next `apply` tries everything again."""
+
+
+class Backend(Protocol):
+    async def apply(self, state: State) -> None:
+        """Makes the kernel's rules say `state`; raises BackendError."""
+        ...
+
+    async def intact(self) -> bool:
+        """Whether the rules are still there; when they are not, the next `apply` must write all of them."""
+        ...
+
+    async def cleanup(self) -> None:
+        """Removes everything this backend ever made."""
+        ...

@@ -1,0 +1,111 @@
+"""Writes the rules: one iptables-restore a sync. The first sync, and any after a failure or after someone else has flushed, writes
+everything; others only the chains that changed."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from kubepy.base.log import get_logger
+from kubepy.proxy import metric
+from kubepy.proxy.backend import BackendError
+from kubepy.proxy.iptables import chain, table
+from kubepy.proxy.iptables.rule import Options, Renderer, Rules
+from kubepy.proxy.model import Family, State
+
+log = get_logger("iptables")
+
+WAIT = ("-w", "5")
+TIMEOUT = 60.0
+
+
+class IptablesBackend:
+    """`prefix` is put before every command, such as `ip netns exec NAME`."""
+
+    def __init__(self, options: Options | None = None, family: Family = "IPv4", prefix: tuple[str, ...] = ()) -> None:
+        self._prefix = prefix
+        self._renderer = Renderer(options)
+        self._command = "iptables" if family == "IPv4" else "ip6tables"
+        self._family = family
+        self._written: Rules | None = None
+
+    async def apply(self, state: State) -> None:
+        rules = self._renderer.render(state)
+        written, self._written = self._written, None  # until it has worked, nothing is certain
+        if written is None:
+            await self._allow_localhost_node_ports()
+            saved = table.parse_save((await self._run(f"{self._command}-save")).decode())
+            text, kind = table.full(rules, saved), "full"
+        else:
+            text, kind = table.partial(written, rules), "partial"
+        if text:
+            log.v(4).info("Writing rules", family=self._family, kind=kind, bytes=len(text))
+            log.v(8).info("Rules", text=text)
+            try:
+                await self._run(f"{self._command}-restore", *WAIT, "--noflush", "--counters", stdin=text.encode())
+            except BackendError:
+                (metric.PARTIAL_FAILURES if kind == "partial" else metric.RESTORE_FAILURES).inc()
+                raise
+        for name, chains in (("filter", rules.filter), ("nat", rules.nat)):
+            metric.RULES.labels(name).set(sum(map(len, chains.values())))
+        metric.RULES_LAST.set(text.count("\n-A "))
+        self._written = rules
+
+    async def intact(self) -> bool:
+        """Looks for the canaries: a flush or a firewall's reload takes them away with everything else."""
+        for name in table.TABLES:
+            try:
+                shown = await self._run(self._command, *WAIT, "-t", name, "-S", chain.CANARY)
+            except BackendError:
+                shown = b""
+            if b"-A " not in shown:
+                if self._written is not None:
+                    log.warning("The rules have been flushed by someone else; writing all of them again", table=name)
+                self._written = None
+                return False
+        return True
+
+    async def available(self) -> bool:
+        """Whether the kernel and the program are there for this family."""
+        try:
+            await self._run(self._command, *WAIT, "-t", "nat", "-S", "POSTROUTING")
+        except BackendError as error:
+            log.info("No rules for this address family", family=self._family, err=error)
+            return False
+        return True
+
+    def forget(self) -> None:
+        """The next `apply` writes everything."""
+        self._written = None
+
+    async def cleanup(self) -> None:
+        saved = table.parse_save((await self._run(f"{self._command}-save")).decode())
+        if text := table.cleanup(saved):
+            await self._run(f"{self._command}-restore", *WAIT, "--noflush", stdin=text.encode())
+        self._written = None
+
+    async def _allow_localhost_node_ports(self) -> None:
+        """Node ports on 127.0.0.1 need loopback addresses to be routed."""
+        if self._family == "IPv4" and self._renderer.options.localhost_node_ports:
+            try:
+                await self._run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet")
+            except BackendError as error:
+                log.warning("NodePorts will not answer on 127.0.0.1", err=error)
+
+    async def _run(self, *argv: str, stdin: bytes = b"") -> bytes:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._prefix, *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        except OSError as error:
+            raise BackendError(f"{argv[0]}: {error.strerror or error}") from error
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                out, err = await process.communicate(stdin)
+        except TimeoutError as error:
+            raise BackendError(f"{argv[0]}: no answer within {TIMEOUT:.0f} s") from error
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+        if process.returncode:
+            raise BackendError(f"{' '.join(argv)}: exit status {process.returncode}: {err.decode(errors='replace').strip()[:2000]}")
+        return out

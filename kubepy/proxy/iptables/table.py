@@ -1,0 +1,126 @@
+"""Input for iptables-restore: everything, or only the chains that differ from what was written last. Pure.
+
+With `--noflush`, declaring a chain empties it (or makes it); other chains stay as they are. A chain that is no longer wanted is emptied
+and deleted in the same transaction, after nothing jumps to it any more.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kubepy.proxy.iptables import chain
+from kubepy.proxy.iptables.rule import Chains, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A rule in one of the kernel's own chains that leads to one of ours."""
+
+    table: str
+    source: str
+    target: str
+    comment: str
+    match: str = ""
+
+    @property
+    def rule(self) -> str:
+        return f'{self.match}-m comment --comment "{self.comment}" -j {self.target}'
+
+
+_NEW = "-m conntrack --ctstate NEW "
+JUMPS = (
+    Jump("filter", "INPUT", chain.EXTERNAL_SERVICES, "kubernetes externally-visible service portals", _NEW),
+    Jump("filter", "FORWARD", chain.EXTERNAL_SERVICES, "kubernetes externally-visible service portals", _NEW),
+    Jump("filter", "INPUT", chain.NODE_PORTS, "kubernetes health check service ports"),
+    Jump("filter", "FORWARD", chain.SERVICES, "kubernetes service portals", _NEW),
+    Jump("filter", "OUTPUT", chain.SERVICES, "kubernetes service portals", _NEW),
+    Jump("filter", "FORWARD", chain.FORWARD, "kubernetes forwarding rules"),
+    Jump("filter", "INPUT", chain.FIREWALL, "kubernetes load balancer firewall", _NEW),
+    Jump("filter", "OUTPUT", chain.FIREWALL, "kubernetes load balancer firewall", _NEW),
+    Jump("filter", "FORWARD", chain.FIREWALL, "kubernetes load balancer firewall", _NEW),
+    Jump("nat", "OUTPUT", chain.SERVICES, "kubernetes service portals"),
+    Jump("nat", "PREROUTING", chain.SERVICES, "kubernetes service portals"),
+    Jump("nat", "POSTROUTING", chain.POSTROUTING, "kubernetes postrouting rules"),
+)
+CANARY_RULE = '-m comment --comment "here as long as nobody has flushed the rules" -j RETURN'
+TABLES = ("filter", "nat", "mangle")
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What iptables-save showed of one table: chain -> rules (without `-A CHAIN`)."""
+
+    chains: Mapping[str, Sequence[str]]
+
+    def has(self, jump: Jump) -> bool:
+        return any(f"-j {jump.target}" in rule and jump.comment in rule for rule in self.chains.get(jump.source, ()))
+
+
+def parse_save(text: str) -> dict[str, Saved]:
+    """The output of iptables-save, by table."""
+    found: dict[str, Saved] = {}
+    chains: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line.startswith("*"):
+            chains = {}
+            found[line[1:]] = Saved(chains)
+        elif line.startswith(":"):
+            chains[line[1:].split(" ", 1)[0]] = []
+        elif line.startswith("-A "):
+            _, name, rule = line.split(" ", 2)
+            chains.setdefault(name, []).append(rule)
+    return found
+
+
+def full(rules: Rules, saved: Mapping[str, Saved]) -> str:
+    """Writes every chain, every missing jump and the canaries; deletes our chains that nothing needs any more."""
+    out: list[str] = []
+    for table, chains in (("filter", rules.filter), ("nat", rules.nat), ("mangle", {})):
+        now = saved.get(table, Saved({}))
+        wanted: Chains = {**chains, chain.CANARY: [CANARY_RULE]}
+        stale = [name for name in now.chains if name.startswith(chain.OWN_PREFIXES) and name not in wanted]
+        jumps = [jump for jump in JUMPS if jump.table == table and not now.has(jump)]
+        out += _table(table, wanted, wanted, stale, [f"-I {jump.source} 1 {jump.rule}" for jump in reversed(jumps)])
+    return "\n".join(out) + "\n"
+
+
+def partial(old: Rules, new: Rules) -> str:
+    """Writes the chains that differ; "" where nothing does."""
+    out: list[str] = []
+    for table, before, after in (("filter", old.filter, new.filter), ("nat", old.nat, new.nat)):
+        changed = [name for name, rules in after.items()
+                   if (kept := before.get(name)) is not rules and kept != rules]
+        stale = [name for name in before if name not in after]
+        if changed or stale:
+            out += _table(table, after, changed, stale, ())
+    return "\n".join(out) + "\n" if out else ""
+
+
+def cleanup(saved: Mapping[str, Saved]) -> str:
+    """Takes out the jumps, then all our chains. What the kubelet shares with us (KUBE-MARK-MASQ has no other owner) goes too."""
+    out: list[str] = []
+    ours = {chain.SERVICES, chain.EXTERNAL_SERVICES, chain.NODE_PORTS, chain.POSTROUTING, chain.MARK_MASQ, chain.FORWARD,
+            chain.FIREWALL, chain.CANARY}
+    for table in TABLES:
+        now = saved.get(table)
+        if now is None:
+            continue
+        gone = [name for name in now.chains if name in ours or name.startswith(chain.OWN_PREFIXES)]
+        leading = [f"-D {source} {rule}" for source, rules in now.chains.items() if source not in gone
+                   for rule in rules if any(rule.endswith(f"-j {name}") for name in gone)]
+        if gone:
+            out += [f"*{table}", *leading, *(f":{name} - [0:0]" for name in gone), *(f"-X {name}" for name in gone), "COMMIT"]
+    return "\n".join(out) + "\n" if out else ""
+
+
+def _table(table: str, chains: Mapping[str, Sequence[str]], write: Iterable[str], stale: Sequence[str], extra: Sequence[str]) -> list[str]:
+    names = list(write)
+    lines = [f"*{table}"]
+    lines += [f":{name} - [0:0]" for name in names]
+    lines += [f":{name} - [0:0]" for name in stale]
+    for name in names:
+        lines += [f"-A {name} {rule}" for rule in chains[name]]
+    lines += extra
+    lines += [f"-X {name}" for name in stale]
+    lines.append("COMMIT")
+    return lines

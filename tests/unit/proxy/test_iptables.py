@@ -1,0 +1,120 @@
+"""The rules of a small cluster against golden files (rewritten with KUBEPY_UPDATE_GOLDEN=1), and what partial writes contain."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kubepy.proxy.iptables import chain, table
+from kubepy.proxy.iptables.rule import Options, Renderer
+from kubepy.proxy.model import Endpoint, NodeInfo, PortName, build
+
+GOLDEN = Path(__file__).parent / "golden"
+OPTIONS = Options(local_match="-s 10.244.0.0/16", remote_match="! -s 10.244.0.0/16")
+
+
+def service(name, ip="10.96.0.7", ports=((80, 0),), protocol="TCP", kind="ClusterIP", ingress=(), **spec):
+    return {"metadata": {"name": name, "namespace": "ns"}, "spec": {
+        "type": kind, "clusterIP": ip, "clusterIPs": [ip], **spec,
+        "ports": [{"name": f"p{port}", "port": port, "protocol": protocol, **({"nodePort": node} if node else {})}
+                  for port, node in ports]},
+        "status": {"loadBalancer": {"ingress": [{"ip": address} for address in ingress]}}}
+
+
+def pieces(*endpoints, port=80, protocol="TCP"):
+    """Endpoints as (address, node, condition), condition one of ready, terminating, gone."""
+    made = [{"addresses": [address], "nodeName": node, "conditions": {
+        "ready": state == "ready", "serving": state != "gone", "terminating": state == "terminating"}}
+        for address, node, state in endpoints]
+    return [{"addressType": "IPv4", "ports": [{"name": f"p{port}", "port": 8000 + port, "protocol": protocol}], "endpoints": made}]
+
+
+HERE, THERE = ("10.244.0.5", "me", "ready"), ("10.244.1.6", "other", "ready")
+CASES = {
+    "cluster-ip": ([service("web")], {"ns/web": pieces(HERE, THERE)}),
+    "no-endpoints": ([service("web", ports=((80, 30080),), kind="NodePort", externalIPs=["192.0.2.1"])], {}),
+    "udp-affinity": ([service("dns", protocol="UDP", sessionAffinity="ClientIP",
+                              sessionAffinityConfig={"clientIP": {"timeoutSeconds": 60}})],
+                     {"ns/dns": pieces(HERE, THERE, protocol="UDP")}),
+    "node-port": ([service("web", ports=((80, 30080),), kind="NodePort")], {"ns/web": pieces(HERE, THERE)}),
+    "external-local": ([service("web", ports=((80, 30080),), kind="LoadBalancer", ingress=["198.51.100.1"], externalTrafficPolicy="Local",
+                                healthCheckNodePort=32000)], {"ns/web": pieces(HERE, THERE)}),
+    "external-local-elsewhere": ([service("web", ports=((80, 30080),), kind="NodePort", externalTrafficPolicy="Local")],
+                                 {"ns/web": pieces(THERE)}),
+    "internal-local": ([service("web", internalTrafficPolicy="Local")], {"ns/web": pieces(HERE, THERE)}),
+    "internal-local-elsewhere": ([service("web", internalTrafficPolicy="Local")], {"ns/web": pieces(THERE)}),
+    "source-ranges": ([service("web", kind="LoadBalancer", ingress=["198.51.100.1"], loadBalancerSourceRanges=["203.0.113.0/24"])],
+                      {"ns/web": pieces(HERE)}),
+    "terminating": ([service("web")], {"ns/web": pieces(("10.244.0.5", "me", "terminating"), ("10.244.0.9", "me", "gone"))}),
+}
+
+
+def shown(rules):
+    return table.full(rules, {})
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rules(name):
+    services, slices = CASES[name]
+    text = shown(Renderer(OPTIONS).render(build(services, slices, NodeInfo("me", ip="192.168.0.1"), "IPv4")))
+    path = GOLDEN / f"{name}.rules"
+    if os.environ.get("KUBEPY_UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_jump_has_a_chain(name):
+    services, slices = CASES[name]
+    rules = Renderer(OPTIONS).render(build(services, slices, NodeInfo("me"), "IPv4"))
+    for chains in (rules.filter, rules.nat):
+        for source, lines in chains.items():
+            for line in lines:
+                target = line.rpartition("-j ")[2].split(" ")[0]
+                if target.startswith("KUBE-"):
+                    assert target in chains, f"{source}: {line}"
+
+
+def test_names_are_upstreams():
+    name = PortName("ns1", "svc1", "p80")
+    assert chain.cluster(name) == "KUBE-SVC-XPGD46QRK7WJZT7O"
+    assert chain.endpoint(name, Endpoint("10.180.0.1", 80)) == "KUBE-SEP-SXIVWICOYRO3J4NJ"
+
+
+def test_a_partial_write_has_only_what_changed():
+    services = [service("web"), service("db", ip="10.96.0.8")]
+    renderer = Renderer(OPTIONS)
+    node = NodeInfo("me")
+    slices = {"ns/web": pieces(HERE), "ns/db": pieces(THERE)}
+    first = renderer.render(build(services, slices, node, "IPv4"))
+    assert table.partial(first, renderer.render(build(services, slices, node, "IPv4"))) == ""
+    second = renderer.render(build(services, {**slices, "ns/web": pieces(("10.244.0.7", "me", "ready"))}, node, "IPv4"))
+    text = table.partial(first, second)
+    web = PortName("ns", "web", "p80")
+    gone, came = (chain.endpoint(web, Endpoint(ip, 8080)) for ip in ("10.244.0.5", "10.244.0.7"))
+    assert text.splitlines()[:4] == ["*nat", f":{chain.cluster(web)} - [0:0]", f":{came} - [0:0]", f":{gone} - [0:0]"]
+    assert f"-X {gone}" in text
+    assert "KUBE-SERVICES" not in text
+    assert "ns/db" not in text
+
+
+def test_a_full_write_deletes_what_an_earlier_proxy_left_and_adds_only_missing_jumps():
+    saved = table.parse_save("\n".join([
+        "*nat", ":PREROUTING ACCEPT [0:0]", ":KUBE-SVC-OLD - [0:0]", ":MINE - [0:0]",
+        '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES', "-A MINE -j ACCEPT", "COMMIT"]))
+    text = table.full(Renderer(OPTIONS).render(build([], {}, NodeInfo("me"), "IPv4")), saved)
+    nat = text.partition("*nat")[2].partition("COMMIT")[0]
+    assert "-X KUBE-SVC-OLD" in nat
+    assert "MINE" not in text
+    assert "-I PREROUTING" not in nat
+    assert "-I OUTPUT 1" in nat
+
+
+def test_cleanup_takes_out_jumps_first():
+    saved = table.parse_save("\n".join([
+        "*nat", ":PREROUTING ACCEPT [0:0]", ":KUBE-SERVICES - [0:0]", ":KUBE-SVC-A - [0:0]", ":MINE - [0:0]",
+        '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES', "-A KUBE-SERVICES -j KUBE-SVC-A", "COMMIT"]))
+    assert table.cleanup(saved).splitlines() == [
+        "*nat", '-D PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES', ":KUBE-SERVICES - [0:0]",
+        ":KUBE-SVC-A - [0:0]", "-X KUBE-SERVICES", "-X KUBE-SVC-A", "COMMIT"]

@@ -1,0 +1,83 @@
+"""Traffic policies, termination, topology, and which UDP flows are stale."""
+from __future__ import annotations
+
+import pytest
+
+from kubepy.proxy.conntrack import Flows, stale
+from kubepy.proxy.endpoint import serving
+from kubepy.proxy.model import Endpoint, NodeInfo, ServicePort, node_port_addresses, service_ports, slice_endpoints
+
+
+def ends(*names):
+    """`a` ready here, `A` ready elsewhere; with `-` terminating but serving, with `!` neither."""
+    return [Endpoint(ip=text[0], port=80, local=text[0].islower(), ready=len(text) == 1, serving=not text.endswith("!"),
+                     terminating=len(text) > 1) for text in names]
+
+
+def ips(endpoints):
+    return [endpoint.ip for endpoint in endpoints]
+
+
+@pytest.mark.parametrize(("service", "endpoints", "cluster", "local", "anywhere"), [
+    pytest.param({}, ["a", "B"], ["a", "B"], [], True, id="all ready ones"),
+    pytest.param({}, ["a", "B-"], ["a"], [], True, id="terminating ones rest while another is ready"),
+    pytest.param({}, ["a-", "B-", "C!"], ["a", "B"], [], True, id="terminating ones serve when none is ready"),
+    pytest.param({}, ["C!"], [], [], False, id="none"),
+    pytest.param({"internal_local": True}, ["a", "B"], [], ["a"], True, id="internal Local"),
+    pytest.param({"internal_local": True}, ["B"], [], [], True, id="internal Local, only elsewhere"),
+    pytest.param({"external_local": True, "node_port": 1}, ["a-", "B"], ["B"], ["a"], True, id="external Local serves terminating here"),
+    pytest.param({"external_local": True}, ["a", "B"], ["a", "B"], [], True, id="external Local without external addresses"),
+])
+def test_serving(service, endpoints, cluster, local, anywhere):
+    found = serving(ends(*endpoints), ServicePort("10.96.0.1", 80, **service), NodeInfo("me"))
+    assert (ips(found.cluster), ips(found.local), found.any) == (cluster, local, anywhere)
+
+
+def hinted(ip, *zones, nodes=()):
+    return Endpoint(ip, 80, zones=frozenset(zones), nodes=frozenset(nodes))
+
+
+@pytest.mark.parametrize(("endpoints", "expected"), [
+    pytest.param([hinted("a", "x"), hinted("b", "y")], ["a"], id="our zone"),
+    pytest.param([hinted("a", "x"), hinted("b")], ["a", "b"], id="one has no hint"),
+    pytest.param([hinted("a", "y"), hinted("b", "z")], ["a", "b"], id="none is for us"),
+    pytest.param([hinted("a", "x", nodes=["me"]), hinted("b", "x", nodes=["you"])], ["a"], id="our node"),
+    pytest.param([hinted("a", "y", nodes=["you"]), hinted("b", "x", nodes=["you"])], ["b"], id="no endpoint for the node, then the zone"),
+])
+def test_topology(endpoints, expected):
+    assert ips(serving(endpoints, ServicePort("10.96.0.1", 80), NodeInfo("me", "x")).cluster) == expected
+
+
+@pytest.mark.parametrize(("before", "after", "flows"), [
+    pytest.param(["a", "b"], ["b"], [Flows("10.96.0.1", endpoint="a"), Flows(port=30000, endpoint="a")], id="an endpoint left"),
+    pytest.param([], ["a"], [Flows("10.96.0.1"), Flows(port=30000)], id="the first endpoint came"),
+    pytest.param(["a"], ["a"], [], id="nothing changed"),
+])
+def test_stale_udp_flows(before, after, flows):
+    assert stale(ServicePort("10.96.0.1", 53, "UDP", 30000), ends(*before), ends(*after)) == flows
+    assert stale(ServicePort("10.96.0.1", 53, "TCP", 30000), ends(*before), ends(*after)) == []
+
+
+@pytest.mark.parametrize("change", [{"clusterIP": "None", "clusterIPs": ["None"]}, {"type": "ExternalName"}],
+                         ids=["headless", "ExternalName"])
+def test_services_without_a_cluster_ip_are_left_alone(change):
+    service = {"metadata": {"namespace": "a", "name": "b"}, "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": 80}], **change}}
+    assert service_ports(service, "IPv4") == {}
+
+
+def test_an_endpoint_in_two_slices_counts_once_and_the_ready_one_wins():
+    def piece(ready):
+        return {"addressType": "IPv4", "ports": [{"name": "", "port": 80}],
+                "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}]}
+
+    [group] = slice_endpoints([piece(False), piece(True), piece(False)], "IPv4", "me").values()
+    assert [endpoint.ready for endpoint in group.values()] == [True]
+
+
+@pytest.mark.parametrize(("ranges", "expected"), [
+    pytest.param([], (), id="not limited"),
+    pytest.param(["192.168.0.0/16"], ("192.168.0.5",), id="by range"),
+    pytest.param(["0.0.0.0/0"], (), id="everything"),
+])
+def test_node_port_addresses(ranges, expected):
+    assert node_port_addresses(ranges, ["127.0.0.1", "192.168.0.5", "fd00::1"], "IPv4") == expected
