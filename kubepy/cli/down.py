@@ -1,0 +1,115 @@
+"""`kubepy down`: stops the cluster on this machine; its data stays unless `--purge` is given."""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from kubepy.cli import supervisor
+from kubepy.cli.kubeconfig import remove_admin
+from kubepy.cli.process import ProcessId
+from kubepy.cli.progress import Progress
+from kubepy.cli.settings import Settings, default_data_dir
+
+STOP_TIMEOUT = 120.0
+"""Seconds the supervisor gets to stop everything in order."""
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="kubepy down", description="Stops the cluster on this machine and the containers of its pods.",
+        epilog="`kubepy up` brings it back with all its objects; after --purge nothing of it is left.")
+    parser.add_argument("--data-dir", type=Path, default=default_data_dir())
+    parser.add_argument("--kubeconfig", type=Path, help="with --purge: the file to take the admin's access out of")
+    parser.add_argument("--keep-pods", action="store_true", help="leave containers and service rules in place (for an upgrade)")
+    parser.add_argument("--purge", action="store_true", help="also remove every trace: objects, volumes, certificates, images")
+    options = parser.parse_args(argv)
+    progress = Progress()
+    settings = Settings.load(options.data_dir)
+    if settings is None:
+        progress.done(f"Nothing to stop: there is no cluster in {options.data_dir}")
+        return 0
+    with progress:
+        return asyncio.run(_take_down(settings, options, progress))
+
+
+async def _take_down(settings: Settings, options: argparse.Namespace, progress: Progress) -> int:
+    state = supervisor.read_state(settings)
+    pid = supervisor.running_pid(settings)
+    namespace = _mount_namespace(state)
+    if not options.keep_pods and not settings.runtime_endpoint and settings.containerd_socket.exists():
+        await _stop_node(settings, state, progress, namespace)
+    if pid is not None:
+        process = ProcessId.of(pid)
+        progress.doing("Stopping the control plane")
+        if process:
+            process.signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
+            except TimeoutError:
+                progress.fail(f"the supervisor (pid {pid}) has not stopped after {STOP_TIMEOUT:.0f} s; see {settings.log_dir}/supervisor.log")
+                return 1
+    else:
+        await _stop_orphans(state)
+    progress.done("everything is stopped", f"{progress.seconds:.1f} s")
+    if not options.keep_pods:
+        _command("proxy", "--cleanup", "--proxy-mode=iptables")
+    if options.purge:
+        _purge(settings)
+        remove_admin(options.kubeconfig)
+        progress.done(f"{settings.data_dir} and the kubectl context are removed")
+    return 0
+
+
+def _mount_namespace(state: dict[str, dict[str, dict[str, int]]]) -> list[str]:
+    """How to enter the mount namespace the containers live in, while containerd still runs."""
+    pid = state.get("parts", {}).get("containerd", {}).get("pid")
+    return ["nsenter", f"--mount=/proc/{pid}/ns/mnt"] if pid and Path(f"/proc/{pid}").exists() else []
+
+
+async def _stop_node(settings: Settings, state: dict[str, dict[str, dict[str, int]]], progress: Progress, namespace: list[str]) -> None:
+    """Stops every pod of the node as the kubelet would at shutdown, once the kubelet can no longer restart them."""
+    from kubepy.cli.node import stop_pods
+
+    supervisor_pid = supervisor.running_pid(settings)
+    if supervisor_pid and (process := ProcessId.of(supervisor_pid)):
+        process.signal(signal.SIGUSR1)  # the supervisor stops the kubelet and keeps it stopped
+        for _ in range(200):
+            kubelet = supervisor.read_state(settings).get("parts", {}).get("kubelet", {})
+            if kubelet.get("phase") == "stopped":
+                break
+            await asyncio.sleep(0.1)
+    count = await stop_pods(settings, progress)
+    if count:
+        progress.done(f"{count} pods stopped")
+
+
+async def _stop_orphans(state: dict[str, dict[str, dict[str, int]]]) -> None:
+    """Ends parts whose supervisor was killed."""
+    parts = [ProcessId(part["pid"], part["started"]) for part in state.get("parts", {}).values() if part.get("pid")]
+    for process in reversed(parts):
+        process.signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), 15)
+        except TimeoutError:
+            process.signal(signal.SIGKILL)
+
+
+def _command(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "kubepy.cli.main", *arguments], check=False, capture_output=True, timeout=60)
+
+
+def _purge(settings: Settings) -> None:
+    """Unmounts what is still mounted below the data directory, deepest first, and removes it all."""
+    with open("/proc/self/mountinfo") as file:
+        mounts = [line.split()[4] for line in file]
+    roots = (str(settings.data_dir), str(settings.run_dir))
+    for mount in sorted((path for path in mounts if path.startswith(roots)), key=len, reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
+    subprocess.run(["ip", "link", "delete", "cni0"], check=False, capture_output=True)
+    for directory in (settings.data_dir, settings.run_dir):
+        shutil.rmtree(directory, ignore_errors=True)
