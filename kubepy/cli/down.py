@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from kubepy.cli import supervisor
 from kubepy.cli.kubeconfig import remove_admin
@@ -38,23 +39,18 @@ def main(argv: list[str]) -> int:
 
 
 async def _take_down(settings: Settings, options: argparse.Namespace, progress: Progress) -> int:
-    state = supervisor.read_state(settings)
     pid = supervisor.running_pid(settings)
-    namespace = _mount_namespace(state)
-    if not options.keep_pods and not settings.runtime_endpoint and settings.containerd_socket.exists():
-        await _stop_node(settings, state, progress, namespace)
-    if pid is not None:
-        process = ProcessId.of(pid)
-        progress.doing("Stopping the control plane")
-        if process:
-            process.signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
-            except TimeoutError:
-                progress.fail(f"the supervisor (pid {pid}) has not stopped after {STOP_TIMEOUT:.0f} s; see {settings.log_dir}/supervisor.log")
-                return 1
+    process = ProcessId.of(pid) if pid else None
+    if process:
+        progress.doing("Stopping the control plane" if options.keep_pods else "Stopping pods and the control plane")
+        process.signal(signal.SIGTERM if options.keep_pods else supervisor.STOP_WITH_PODS)
+        try:
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
+        except TimeoutError:
+            progress.fail(f"the supervisor (pid {pid}) has not stopped after {STOP_TIMEOUT:.0f} s; see {settings.log_dir}/supervisor.log")
+            return 1
     else:
-        await _stop_orphans(state)
+        await _stop_orphans(supervisor.read_state(settings))
     progress.done("everything is stopped", f"{progress.seconds:.1f} s")
     if not options.keep_pods:
         _command("proxy", "--cleanup", "--proxy-mode=iptables")
@@ -65,30 +61,7 @@ async def _take_down(settings: Settings, options: argparse.Namespace, progress: 
     return 0
 
 
-def _mount_namespace(state: dict[str, dict[str, dict[str, int]]]) -> list[str]:
-    """How to enter the mount namespace the containers live in, while containerd still runs."""
-    pid = state.get("parts", {}).get("containerd", {}).get("pid")
-    return ["nsenter", f"--mount=/proc/{pid}/ns/mnt"] if pid and Path(f"/proc/{pid}").exists() else []
-
-
-async def _stop_node(settings: Settings, state: dict[str, dict[str, dict[str, int]]], progress: Progress, namespace: list[str]) -> None:
-    """Stops every pod of the node as the kubelet would at shutdown, once the kubelet can no longer restart them."""
-    from kubepy.cli.node import stop_pods
-
-    supervisor_pid = supervisor.running_pid(settings)
-    if supervisor_pid and (process := ProcessId.of(supervisor_pid)):
-        process.signal(signal.SIGUSR1)  # the supervisor stops the kubelet and keeps it stopped
-        for _ in range(200):
-            kubelet = supervisor.read_state(settings).get("parts", {}).get("kubelet", {})
-            if kubelet.get("phase") == "stopped":
-                break
-            await asyncio.sleep(0.1)
-    count = await stop_pods(settings, progress)
-    if count:
-        progress.done(f"{count} pods stopped")
-
-
-async def _stop_orphans(state: dict[str, dict[str, dict[str, int]]]) -> None:
+async def _stop_orphans(state: dict[str, Any]) -> None:
     """Ends parts whose supervisor was killed."""
     parts = [ProcessId(part["pid"], part["started"]) for part in state.get("parts", {}).values() if part.get("pid")]
     for process in reversed(parts):

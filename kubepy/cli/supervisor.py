@@ -22,10 +22,14 @@ from kubepy.base.backoff import Backoff
 from kubepy.base.log import configure, get_logger
 from kubepy.base.task import Tasks
 from kubepy.cli.component import Component, Probe, plan_components
+from kubepy.cli.node import stop_pods
 from kubepy.cli.process import ProcessId
 from kubepy.cli.settings import Settings
 
 log = get_logger("supervisor")
+
+STOP_WITH_PODS = signal.SIGUSR1
+"""Asks the supervisor to stop like SIGTERM, and the containers of all pods with it."""
 
 LOG_LIMIT = 64 << 20
 """Bytes after which a part's log is rotated; one old log is kept."""
@@ -61,8 +65,10 @@ class Supervisor:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        with_pods = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(STOP_WITH_PODS, lambda: (with_pods.set(), self._stopping.set()))
         previous = read_state(self._settings)
         keepers = {
             component.name: self._tasks.start(self._keep(component, _adoptable(previous, component.name)), component.name)
@@ -74,6 +80,8 @@ class Supervisor:
         for component in reversed(self._components):
             keepers[component.name].cancel()
             await asyncio.gather(keepers[component.name], return_exceptions=True)
+            if component.name == "containerd" and with_pods.is_set():  # by now the kubelet is stopped and starts nothing again
+                await self._stop_pods()
             await self._terminate(component)
         await self._tasks.stop()
         self._settings.state_file.unlink(missing_ok=True)
@@ -134,6 +142,14 @@ class Supervisor:
                 elif status.message != problem:
                     self._change(component, status.phase, problem)
                 await asyncio.sleep(5 if status.phase == "ready" else 0.1)
+
+    async def _stop_pods(self) -> None:
+        try:
+            async with asyncio.timeout(60):
+                count = await stop_pods(self._settings.cri_endpoint)
+            log.info("Stopped pods", count=count)
+        except Exception as error:  # whatever fails here must not keep the rest from stopping
+            log.error("Not every pod could be stopped", error)
 
     async def _terminate(self, component: Component) -> None:
         status = self._statuses[component.name]

@@ -19,6 +19,7 @@ from kubepy.cli import preflight, prepare, supervisor
 from kubepy.cli.addons import apply_addons
 from kubepy.cli.component import Component, plan_components
 from kubepy.cli.kubeconfig import merge_admin
+from kubepy.cli.process import ProcessId
 from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings, default_data_dir, default_node_ip, default_node_name
 from kubepy.client.http import HttpClient
@@ -190,7 +191,6 @@ def _why_not_ready(node: Object | None) -> str:
 
 
 def _is_running(part: Object) -> bool:
-    from kubepy.cli.process import ProcessId
     return ProcessId(part["pid"], part["started"]).alive()
 
 

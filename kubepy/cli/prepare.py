@@ -1,0 +1,73 @@
+"""Makes the files a cluster needs before its parts start: certificates, kubeconfigs, the container runtime's configuration."""
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from kubepy.cli.pki import Pair, ensure_pki, write_kubeconfig
+from kubepy.cli.preflight import cni_directory
+from kubepy.cli.progress import Progress
+from kubepy.cli.settings import Settings
+from kubepy.kubelet.pause import PAUSE_IMAGE, pause_archive
+from kubepy.kubelet.runtime import write_containerd_config
+
+SYSCTLS = {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1", "net/bridge/bridge-nf-call-ip6tables": "1"}
+"""What pods on a bridge need to reach Services and each other."""
+
+
+def prepare_files(settings: Settings, progress: Progress) -> None:
+    """Idempotent: completes what is missing and leaves the rest."""
+    for directory in (settings.data_dir, settings.run_dir, settings.log_dir, settings.data_dir / "manifests", settings.cni_conf_dir):
+        directory.mkdir(parents=True, exist_ok=True)
+    os.chmod(settings.log_dir, 0o700)
+    pki = ensure_pki(settings.pki_dir, node_name=settings.node_name, addresses=[settings.node_ip], service_ip=settings.service_ip,
+                     cluster_domain=settings.cluster_domain)
+    identities: dict[str, tuple[Pair, str]] = {
+        "admin": (pki.admin, "kubernetes-admin"),
+        "scheduler": (pki.scheduler, "system:kube-scheduler"),
+        "controller-manager": (pki.controller_manager, "system:kube-controller-manager"),
+        "kubelet": (pki.kubelet_client, f"system:node:{settings.node_name}"),
+        "proxy": (pki.proxy, "system:kube-proxy"),
+        "dns": (pki.dns, "system:kube-dns"),
+    }
+    for who, (pair, user) in identities.items():
+        write_kubeconfig(settings.kubeconfig(who), settings.server, pki.ca.cert, pair.cert, pair.key, user)
+    progress.done("certificates and kubeconfigs", str(settings.pki_dir))
+    if not settings.runtime_endpoint:
+        bin_dir = cni_directory()
+        if bin_dir is None:
+            raise FileNotFoundError("no CNI plugins; preflight should have said so")
+        write_containerd_config(
+            settings.containerd_dir, state_dir=settings.run_dir / "containerd", socket=settings.containerd_socket,
+            sandbox_image=PAUSE_IMAGE, cni_conf_dir=settings.cni_conf_dir, cni_bin_dir=bin_dir)
+    _set_sysctls(progress)
+
+
+def _set_sysctls(progress: Progress) -> None:
+    for module in ("br_netfilter", "overlay", "nf_conntrack"):
+        subprocess.run(["modprobe", "-q", module], check=False, capture_output=True)
+    for name, value in SYSCTLS.items():
+        path = Path("/proc/sys") / name
+        try:
+            if path.read_text().strip() != value:
+                path.write_text(value)
+        except OSError as error:
+            if name == "net/ipv4/ip_forward":
+                progress.warn(f"cannot set {name.replace('/', '.')}={value} ({error.strerror}); pods will not reach other networks")
+
+
+async def import_pause(settings: Settings, ready: Callable[[], bool]) -> None:
+    """Puts the sandbox image into our own containerd once it answers, so that no registry is needed to start a pod."""
+    if settings.runtime_endpoint:
+        return
+    while not ready():
+        await asyncio.sleep(0.1)
+    command = ("ctr", "--address", str(settings.containerd_socket), "--namespace", "k8s.io", "images", "import", "-")
+    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                                                   stderr=asyncio.subprocess.STDOUT)
+    output, _ = await process.communicate(pause_archive())
+    if process.returncode:
+        raise RuntimeError(f"the sandbox image could not be imported: {output.decode(errors='replace').strip()}")
