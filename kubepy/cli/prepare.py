@@ -11,7 +11,7 @@ from kubepy.cli.pki import Pair, ensure_pki, write_kubeconfig
 from kubepy.cli.preflight import cni_directory
 from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings
-from kubepy.kubelet.pause import PAUSE_IMAGE, pause_archive
+from kubepy.kubelet.pause import pause_archive
 from kubepy.kubelet.runtime import write_containerd_config
 
 SYSCTLS = {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1", "net/bridge/bridge-nf-call-ip6tables": "1"}
@@ -37,12 +37,8 @@ def prepare_files(settings: Settings, progress: Progress) -> None:
         write_kubeconfig(settings.kubeconfig(who), settings.server, pki.ca.cert, pair.cert, pair.key, user)
     progress.done("certificates and kubeconfigs", str(settings.pki_dir))
     if not settings.runtime_endpoint:
-        bin_dir = cni_directory()
-        if bin_dir is None:
-            raise FileNotFoundError("no CNI plugins; preflight should have said so")
-        write_containerd_config(
-            settings.containerd_dir, state_dir=settings.run_dir / "containerd", socket=settings.containerd_socket,
-            sandbox_image=PAUSE_IMAGE, cni_conf_dir=settings.cni_conf_dir, cni_bin_dir=bin_dir)
+        write_containerd_config(settings.containerd_dir, cni_conf_dir=settings.cni_conf_dir, cni_bin=str(cni_directory() or ""),
+                                state=settings.containerd_socket.parent, socket=settings.containerd_socket)
     _set_sysctls(progress)
 
 
