@@ -1,0 +1,57 @@
+"""What a newcomer does first: bring a cluster up and apply the examples."""
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.cluster import REPOSITORY, Cluster, eventually
+
+NAMES = ("web", "web.default", "web.default.svc.cluster.local")
+
+
+def test_the_node_is_ready_in_time(cluster: Cluster) -> None:
+    assert " Ready " in cluster.kubectl("get", "nodes")
+    assert cluster.ready_after < 60, "a newcomer would think that it hangs"
+
+
+def test_every_part_is_ready_and_has_a_version(cluster: Cluster) -> None:
+    status = cluster.status()
+    assert {row["name"]: row["phase"] for row in status["parts"]} == dict.fromkeys(
+        ("etcd", "containerd", "apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns"), "ready")
+    assert all(row["version"] not in ("", "?") for row in status["parts"])
+
+
+def test_the_examples_run(cluster: Cluster) -> None:
+    cluster.kubectl("apply", "-f", str(REPOSITORY / "deploy/examples/web.yaml"), "-f", str(REPOSITORY / "deploy/examples/job.yaml"))
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=complete", "job/greet", "--timeout=60s")
+    assert "Hello from web-" in cluster.kubectl("logs", "job/greet")
+    assert cluster.get("ingress", "web")["spec"]["rules"][0]["host"] == "web.example.com"
+
+
+@pytest.fixture(scope="module")
+def pods(cluster: Cluster) -> list[str]:
+    return [item["metadata"]["name"] for item in cluster.get("pods", "-l", "app=web")["items"]]
+
+
+def test_the_cluster_address_answers_from_every_pod(cluster: Cluster, pods: list[str]) -> None:
+    address = cluster.get("service", "web")["spec"]["clusterIP"]
+
+    def answers() -> set[str]:
+        return {cluster.run("curl", "-s", "--max-time", "2", f"http://{address}/cgi-bin/hello").strip().removeprefix("Hello from ")
+                for _ in range(8)}
+    seen: set[str] = set()
+    eventually("all three pods answered", lambda: seen.update(answers()) or seen == set(pods))
+
+
+def test_the_node_port_answers(cluster: Cluster) -> None:
+    assert cluster.run("curl", "-s", "--max-time", "3", "http://198.51.100.2:30080/cgi-bin/hello").startswith("Hello from web-")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_resolve_in_a_pod(cluster: Cluster, pods: list[str], name: str) -> None:
+    output = cluster.kubectl("exec", pods[0], "--", "wget", "-q", "-T", "3", "-O", "-", f"http://{name}/cgi-bin/hello")
+    assert output.startswith("Hello from web-")
+
+
+def test_the_secret_reaches_only_the_environment(cluster: Cluster, pods: list[str]) -> None:
+    assert cluster.kubectl("exec", pods[0], "--", "sh", "-c", "echo $TOKEN").strip() == "a-value-only-the-pods-know"

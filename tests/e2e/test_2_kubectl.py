@@ -1,0 +1,141 @@
+"""The kubectl commands people use every day, unmodified."""
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.e2e.cluster import Cluster, eventually
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: box, labels: {app: box}}
+spec:
+  terminationGracePeriodSeconds: 2
+  containers:
+    - {name: box, image: "busybox:1.36", command: [sh, -c, "i=0; while true; do echo line $i; i=$((i+1)); sleep 0.2; done"]}
+    - {name: web, image: "busybox:1.36", command: [sh, -c, "mkdir /www; echo forwarded >/www/index.html; exec httpd -f -p 8080 -h /www"]}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def box(cluster: Cluster) -> None:
+    cluster.kubectl("apply", "-f", "-", input=POD)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/box", "--timeout=60s")
+
+
+def test_logs_follow(cluster: Cluster) -> None:
+    process = cluster.popen("kubectl", "logs", "-f", "--tail=1", "box", "-c", "box")
+    try:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(5)]
+    finally:
+        process.terminate()
+        process.wait()
+    assert all(line.startswith("line ") for line in lines), lines
+    assert cluster.kubectl("logs", "box", "-c", "box", "--tail=2").count("\n") == 2
+
+
+def test_exec_returns_output_and_exit_code(cluster: Cluster) -> None:
+    assert cluster.kubectl("exec", "box", "-c", "box", "--", "echo", "hello") == "hello\n"
+    assert "exit code 7" in cluster.kubectl("exec", "box", "-c", "box", "--", "sh", "-c", "exit 7", check=False)
+
+
+def test_exec_takes_piped_input_to_its_end(cluster: Cluster) -> None:
+    text = "some input\n" * 5000
+    assert cluster.kubectl("exec", "-i", "box", "-c", "box", "--", "cat", input=text) == text
+
+
+def test_exec_with_a_terminal(cluster: Cluster) -> None:
+    output = cluster.run("script", "-qec", "kubectl exec -it box -c box -- sh -c 'tty; stty size'", "/dev/null", input="")
+    assert "/dev/pts/" in output
+
+
+def test_port_forward(cluster: Cluster) -> None:
+    process = cluster.popen("kubectl", "port-forward", "pod/box", "18080:8080")
+    try:
+        assert process.stdout is not None
+        assert "Forwarding from 127.0.0.1:18080" in process.stdout.readline()
+        assert cluster.run("curl", "-s", "--max-time", "5", "http://127.0.0.1:18080/") == "forwarded\n"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_cp_both_ways(cluster: Cluster) -> None:
+    source = cluster.directory / "sent"
+    source.write_text("copied\n" * 1000)
+    cluster.kubectl("cp", str(source), "box:/tmp/there", "-c", "box")
+    cluster.kubectl("cp", "box:/tmp/there", str(cluster.directory / "back"), "-c", "box")
+    assert (cluster.directory / "back").read_text() == source.read_text()
+
+
+def test_rollout_forth_and_back(cluster: Cluster) -> None:
+    cluster.kubectl("create", "deployment", "roll", "--image=busybox:1.36", "--replicas=2", "--", "sleep", "3600")
+    cluster.kubectl("patch", "deployment", "roll", "-p", '{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":1}}}}')
+    cluster.kubectl("rollout", "status", "deployment/roll", "--timeout=60s")
+    cluster.kubectl("set", "image", "deployment/roll", "busybox=busybox:latest")
+    cluster.kubectl("rollout", "status", "deployment/roll", "--timeout=60s")
+    assert cluster.get("deployment", "roll")["spec"]["template"]["spec"]["containers"][0]["image"] == "busybox:latest"
+    cluster.kubectl("rollout", "undo", "deployment/roll")
+    cluster.kubectl("rollout", "status", "deployment/roll", "--timeout=60s")
+    assert cluster.get("deployment", "roll")["spec"]["template"]["spec"]["containers"][0]["image"] == "busybox:1.36"
+    assert cluster.kubectl("rollout", "history", "deployment/roll").count("\n") >= 3
+    cluster.kubectl("scale", "deployment/roll", "--replicas=4")
+    eventually("four replicas are ready", lambda: cluster.get("deployment", "roll")["status"].get("readyReplicas") == 4)
+    cluster.kubectl("delete", "deployment", "roll", "--wait")
+    eventually("its pods are gone", lambda: not cluster.get("pods", "-l", "app=roll")["items"])
+
+
+def test_watching_shows_each_step(cluster: Cluster) -> None:
+    process = cluster.popen("kubectl", "get", "pods", "-w", "-l", "app=watched")
+    cluster.kubectl("run", "watched", "--image=busybox:1.36", "--labels=app=watched", "--", "sleep", "3600")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/watched", "--timeout=30s")
+    cluster.kubectl("delete", "pod", "watched", "--grace-period=1")
+    time.sleep(0.5)
+    process.terminate()
+    output, _ = process.communicate()
+    for word in ("Pending", "ContainerCreating", "Running", "Terminating"):
+        assert word in output, output
+
+
+def test_describe_shows_events(cluster: Cluster) -> None:
+    output = cluster.kubectl("describe", "pod", "box")
+    for word in ("Scheduled", "Pulled", "Created", "Started", "Successfully assigned default/box"):
+        assert word in output, output
+    assert "Started" in cluster.kubectl("get", "events", "--field-selector", "involvedObject.name=box")
+
+
+@pytest.mark.parametrize(("command", "expected"), [
+    pytest.param("explain deployment.spec.strategy", "rollingUpdate", id="explain"),
+    pytest.param("api-resources", "deployments", id="api-resources"),
+    pytest.param("auth can-i create pods", "yes", id="auth can-i"),
+    pytest.param("auth can-i create pods --as=nobody", "no", id="auth can-i as another"),
+    pytest.param("create token default", "ey", id="create token"),
+    pytest.param("label pod box tier=test", "labeled", id="label"),
+    pytest.param("annotate pod box note=hello", "annotated", id="annotate"),
+    pytest.param("get pods -o wide", "box", id="get -o wide"),
+    pytest.param("get all", "pod/box", id="get all"),
+    pytest.param("get --raw /version", "v1.36", id="raw"),
+    pytest.param("cluster-info", "control plane", id="cluster-info"),
+])
+def test_everyday_commands(cluster: Cluster, command: str, expected: str) -> None:
+    assert expected in cluster.kubectl(*command.split(), check=not command.endswith("nobody"))
+
+
+def test_apply_diff_and_edit(cluster: Cluster) -> None:
+    manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {colour: red}\n"
+    cluster.kubectl("apply", "--server-side", "-f", "-", input=manifest)
+    assert "+  colour: blue" in cluster.kubectl("diff", "--server-side", "-f", "-", input=manifest.replace("red", "blue"), check=False)
+    cluster.run("env", "KUBE_EDITOR=sed -i s/red/green/", "kubectl", "edit", "configmap", "settings")
+    assert cluster.get("configmap", "settings")["data"] == {"colour": "green"}
+    assert "conflict" in cluster.kubectl("apply", "--server-side", "-f", "-", input=manifest, check=False)
+
+
+def test_deleting_gives_a_pod_its_grace(cluster: Cluster) -> None:
+    cluster.kubectl("run", "slow", "--image=busybox:1.36", "--", "sh", "-c", "trap 'sleep 3; exit 0' TERM; while true; do sleep 0.1; done")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/slow", "--timeout=30s")
+    began = time.monotonic()
+    cluster.kubectl("delete", "pod", "slow", "--grace-period=20")
+    assert 2.5 < time.monotonic() - began < 15
