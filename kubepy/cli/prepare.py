@@ -4,7 +4,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from kubepy.cli.pki import Pair, ensure_pki, write_kubeconfig
@@ -55,12 +54,11 @@ def _set_sysctls(progress: Progress) -> None:
                 progress.warn(f"cannot set {name.replace('/', '.')}={value} ({error.strerror}); pods will not reach other networks")
 
 
-async def import_pause(settings: Settings, ready: Callable[[], bool]) -> None:
+async def import_pause(settings: Settings, ready: asyncio.Event) -> None:
     """Puts the sandbox image into our own containerd once it answers, so that no registry is needed to start a pod."""
     if settings.runtime_endpoint:
         return
-    while not ready():
-        await asyncio.sleep(0.1)
+    await ready.wait()
     command = ("ctr", "--address", str(settings.containerd_socket), "--namespace", "k8s.io", "images", "import", "-")
     process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                                                    stderr=asyncio.subprocess.STDOUT)

@@ -37,7 +37,8 @@ def main(argv: list[str]) -> int:
     rows = [_row(component, supervisor.read_state(settings)) for component in plan_components(settings)]
     nodes = asyncio.run(_nodes(settings))
     if options.output == "json":
-        print(orjson.dumps({"supervisor": pid, "server": settings.server, "parts": rows, "nodes": nodes}, option=orjson.OPT_INDENT_2).decode())
+        report = {"supervisor": pid, "server": settings.server, "parts": rows, "nodes": nodes}
+        print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
     else:
         _print(settings, pid, rows, nodes)
     return 0 if pid and all(row["phase"] == "ready" for row in rows) and all(ready == "Ready" for ready in nodes.values()) else 1
@@ -48,7 +49,8 @@ def _row(component: Component, state: dict[str, Any]) -> dict[str, Any]:
     alive = bool(part) and ProcessId(part["pid"], part["started"]).alive()
     phase = part.get("phase", "not started") if alive or part.get("phase") not in ("ready", "starting") else "dead"
     return {"name": component.name, "phase": phase, "pid": part.get("pid") if alive else None, "restarts": part.get("restarts", 0),
-            "seconds": round(time.time() - part["since"]) if alive else None, "version": _version(component), "message": part.get("message", "")}
+            "seconds": round(time.time() - part["since"]) if alive else None, "version": _version(component),
+            "message": part.get("message", "")}
 
 
 def _version(component: Component) -> str:

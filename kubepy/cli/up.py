@@ -15,6 +15,7 @@ from kubepy import KUBERNETES_VERSION
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import NODES
 from kubepy.api.types import Object
+from kubepy.base.task import Tasks
 from kubepy.cli import preflight, prepare, supervisor
 from kubepy.cli.addons import apply_addons
 from kubepy.cli.component import Component, plan_components
@@ -43,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--service-cidr", help="addresses for Services (default: 10.96.0.0/16)")
     parser.add_argument("--pod-cidr", help="addresses for pods (default: 10.244.0.0/16)")
     parser.add_argument("--etcd-servers", help="use these etcd servers (comma-separated URLs) instead of starting one")
-    parser.add_argument("--container-runtime-endpoint", dest="runtime_endpoint", help="use this CRI socket instead of starting a containerd")
+    parser.add_argument("--container-runtime-endpoint", dest="runtime_endpoint",
+                        help="use this CRI socket instead of starting a containerd")
     parser.add_argument("--workers", type=int, help="API server processes (default: 1)")
     parser.add_argument("--kubeconfig", type=Path, help="merge the admin's access into this file (default: $KUBECONFIG or ~/.kube/config)")
     parser.add_argument("-v", dest="verbosity", type=int, help="log verbosity of every part, 0 to 10 (default: 2)")
@@ -121,11 +123,15 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
     components = plan_components(settings)
     seen: set[str] = set()
     client: HttpClient | None = None
-    images = asyncio.create_task(prepare.import_pause(settings, lambda: "containerd" in seen or bool(settings.runtime_endpoint)))
+    containerd_ready = asyncio.Event()
+    tasks = Tasks("up")
+    images = tasks.start(prepare.import_pause(settings, containerd_ready), "sandbox-image")
     try:
         node: Object | None = None
         while time.monotonic() < deadline:
             _report(settings, components, seen, progress)
+            if "containerd" in seen:
+                containerd_ready.set()
             if "apiserver" in seen and client is None:
                 client = HttpClient(load_kubeconfig(settings.kubeconfig("admin")))
                 await apply_addons(client, settings)
@@ -134,7 +140,8 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
                 node = await _node(client, settings.node_name)
             if node and _is_ready(node) and len(seen) == len(components):
                 await images
-                progress.done(f"node {settings.node_name} Ready", f"{node['status']['nodeInfo']['kubeletVersion']}, {progress.seconds:.1f} s")
+                version = node["status"]["nodeInfo"]["kubeletVersion"]
+                progress.done(f"node {settings.node_name} Ready", f"{version}, {progress.seconds:.1f} s")
                 progress.console.print(
                     f"\nKubernetes {KUBERNETES_VERSION} is up at https://{settings.node_ip}:{settings.secure_port}\n"
                     "  kubectl get nodes              the cluster, with any kubectl\n"
@@ -144,7 +151,7 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
                 return 0
             await asyncio.sleep(0.1)
     finally:
-        images.cancel()
+        await tasks.stop()
         if client:
             await client.close()
     progress.fail(f"not everything is ready after {NODE_TIMEOUT:.0f} s; kubepy goes on trying. Still missing:")
