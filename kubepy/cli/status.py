@@ -20,7 +20,7 @@ from kubepy.cli.component import Component, plan_components
 from kubepy.cli.process import ProcessId
 from kubepy.cli.settings import Settings, default_data_dir
 from kubepy.client.http import HttpClient
-from kubepy.client.kubeconfig import load_kubeconfig
+from kubepy.client.kubeconfig import load
 
 
 def main(argv: list[str]) -> int:
@@ -65,7 +65,7 @@ def _version(component: Component) -> str:
 
 async def _nodes(settings: Settings) -> dict[str, str]:
     """Each node's Ready condition in kubectl's words; empty when the API server cannot be asked."""
-    client = HttpClient(load_kubeconfig(settings.kubeconfig("admin")))
+    client = HttpClient(load(settings.kubeconfig("admin")))
     try:
         async with asyncio.timeout(5):
             answer = await client.list(NODES)

@@ -68,7 +68,12 @@ class Supervisor:
         with_pods = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(STOP_WITH_PODS, lambda: (with_pods.set(), self._stopping.set()))
+
+        def stop_with_pods() -> None:
+            with_pods.set()
+            self._stopping.set()
+
+        loop.add_signal_handler(STOP_WITH_PODS, stop_with_pods)
         previous = read_state(self._settings)
         keepers = {
             component.name: self._tasks.start(self._keep(component, _adoptable(previous, component.name)), component.name)

@@ -24,7 +24,7 @@ from kubepy.cli.process import ProcessId
 from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings, default_data_dir, default_node_ip, default_node_name
 from kubepy.client.http import HttpClient
-from kubepy.client.kubeconfig import load_kubeconfig
+from kubepy.client.kubeconfig import load
 
 NODE_TIMEOUT = 120.0
 """Seconds until `up` gives up waiting; the supervisor goes on trying."""
@@ -133,7 +133,7 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
             if "containerd" in seen:
                 containerd_ready.set()
             if "apiserver" in seen and client is None:
-                client = HttpClient(load_kubeconfig(settings.kubeconfig("admin")))
+                client = HttpClient(load(settings.kubeconfig("admin")))
                 await apply_addons(client, settings)
                 merge_admin(settings, kubeconfig, progress)
             if client and (node is None or not _is_ready(node)):
