@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def prepare_files(settings: Settings, progress: Progress) -> None:
 
 
 def _set_sysctls(progress: Progress) -> None:
-    for module in ("br_netfilter", "overlay", "nf_conntrack"):
+    for module in ("br_netfilter", "overlay", "nf_conntrack") if shutil.which("modprobe") else ():
         subprocess.run(["modprobe", "-q", module], check=False, capture_output=True)
     for name, value in SYSCTLS.items():
         path = Path("/proc/sys") / name

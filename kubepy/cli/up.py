@@ -10,11 +10,13 @@ import sys
 import time
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TextIO
 
 from kubepy import KUBERNETES_VERSION
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import NODES
 from kubepy.api.types import Object
+from kubepy.base.log import configure
 from kubepy.base.task import Tasks
 from kubepy.cli import preflight, prepare, supervisor
 from kubepy.cli.addons import apply_addons
@@ -78,7 +80,8 @@ def main(argv: list[str]) -> int:
         for problem in problems:
             progress.fail(f"{problem.what}\n  → {problem.remedy}")
         return 1
-    with progress:
+    with progress, command_log(settings) as stream:
+        configure(settings.verbosity, stream=stream)  # what this command logs belongs in a file: the terminal shows progress
         settings.save()
         prepare.prepare_files(settings, progress)
         if running is None:
@@ -88,6 +91,11 @@ def main(argv: list[str]) -> int:
         except KeyboardInterrupt:
             progress.warn("Interrupted; the cluster goes on starting in the background (kubepy status, kubepy down)")
             return 130
+
+
+def command_log(settings: Settings) -> TextIO:
+    settings.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return open(os.open(settings.log_dir / "up.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a")
 
 
 def start_supervisor(settings: Settings) -> None:
@@ -122,6 +130,7 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
     deadline = time.monotonic() + NODE_TIMEOUT
     components = plan_components(settings)
     seen: set[str] = set()
+    warned: set[tuple[str, int]] = set()
     client: HttpClient | None = None
     containerd_ready = asyncio.Event()
     tasks = Tasks("up")
@@ -129,7 +138,7 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
     try:
         node: Object | None = None
         while time.monotonic() < deadline:
-            _report(settings, components, seen, progress)
+            _report(settings, components, seen, warned, progress)
             if "containerd" in seen:
                 containerd_ready.set()
             if "apiserver" in seen and client is None:
@@ -166,15 +175,29 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
     return 1
 
 
-def _report(settings: Settings, components: tuple[Component, ...], seen: set[str], progress: Progress) -> None:
+def _report(settings: Settings, components: tuple[Component, ...], seen: set[str], warned: set[tuple[str, int]],
+            progress: Progress) -> None:
     parts = supervisor.read_state(settings).get("parts", {})
     for component in components:
         part = parts.get(component.name, {})
         if part.get("phase") == "ready" and component.name not in seen:
             seen.add(component.name)
             progress.done(f"{component.name} ready", f"pid {part['pid']}, {part['seconds']:.1f} s")
+        elif part.get("phase") == "restarting" and part["restarts"] in (1, 3) and (component.name, part["restarts"]) not in warned:
+            warned.add((component.name, part["restarts"]))
+            said = _last_line(settings.log_dir / f"{component.name}.log")
+            progress.warn(f"{component.name} {part['message']} and is started again{said}")
     waiting = [component.name for component in components if component.name not in seen]
     progress.doing(f"Starting {', '.join(waiting)}" if waiting else f"Waiting for node {settings.node_name}")
+
+
+def _last_line(path: Path) -> str:
+    """What a part said last, for people who would otherwise have to look."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return f":\n  {lines[-1][:300]}" if lines else ""
 
 
 async def _node(client: HttpClient, name: str) -> Object | None:
