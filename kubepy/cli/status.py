@@ -41,7 +41,8 @@ def main(argv: list[str]) -> int:
         print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
     else:
         _print(settings, pid, rows, nodes)
-    return 0 if pid and all(row["phase"] == "ready" for row in rows) and all(ready == "Ready" for ready in nodes.values()) else 1
+    healthy = pid and nodes and all(row["phase"] == "ready" for row in rows) and set(nodes.values()) == {"Ready"}
+    return 0 if healthy else 1
 
 
 def _row(component: Component, state: dict[str, Any]) -> dict[str, Any]:
@@ -63,14 +64,14 @@ def _version(component: Component) -> str:
     return next((word for word in words if word.lstrip("v")[:1].isdigit()), "?")
 
 
-async def _nodes(settings: Settings) -> dict[str, str]:
-    """Each node's Ready condition in kubectl's words; empty when the API server cannot be asked."""
+async def _nodes(settings: Settings) -> dict[str, str] | None:
+    """Each node's Ready condition in kubectl's words; None when the API server cannot be asked."""
     client = HttpClient(load(settings.kubeconfig("admin")))
     try:
         async with asyncio.timeout(5):
             answer = await client.list(NODES)
     except (ApiError, ConnectionError, TimeoutError):
-        return {}
+        return None
     finally:
         await client.close()
     return {node["metadata"]["name"]: "Ready" if any(
@@ -78,7 +79,7 @@ async def _nodes(settings: Settings) -> dict[str, str]:
         else "NotReady" for node in answer["items"]}
 
 
-def _print(settings: Settings, pid: int | None, rows: list[dict[str, Any]], nodes: dict[str, str]) -> None:
+def _print(settings: Settings, pid: int | None, rows: list[dict[str, Any]], nodes: dict[str, str] | None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"supervisor  {f'running, pid {pid}' if pid else '[red]not running[/]: kubepy up starts it and takes over what runs'}")
     console.print(f"server      {settings.server}  (data in {settings.data_dir})\n")
@@ -93,4 +94,7 @@ def _print(settings: Settings, pid: int | None, rows: list[dict[str, Any]], node
     for row in rows:
         if row["message"]:
             console.print(f"\n[red]{row['name']}[/]: {row['message']}")
-    console.print("\n" + ("\n".join(f"node {name}: {ready}" for name, ready in nodes.items()) or "[red]the API server does not answer[/]"))
+    if nodes is None:
+        console.print("\n[red]the API server does not answer[/]")
+    else:
+        console.print("\n" + ("\n".join(f"node {name}: {ready}" for name, ready in nodes.items()) or "no node has registered yet"))
