@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from kubepy.base.log import get_logger
 from kubepy.client.controller import Controller, Runtime
-from kubepy.controllers import namespace, replicaset, rootca, serviceaccount
+from kubepy.controllers import namespace, podgc, replicaset, rootca, serviceaccount
 from kubepy.controllers.deployment import reconcile as deployment
 from kubepy.controllers.endpoint import legacy, slices
+from kubepy.controllers.garbage import collector
 from kubepy.controllers.kit.environment import Environment
+from kubepy.controllers.node import eviction, ipam, lifecycle, ttl
 
 log = get_logger("manager")
 
@@ -31,6 +33,12 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("root-ca-certificate-publisher-controller", ("root-ca-cert-publisher",), rootca.controller),
     Entry("endpoints-controller", ("endpoint",), legacy.controller),
     Entry("endpointslice-controller", ("endpointslice",), slices.controller),
+    Entry("node-ipam-controller", ("nodeipam",), ipam.controller),
+    Entry("node-lifecycle-controller", ("nodelifecycle",), lifecycle.controller),
+    Entry("taint-eviction-controller", (), eviction.controller),
+    Entry("ttl-controller", ("ttl",), ttl.controller),
+    Entry("pod-garbage-collector-controller", ("podgc",), podgc.controller),
+    Entry("garbage-collector-controller", ("garbagecollector",), collector.controller),
     Entry("deployment-controller", ("deployment",), deployment.controller),
     Entry("replicaset-controller", ("replicaset",), replicaset.replicaset),
     Entry("replicationcontroller-controller", ("replicationcontroller",), replicaset.replicationcontroller),

@@ -1,0 +1,104 @@
+"""Eviction by taint (`pkg/controller/tainteviction`): pods leave nodes whose NoExecute taints they do not tolerate, or no longer.
+
+Differs from upstream in that a toleration's time runs from when the taint was added (or the pod started), so that a
+restart of this controller does not start it anew.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubepy.api.errors import NotFound
+from kubepy.api.pod import node_name
+from kubepy.api.resource import NODES, PODS
+from kubepy.api.scheduling import tolerates
+from kubepy.api.types import Object
+from kubepy.base.clock import format_time, parse_time
+from kubepy.base.log import get_logger
+from kubepy.client.controller import Controller, Watch
+from kubepy.client.store import key_of, split_key
+from kubepy.controllers.kit import condition
+from kubepy.controllers.kit.environment import Environment
+
+log = get_logger("tainteviction")
+
+
+def evict_at(pod: Object, taints: Sequence[Object]) -> float | None:
+    """When the pod must go, in epoch seconds (0: now); None for never."""
+    if not taints:
+        return None
+    tolerations = pod["spec"].get("tolerations") or ()
+    limits: list[float] = []
+    for taint in taints:
+        fitting = [item for item in tolerations if tolerates(item, taint)]
+        if not fitting:
+            return 0.0
+        limits += [max(float(item["tolerationSeconds"]), 0.0) for item in fitting if item.get("tolerationSeconds") is not None]
+    if not limits:
+        return None
+    added = min((parse_time(taint["timeAdded"]) for taint in taints if taint.get("timeAdded")), default=0.0)
+    began = (pod.get("status") or {}).get("startTime") or pod["metadata"].get("creationTimestamp")
+    return max(added, parse_time(began) if began else 0.0) + min(limits)
+
+
+def no_execute(node: Object | None) -> list[Object]:
+    return [item for item in ((node or {}).get("spec") or {}).get("taints") or () if item["effect"] == "NoExecute"]
+
+
+class Reconciler:
+    def __init__(self, env: Environment) -> None:
+        self._clock = env.clock
+        self._client = env.client_for("node-controller")
+        self._recorder = env.recorder("taint-eviction-controller", "node-controller")
+        self._pods = env.informers.informer(PODS).lister
+        self._nodes = env.informers.informer(NODES).lister
+        self._pods.add_index("node", lambda pod: (node_name(pod),))
+        self._planned: set[str] = set()
+
+    async def reconcile(self, key: str) -> float | None:
+        namespace, name = split_key(key)
+        pod = self._pods.get(name, namespace)
+        if pod is None or pod["metadata"].get("deletionTimestamp") is not None:
+            self._planned.discard(key)
+            return None
+        moment = evict_at(pod, no_execute(self._nodes.get(node_name(pod))) if node_name(pod) else ())
+        if moment is None:
+            if key in self._planned:
+                self._planned.discard(key)
+                self._recorder.event(pod, "Normal", "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
+            return None
+        wait = moment - self._clock.now()
+        if wait > 0:
+            self._planned.add(key)
+            return wait
+        self._planned.discard(key)
+        self._recorder.event(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {key}")
+        await self._evict(pod)
+        return None
+
+    def keys_of_node(self, node: Object) -> Sequence[str]:
+        return [key_of(pod) for pod in self._pods.by_index("node", node["metadata"]["name"])]
+
+    async def _evict(self, pod: Object) -> None:
+        metadata = pod["metadata"]
+        target = condition.build("DisruptionTarget", "True", "DeletionByTaintManager",
+                                 "Taint manager: deleting due to NoExecute taint", format_time(self._clock.now()))
+        found = condition.merge((pod.get("status") or {}).get("conditions") or (), target)
+        patch = {"metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}, "status": {"conditions": found}}
+        try:
+            await self._client.patch(PODS, metadata["name"], patch, metadata["namespace"], subresource="status")
+            await self._client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
+        except NotFound:
+            return
+        log.info("Pod evicted by taint", pod=key_of(pod), node=node_name(pod))
+
+
+def controller(env: Environment) -> Controller:
+    reconciler = Reconciler(env)
+
+    def moved(old: Object | None, new: Object | None) -> bool:
+        return old is None or new is None or (node_name(old), old["spec"].get("tolerations"), old["metadata"].get("deletionTimestamp")) != (
+            node_name(new), new["spec"].get("tolerations"), new["metadata"].get("deletionTimestamp"))
+
+    watches = (Watch(PODS, when=moved),
+               Watch(NODES, keys=reconciler.keys_of_node, when=lambda old, new: no_execute(old) != no_execute(new)))
+    return Controller("taint_eviction", reconciler.reconcile, watches, workers=8)

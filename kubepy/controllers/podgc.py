@@ -1,0 +1,112 @@
+"""Pods nobody looks after any more (`pkg/controller/podgc`): on nodes that have gone, deleted before they were placed, ended long ago.
+
+A node must have been missing for 40 s and then not be found at the API server before its pods are taken for lost.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubepy.api.errors import ApiError, NotFound
+from kubepy.api.pod import is_terminal, is_true, node_name
+from kubepy.api.resource import NODES, PODS
+from kubepy.api.types import Object
+from kubepy.base.clock import format_time
+from kubepy.base.log import get_logger
+from kubepy.client.controller import Controller, Watch
+from kubepy.client.queue import WorkQueue
+from kubepy.client.store import key_of
+from kubepy.controllers.kit import condition
+from kubepy.controllers.kit.environment import Environment
+
+log = get_logger("podgc")
+
+PERIOD, QUARANTINE = 20.0, 40.0
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+
+
+def surplus(pods: Sequence[Object], threshold: int) -> list[Object]:
+    """The oldest ended pods beyond the threshold; evicted ones first."""
+    if threshold <= 0:
+        return []
+    ended = [pod for pod in pods if is_terminal(pod)]
+    ended.sort(key=lambda pod: ((pod.get("status") or {}).get("reason") != "Evicted", pod["metadata"].get("creationTimestamp") or "",
+                                pod["metadata"]["name"]))
+    return ended[: max(len(ended) - threshold, 0)]
+
+
+def unplaced(pods: Sequence[Object]) -> list[Object]:
+    """Deleted before a node had them: nobody else would let them go."""
+    return [pod for pod in pods if not node_name(pod) and pod["metadata"].get("deletionTimestamp") is not None]
+
+
+def abandoned(pods: Sequence[Object], nodes: dict[str, Object]) -> list[Object]:
+    """Terminating on nodes that an administrator has declared out of service."""
+    out = {name for name, node in nodes.items() if not is_true(node, "Ready")
+           and any(item["key"] == OUT_OF_SERVICE for item in (node.get("spec") or {}).get("taints") or ())}
+    return [pod for pod in pods if node_name(pod) in out and pod["metadata"].get("deletionTimestamp") is not None]
+
+
+class Collector:
+    def __init__(self, env: Environment) -> None:
+        self._clock, self._threshold = env.clock, env.options.terminated_pod_gc_threshold
+        self._client = env.client_for("pod-garbage-collector")
+        self._pods = env.informers.informer(PODS).lister
+        self._nodes = env.informers.informer(NODES).lister
+        self._missing: dict[str, float] = {}
+
+    async def run(self, queue: WorkQueue[str]) -> None:
+        while True:
+            await self._clock.sleep(PERIOD)
+            try:
+                await self._collect()
+            except (ApiError, ConnectionError) as error:
+                log.warning("Cannot collect pods now", err=error)
+
+    async def _collect(self) -> None:
+        pods, nodes = self._pods.list(), {node["metadata"]["name"]: node for node in self._nodes.list()}
+        for pod in surplus(pods, self._threshold):
+            await self._remove(pod, "")
+        for pod in unplaced(pods):
+            await self._remove(pod, "")
+        for pod in abandoned(pods, nodes):
+            await self._remove(pod, "PodGC: node is out of service")
+        lost = await self._lost_nodes({node_name(pod) for pod in pods if node_name(pod)} - set(nodes))
+        for pod in pods:
+            if node_name(pod) in lost:
+                await self._remove(pod, "PodGC: node no longer exists")
+
+    async def _lost_nodes(self, missing: set[str]) -> set[str]:
+        now = self._clock.monotonic()
+        self._missing = {name: self._missing.get(name, now) for name in missing}
+        lost = set()
+        for name, since in self._missing.items():
+            if now - since >= QUARANTINE:
+                try:
+                    await self._client.get(NODES, name)
+                except NotFound:
+                    lost.add(name)
+        return lost
+
+    async def _remove(self, pod: Object, why: str) -> None:
+        metadata = pod["metadata"]
+        try:
+            if why and not is_terminal(pod):
+                status = pod.get("status") or {}
+                target = condition.build("DisruptionTarget", "True", "DeletionByPodGC", why, format_time(self._clock.now()))
+                patch = {"metadata": {"uid": metadata["uid"]}, "status": {
+                    "phase": "Failed", "conditions": condition.merge(status.get("conditions") or (), target)}}
+                await self._client.patch(PODS, metadata["name"], patch, metadata["namespace"], subresource="status")
+            await self._client.delete(PODS, metadata["name"], metadata["namespace"], grace_period_seconds=0, uid=metadata["uid"])
+        except NotFound:
+            return
+        log.info("Pod collected", pod=key_of(pod), why=why or "ended or never placed")
+
+
+def controller(env: Environment) -> Controller:
+    collector = Collector(env)
+
+    async def nothing(key: str) -> None:
+        return None
+
+    watches = (Watch(PODS, keys=lambda pod: ()), Watch(NODES, keys=lambda node: ()))
+    return Controller("gc_pod", nothing, watches, start=collector.run)

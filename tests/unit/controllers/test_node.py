@@ -1,0 +1,117 @@
+"""Nodes: ranges, silence, taints, eviction, collection of lost pods."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rig import Rig
+
+from kubepy.api.resource import LEASES, NODES, PODS
+from kubepy.api.types import Object
+from kubepy.base.clock import format_micro_time
+from kubepy.controllers import podgc
+from kubepy.controllers.kit.option import Options
+from kubepy.controllers.node import eviction, health, ipam, lifecycle, ttl, zone
+
+
+def node(name: str = "n1", ready: str = "True", taints: list[Object] | None = None, **spec: Any) -> Object:
+    return {"metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": "z"}},
+            "spec": {**spec, **({"taints": taints} if taints else {})},
+            "status": {"conditions": [{"type": "Ready", "status": ready, "lastHeartbeatTime": "2023-11-14T00:00:00Z"}]}}
+
+
+def pod(name: str, node_name: str = "n1", *tolerations: Object, **metadata: Any) -> Object:
+    return {"metadata": {"name": name, "namespace": "default", "creationTimestamp": "2023-11-14T22:13:20Z", **metadata},
+            "spec": {"nodeName": node_name, "tolerations": list(tolerations)},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+
+
+def test_ranges_are_given_once_and_taken_back() -> None:
+    ranges = ipam.CidrSet("10.244.0.0/22", 24)
+    assert [ranges.allocate() for _ in range(4)] == ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]
+    with pytest.raises(ipam.Exhausted):
+        ranges.allocate()
+    ranges.release("10.244.2.0/24")
+    assert ranges.allocate() == "10.244.2.0/24"
+
+
+async def test_each_node_gets_a_range_of_each_family_but_not_what_services_use() -> None:
+    options = Options(allocate_node_cidrs=True, cluster_cidr=("10.0.0.0/16", "fd00::/48"), service_cluster_ip_range=("10.0.0.0/23",))
+    async with Rig(ipam.controller, options=options) as rig:
+        await rig.client.create(NODES, node("old", podCIDRs=["10.0.2.0/24", "fd00::/64"], podCIDR="10.0.2.0/24"))
+        await rig.client.create(NODES, node("new"))
+        await rig.settle()
+        assert (await rig.client.get(NODES, "new"))["spec"]["podCIDRs"] == ["10.0.3.0/24", "fd00:0:0:1::/64"]
+
+
+@pytest.mark.parametrize(("the_node", "keys"), [
+    pytest.param(node(), [], id="a ready node has none"),
+    pytest.param(node(ready="False"), [health.NOT_READY], id="not ready"),
+    pytest.param(node(ready="Unknown"), [health.UNREACHABLE], id="unreachable"),
+    pytest.param(node(unschedulable=True), [health.UNSCHEDULABLE], id="cordoned"),
+    pytest.param(node(taints=[{"key": health.NOT_READY, "effect": "NoSchedule"}]), [], id="a taint that no longer holds goes"),
+    pytest.param(node(taints=[{"key": "mine", "effect": "NoSchedule"}], ready="False"), ["mine", health.NOT_READY], id="others stay"),
+])
+def test_no_schedule_taints(the_node: Object, keys: list[str]) -> None:
+    found = health.plan_no_schedule(the_node, 0)
+    assert [item["key"] for item in (found if found is not None else the_node["spec"].get("taints") or [])] == keys
+
+
+@pytest.mark.parametrize(("ready", "silent", "expected"), [
+    pytest.param(3, 0, zone.NORMAL, id="all ready"),
+    pytest.param(3, 2, zone.NORMAL, id="two silent are no disruption"),
+    pytest.param(2, 3, zone.PARTIAL, id="most are silent"),
+    pytest.param(0, 1, zone.FULL, id="none is ready"),
+])
+def test_zone_states(ready: int, silent: int, expected: str) -> None:
+    assert zone.state([*([node()] * ready), *([node(ready="Unknown")] * silent)], 0.55) == expected
+
+
+async def test_a_silent_node_becomes_unknown_is_tainted_and_its_pods_leave_when_their_toleration_ends() -> None:
+    tolerated = {"key": health.UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    async with Rig(lifecycle.controller, eviction.controller) as rig:
+        rig.client.load(NODES, node("n1"), node("n2"))
+        for name in ("n1", "n2"):
+            rig.client.load(LEASES, {"metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": {"renewTime": "a"}})
+        rig.client.load(PODS, pod("web", "n1", tolerated), pod("daemon", "n1", {"operator": "Exists"}), pod("plain", "n1"))
+        for _ in range(6):
+            await rig.settle(10)
+            await rig.client.patch(LEASES, "n2", {"spec": {"renewTime": format_micro_time(rig.clock.now())}}, "kube-node-lease")
+        found = await rig.client.get(NODES, "n1")
+        assert found["status"]["conditions"][0]["status"] == "Unknown"
+        assert found["status"]["conditions"][0]["reason"] == "NodeStatusUnknown"
+        assert {(item["key"], item["effect"]) for item in found["spec"]["taints"]} == {
+            (health.UNREACHABLE, "NoSchedule"), (health.UNREACHABLE, "NoExecute")}
+        assert not (await rig.client.get(NODES, "n2"))["spec"].get("taints")
+        web = await rig.client.get(PODS, "web", "default")
+        assert web["status"]["conditions"][0]["status"] == "False"
+        plain = await rig.client.get(PODS, "plain", "default")
+        assert plain["metadata"]["deletionTimestamp"]
+        assert plain["status"]["conditions"][1]["reason"] == "DeletionByTaintManager"
+        assert "deletionTimestamp" not in web["metadata"]
+        for _ in range(31):
+            await rig.client.patch(LEASES, "n2", {"spec": {"renewTime": format_micro_time(rig.clock.now())}}, "kube-node-lease")
+            await rig.settle(10)
+        assert (await rig.client.get(PODS, "web", "default"))["metadata"]["deletionTimestamp"]
+        assert "deletionTimestamp" not in (await rig.client.get(PODS, "daemon", "default"))["metadata"]
+
+
+async def test_a_node_that_comes_back_loses_its_taints() -> None:
+    async with Rig(lifecycle.controller) as rig:
+        rig.client.load(NODES, node("n1", ready="False"), node("n2"))
+        await rig.settle(6)
+        assert len((await rig.client.get(NODES, "n1"))["spec"]["taints"]) == 2
+        await rig.client.update(NODES, {**(await rig.client.get(NODES, "n1")), "status": node()["status"]}, subresource="status")
+        await rig.settle(6)
+        assert not (await rig.client.get(NODES, "n1"))["spec"].get("taints")
+
+
+async def test_lost_and_unplaced_pods_are_collected() -> None:
+    async with Rig(podgc.controller, ttl.controller) as rig:
+        rig.client.load(NODES, node("n1"))
+        rig.client.load(PODS, pod("kept"), pod("lost", "gone"), pod("unplaced", "", deletionTimestamp="2023-11-14T00:00:00Z"))
+        await rig.settle(25)
+        assert sorted(item["metadata"]["name"] for item in rig.client.all(PODS)) == ["kept", "lost"]
+        await rig.settle(60)
+        assert [item["metadata"]["name"] for item in rig.client.all(PODS)] == ["kept"]
+        assert (await rig.client.get(NODES, "n1"))["metadata"]["annotations"] == {"node.alpha.kubernetes.io/ttl": "0"}
