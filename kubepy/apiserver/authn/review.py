@@ -10,8 +10,10 @@ from kubepy.api.types import Object
 from kubepy.apiserver.request import Context, User
 from kubepy.apiserver.services import Services
 from kubepy.apiserver.storage.interface import Entry
+from kubepy.apiserver.verbs import manage
 from kubepy.base.clock import format_time
 
+_TOKEN_REQUEST = Resource("authentication.k8s.io", "v1", "tokenrequests", "TokenRequest", True)
 _DEFAULT_SECONDS = 3600
 _MIN_SECONDS = 600
 _MAX_SECONDS = 1 << 32
@@ -61,6 +63,10 @@ async def create_token(services: Services, context: Context, obj: Object, entry:
     if issuer is None:
         raise ServiceUnavailable("token requests need --service-account-signing-key-file", {})
     account = entry.decode()["metadata"]
+    spec = obj["spec"] = dict(obj.get("spec") or {})
+    if spec.get("expirationSeconds") is None:
+        spec["expirationSeconds"] = _DEFAULT_SECONDS
+    manage.track_body(context, _TOKEN_REQUEST, obj, "token", services.clock.now())
     metadata = dict(obj.get("metadata") or {})
     namespace, name = account.get("namespace", ""), account["name"]
     for key, value, what in (("name", name, "name"), ("namespace", namespace, "namespace")):
@@ -69,10 +75,8 @@ async def create_token(services: Services, context: Context, obj: Object, entry:
     if metadata.get("uid") not in (None, "", account["uid"]):
         raise Conflict.of(context.kind.resource, name, f"the UID in the token request ({metadata['uid']}) does not match the UID of the "
                                                        f"service account ({account['uid']})")
-    spec = dict(obj.get("spec") or {})
     spec["audiences"] = spec.get("audiences") or list(issuer.audiences)
-    seconds = spec.get("expirationSeconds")
-    seconds = spec["expirationSeconds"] = _DEFAULT_SECONDS if seconds is None else seconds
+    seconds = spec["expirationSeconds"]
     _check_seconds(seconds)
     if issuer.max_seconds and seconds > issuer.max_seconds:
         context.warn(f"requested expiration of {seconds} seconds shortened to {issuer.max_seconds} seconds")

@@ -49,8 +49,7 @@ def compact(rules: Sequence[Object]) -> list[Object]:
 
 def describe(rules: Sequence[Object]) -> list[str]:
     """Rules as escalation errors print them, in upstream's order."""
-    ordered = sorted(compact(rules), key=_sort_key)
-    return [_compact_string(rule) for rule in ordered]
+    return sorted(_compact_string(rule) for rule in compact(rules))
 
 
 def _break_down(rule: Object) -> Iterable[Object]:
@@ -92,12 +91,6 @@ def _compact_string(rule: Object) -> str:
         ("apiGroups", "APIGroups"), ("resources", "Resources"), ("nonResourceURLs", "NonResourceURLs"),
         ("resourceNames", "ResourceNames"), ("verbs", "Verbs")) if rule.get(key)]
     return "{" + ", ".join(parts) + "}"
-
-
-def _sort_key(rule: Object) -> str:
-    """Upstream sorts by the Go text of a rule, which begins with its verbs."""
-    fields = ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs")
-    return " ".join(f"{field}:[{' '.join(rule.get(field) or ())}]" for field in fields)
 
 
 def go_list(values: Sequence[Any]) -> str:

@@ -41,6 +41,8 @@ class Strategy:
     """PUT without resourceVersion is accepted."""
     has_status = False
     """`status` is reset on create and kept on update; `/status` changes nothing else."""
+    resets_spec = False
+    """Nobody owns fields of `spec`: the server decides what of it is kept (certificate signing requests)."""
     tracks_generation = False
     """`metadata.generation` starts at 1 and grows with each change of anything but metadata and status."""
     returns_deleted = False

@@ -5,6 +5,7 @@ from functools import cache, lru_cache
 
 from kubepy.api.apply import FieldManager, Shape, Shapes
 from kubepy.api.errors import ApiError
+from kubepy.api.resource import Resource
 from kubepy.api.schema.decode import DecodeError, decode
 from kubepy.api.schema.shape import of_kind
 from kubepy.api.types import Object
@@ -39,7 +40,9 @@ def field_manager(kind: Kind, subresource: str) -> FieldManager:
         shape = _shapes().named(name) if name else _UNTYPED
         reset: Object = {}
         if kind.strategy.has_status:
-            reset = {"f:spec": {}} if subresource == "status" else {"f:status": {}}
+            reset = {"f:spec": {}} if subresource in ("status", "approval") else {"f:status": {}}
+        if kind.strategy.resets_spec:
+            reset["f:spec"] = {}
         found = _managers[key] = FieldManager(shape, resource.api_version, subresource=subresource, reset=reset)
     return found
 
@@ -81,6 +84,13 @@ def complete(context: Context, obj: Object) -> Object:
         found["metadata"]["managedFields"] = managed
     context.kind.strategy.fill(found)
     return found
+
+
+def track_body(context: Context, resource: Resource, obj: Object, subresource: str, now: float) -> None:
+    """Records the writer in an object that is only sent, not stored: the body of a subresource of another kind (TokenRequest)."""
+    name = definition_name(resource)
+    manager = FieldManager(_shapes().named(name) if name else _UNTYPED, resource.api_version, subresource=subresource)
+    manager.update(_zero((resource.api_version, resource.kind)), obj, manager_of(context), format_time(now))
 
 
 def apply(context: Context, live: Object, config: Object, force: bool, now: float) -> Object:

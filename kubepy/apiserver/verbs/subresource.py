@@ -7,7 +7,7 @@ from kubepy.apiserver.body import read_object
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.registry.kind import Subresource
 from kubepy.apiserver.representation import answer_written
-from kubepy.apiserver.request import Context
+from kubepy.apiserver.request import Attributes, Context
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.verbs import option
 from kubepy.apiserver.verbs.get import get
@@ -42,7 +42,13 @@ async def _by_handler(server: Server, exchange: Exchange, context: Context, sub:
     obj: Object | None = None
     if exchange.method != "GET":
         obj = await read_object(exchange, context, group, sub.version or kind.resource.version, sub.kind or kind.resource.kind)
-    entry = await server.store(kind).get(info.namespace if kind.resource.namespaced else "", info.name)
+    namespace = info.namespace if kind.resource.namespaced else ""
+    entry = await server.store(kind).get(namespace, info.name)
+    if obj is not None:
+        attributes = Attributes(context, "CREATE", obj, None, {}, sub.name, namespace, info.name)
+        await server.admission.admit(attributes)
+        await server.admission.admit_valid(attributes)
+        obj = attributes.obj
     answer = await sub.handler(server.services, context, obj, entry)
     if answer is None:
         raise ApiError(f"{sub.name} gave no answer")

@@ -8,7 +8,7 @@ from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.representation import answer_written
 from kubepy.apiserver.request import Attributes, Context
 from kubepy.apiserver.server import Server
-from kubepy.apiserver.verbs import lifecycle, option
+from kubepy.apiserver.verbs import lifecycle, manage, option
 
 
 async def serve(server: Server, exchange: Exchange, context: Context) -> None:
@@ -22,6 +22,7 @@ async def serve(server: Server, exchange: Exchange, context: Context) -> None:
     obj = await read_object(exchange, context, resource.group, resource.version, resource.kind)
     if resource.namespaced:
         lifecycle.check_namespace(kind, obj, context.info.namespace)
+    obj = manage.track(context, obj, None, "", server.clock.now())
     attributes = Attributes(context, "CREATE", obj, None, {}, "", context.info.namespace, obj["metadata"].get("name") or "")
     await server.admission.admit(attributes)
     await server.admission.admit_valid(attributes)

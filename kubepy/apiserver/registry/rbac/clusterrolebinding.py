@@ -1,17 +1,15 @@
-"""ClusterRoleBinding: names and write flags."""
+"""ClusterRoleBinding: gives a ClusterRole everywhere."""
 from __future__ import annotations
 
 from kubepy.api.resource import CLUSTER_ROLE_BINDINGS
-from kubepy.apiserver.registry.kind import Kind, Strategy
+from kubepy.apiserver.registry.kind import Kind
+from kubepy.apiserver.registry.rbac.rule import CLUSTER_ROLE, BindingStrategy, binding_columns
 
 
-class ClusterRoleBindingStrategy(Strategy):
-    allow_create_on_update = True
-    name_kind = "path"
+class ClusterRoleBindingStrategy(BindingStrategy):
+    role_kinds = ("ClusterRole",)
+    namespaced = False
 
 
-KIND = Kind(
-    CLUSTER_ROLE_BINDINGS,
-    "clusterrolebinding",
-    ClusterRoleBindingStrategy(),
-)
+KIND = Kind(CLUSTER_ROLE_BINDINGS, "clusterrolebinding", ClusterRoleBindingStrategy(),
+            binding_columns("clusterRoleBinding", CLUSTER_ROLE))

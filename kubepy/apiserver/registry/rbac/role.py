@@ -1,17 +1,8 @@
-"""Role: names and write flags."""
+"""Role: what may be done in one namespace."""
 from __future__ import annotations
 
 from kubepy.api.resource import ROLES
-from kubepy.apiserver.registry.kind import Kind, Strategy
+from kubepy.apiserver.registry.kind import Kind
+from kubepy.apiserver.registry.rbac.rule import RoleStrategy
 
-
-class RoleStrategy(Strategy):
-    allow_create_on_update = True
-    name_kind = "path"
-
-
-KIND = Kind(
-    ROLES,
-    "role",
-    RoleStrategy(),
-)
+KIND = Kind(ROLES, "role", RoleStrategy())
