@@ -16,6 +16,7 @@ from kubepy.apiserver.service.allocator import IP_ADDRESSES, NODE_PORTS, Address
 from kubepy.apiserver.service.reserve import ServiceReserver
 from kubepy.apiserver.services import Services
 from kubepy.apiserver.storage.backend import Backend
+from kubepy.apiserver.storage.encryption import load as encryption_of
 from kubepy.apiserver.storage.etcd import TLS
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.apiserver.table import KindTable
@@ -54,7 +55,9 @@ class Stores(Mapping[Resource, ResourceStore]):
 def build(options: Options) -> Server:
     """Everything wired, nothing started but the caches. Call it on the event loop. Raises OSError or ValueError for bad options."""
     tls = TLS(options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile) if options.etcd_cafile else None
-    backend = Backend.etcd(list(options.etcd_servers), tls=tls, prefix=options.etcd_prefix)
+    encryption = encryption_of(options.encryption_provider_config) if options.encryption_provider_config else None
+    backend = Backend.etcd(list(options.etcd_servers), tls=tls, prefix=options.etcd_prefix, transformer=encryption,
+                           compaction_interval=options.etcd_compaction_interval)
     kinds = KindTable(_served(options))
     stores = Stores(backend, kinds)
     services = Services(stores)

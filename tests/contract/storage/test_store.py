@@ -2,18 +2,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from kubepy.api import errors
-from kubepy.api.resource import CONFIGMAPS, PODS
+from kubepy.api.resource import CONFIGMAPS, PODS, Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.storage.backend import Backend
+from kubepy.apiserver.storage.encryption import parse
 from kubepy.apiserver.storage.interface import Change, Entry, ResourceStore
 from kubepy.apiserver.storage.kv import KV
 from kubepy.apiserver.storage.store import Store
+from kubepy.apiserver.storage.transform import Transformer
 
 _number = itertools.count()
 
@@ -294,3 +297,32 @@ async def test_what_cannot_be_read_is_left_out_and_said(kv: KV, backends: tuple[
         % listed.entries[0].revision]
     with pytest.raises(errors.InternalError):
         await store.get("default", "bad")
+
+
+async def test_secrets_are_encrypted_and_rotate(kv: KV) -> None:
+    def config(*names: str) -> Callable[[Resource], Transformer]:
+        providers = [{"aesgcm": {"keys": [{"name": name, "secret": base64.b64encode(name.encode().ljust(32)).decode()}]}} for name in names]
+        return parse({"kind": "EncryptionConfiguration", "resources": [{"resources": ["pods"], "providers": [*providers, {"identity": {}}]}]})
+
+    prefix = f"/encrypted-{next(_number)}"
+    stored = f"{prefix}/pods/default/a".encode()
+
+    async def raw() -> bytes:
+        found = (await kv.get(stored)).kv
+        assert found is not None
+        return found.value
+
+    async def unchanged(entry: Entry) -> Object:
+        return entry.decode()
+
+    plain = await opened(Backend(kv, prefix=prefix))
+    await plain.create("default", "a", pod("a"))
+    assert b"uid-a" in await raw()
+    for names, label in ((("one",), "one"), (("two", "one"), "two"), (("two",), "two")):
+        server = await opened(Backend(kv, prefix=prefix, transformer=config(*names)))
+        assert (await server.get("default", "a")).decode()["metadata"]["uid"] == "uid-a"
+        await server.update("default", "a", unchanged)
+        assert (await raw()).startswith(f"k8s:enc:aesgcm:v1:{label}:".encode())
+        assert (await server.update("default", "a", unchanged))[1] is False
+        await server.cache.stop()
+    await plain.cache.stop()

@@ -5,7 +5,7 @@ import pytest
 from kubepy.apiserver.storage.compaction import Compactor
 from kubepy.apiserver.storage.kv import Compacted
 from kubepy.apiserver.storage.memory import MemoryKV
-from kubepy.base.clock import VirtualClock
+from kubepy.base.clock import VirtualClock, settle
 from kubepy.base.task import Tasks
 
 
@@ -15,6 +15,7 @@ async def test_what_is_older_than_an_interval_goes_and_servers_take_turns() -> N
     servers = [Compactor(kv, clock, 300) for _ in range(3)]
     for number, server in enumerate(servers):
         tasks.keep(server.run, f"compactor {number}")
+    await settle()
     first = await kv.put(b"a", b"1", expected=0)
     second = await kv.put(b"a", b"2", expected=first.revision)
     await clock.advance(301)
