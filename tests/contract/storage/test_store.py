@@ -302,7 +302,8 @@ async def test_what_cannot_be_read_is_left_out_and_said(kv: KV, backends: tuple[
 async def test_secrets_are_encrypted_and_rotate(kv: KV) -> None:
     def config(*names: str) -> Callable[[Resource], Transformer]:
         providers = [{"aesgcm": {"keys": [{"name": name, "secret": base64.b64encode(name.encode().ljust(32)).decode()}]}} for name in names]
-        return parse({"kind": "EncryptionConfiguration", "resources": [{"resources": ["pods"], "providers": [*providers, {"identity": {}}]}]})
+        resources = [{"resources": ["pods"], "providers": [*providers, {"identity": {}}]}]
+        return parse({"kind": "EncryptionConfiguration", "resources": resources})
 
     prefix = f"/encrypted-{next(_number)}"
     stored = f"{prefix}/pods/default/a".encode()
