@@ -23,10 +23,6 @@ META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 
-_QUANTITY_TEXT = """\
-Quantity is a fixed-point representation of a number. It provides convenient marshaling/unmarshaling in JSON and YAML, in addition to \
-String() and AsInt64() accessors."""
-
 
 class _Head(msgspec.Struct, rename={"gvks": _GVK}):
     gvks: list[dict[str, str]] = []
@@ -63,6 +59,11 @@ def kinds() -> Mapping[tuple[str, str, str], str]:
     return found
 
 
+@cache
+def _quantity_text() -> str:
+    return str(orjson.loads(Path(__file__).with_name("openapi_facts.json").read_bytes())["quantity"])
+
+
 def names() -> list[str]:
     """All definitions, sorted."""
     return sorted(_raws())
@@ -71,7 +72,7 @@ def names() -> list[str]:
 def definition(name: str) -> dict[str, Any]:
     """A definition as upstream's swagger has it; a fresh tree that belongs to the caller. Raises KeyError."""
     if name == QUANTITY:
-        return {"description": _QUANTITY_TEXT, "type": "string"}
+        return {"description": _quantity_text(), "type": "string"}
     if name == INT_OR_STRING:
         return {"description": "IntOrString is a type that can hold an int32 or a string.  When used in JSON or YAML marshalling and "
                                "unmarshalling, it produces or consumes the inner type.  This allows you to have, for example, a JSON field "

@@ -1,0 +1,72 @@
+"""OpenAPI documents: shapes that kubectl explain and client generators rely on."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubepy.api.schema import openapi
+from kubepy.api.schema.openapi_path import Served, ServedSub
+
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+DEPLOYMENT = "io.k8s.api.apps.v1.Deployment"
+STATUS = ServedSub("status", ("get", "patch", "update"))
+SCALE = ServedSub("scale", ("get", "patch", "update"), "Scale", "autoscaling", "v1", "io.k8s.api.autoscaling.v1.Scale")
+APPS = (Served("apps", "v1", "deployments", "Deployment", True, VERBS, DEPLOYMENT, (STATUS, SCALE)),)
+EXEC = (Served("", "v1", "pods", "Pod", True, VERBS, "io.k8s.api.core.v1.Pod", (ServedSub("exec", ("create", "get")),)),)
+
+
+def references(node: Any) -> set[str]:
+    if isinstance(node, dict):
+        own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return own.union(*(references(item) for item in node.values()))
+    return set().union(*(references(item) for item in node)) if isinstance(node, list) else set()
+
+
+@pytest.fixture(scope="module")
+def apps() -> dict[str, Any]:
+    return openapi.v3_document("apps", "v1", APPS, "1.36")
+
+
+def test_every_reference_of_a_v3_document_is_in_it(apps: dict[str, Any]) -> None:
+    assert references(apps) <= {f"#/components/schemas/{name}" for name in apps["components"]["schemas"]}
+
+
+def test_fields_that_go_always_writes_have_defaults(apps: dict[str, Any]) -> None:
+    deployment = apps["components"]["schemas"][DEPLOYMENT]
+    assert deployment["properties"]["status"]["default"] == {}
+    assert deployment["properties"]["status"]["allOf"] == [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentStatus"}]
+    assert "default" not in apps["components"]["schemas"]["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]["selector"]
+
+
+def test_operations_carry_what_clients_look_for(apps: dict[str, Any]) -> None:
+    item = apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
+    assert item["patch"]["operationId"] == "patchAppsV1NamespacedDeployment"
+    assert [parameter["name"] for parameter in item["parameters"]] == ["name", "namespace", "pretty"]
+    assert "fieldValidation" in [parameter["name"] for parameter in item["patch"]["parameters"]]
+    scale = apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["get"]
+    assert scale["x-kubernetes-group-version-kind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+
+
+def test_connections_are_named_by_method() -> None:
+    paths = openapi.v3_document("", "v1", EXEC, "1.36")["paths"]
+    assert paths["/api/v1/namespaces/{namespace}/pods/{name}/exec"]["post"]["operationId"] == "connectCoreV1PostNamespacedPodExec"
+
+
+def test_v2_refers_to_definitions_and_takes_custom_kinds() -> None:
+    thing = Served("example.com", "v1", "things", "Thing", True, VERBS, "com.example.v1.Thing")
+    schema = openapi.custom_schema(thing, {"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "n": {"type": "integer", "default": 1}, "u": {"type": "object", "nullable": True}}}}})
+    custom = Served(*(getattr(thing, name) for name in Served.__slots__[:7]), schema=schema)
+    document = openapi.v2_document({("apps", "v1"): APPS, ("example.com", "v1"): (custom,)}, "v1.36.0")
+    assert references(document) <= {f"#/definitions/{name}" for name in document["definitions"]}
+    assert document["definitions"]["com.example.v1.Thing"]["properties"]["spec"]["properties"] == {"n": {"type": "integer"}, "u": {}}
+    put = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["put"]
+    assert put["parameters"][0] == {"in": "body", "name": "body", "required": True, "schema": {"$ref": f"#/definitions/{DEPLOYMENT}"}}
+    assert "application/strategic-merge-patch+json" not in document["paths"]["/apis/example.com/v1/things"]["get"].get("consumes", [])
+
+
+def test_the_index_changes_with_the_documents() -> None:
+    index = openapi.v3_index({"apis/apps/v1": b"{}", "api": b"x"})
+    assert list(index["paths"]) == ["api", "apis/apps/v1"]
+    assert index["paths"]["api"]["serverRelativeURL"].startswith("/openapi/v3/api?hash=")
