@@ -113,9 +113,13 @@ def before_update(context: Context, kind: Kind, obj: Object, old: Object, subres
         strategy.prepare_status(context, obj, old)
         return
     keep = KEEP.get((kind.resource.group, kind.resource.plural, subresource)) if subresource else None
-    if keep is not None:
+    own = _part_strategy(kind, subresource)
+    if keep is not None or own is not None:
         strategy.fill(obj)
-        keep(obj, old)
+        if keep is not None:
+            keep(obj, old)
+        if own is not None:
+            own.prepare_update(context, obj, old)
         if strategy.tracks_generation and strategy.changes_generation(obj, old):
             obj["metadata"]["generation"] = (before.get("generation") or 0) + 1
         return
@@ -128,6 +132,13 @@ def before_update(context: Context, kind: Kind, obj: Object, old: Object, subres
     strategy.prepare_update(context, obj, old)
     if strategy.tracks_generation and strategy.changes_generation(obj, old):
         metadata["generation"] = (before.get("generation") or 0) + 1
+
+
+def _part_strategy(kind: Kind, subresource: str) -> Strategy | None:
+    """What a subresource that updates a part of its parent brings of its own."""
+    if not subresource:
+        return None
+    return next((sub.strategy for sub in kind.subresources if sub.name == subresource), None)
 
 
 def keep_all_but_status(obj: Object, old: Object) -> None:
@@ -147,11 +158,11 @@ def validate_update(context: Context, kind: Kind, obj: Object, old: Object, subr
     errors += validate_meta_update(metadata, before, kube=False)
     errors += validate_meta_update(metadata, before)
     strategy = kind.strategy
-    own = getattr(strategy, f"validate_{subresource}", None) if subresource and subresource != "status" else None
+    own = _part_strategy(kind, subresource)
     if subresource == "status":
         errors += strategy.validate_status(context, obj, old)
     elif own is not None:
-        errors += own(context, obj, old)
+        errors += own.validate_update(context, obj, old)
     else:
         if type(strategy).validate_update is Strategy.validate_update:  # such kinds check a new object whole, metadata included
             errors += validate_meta(metadata, kind.resource.namespaced, name_validator(strategy))
