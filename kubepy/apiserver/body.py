@@ -34,8 +34,10 @@ def decode(context: Context, data: bytes, content_type: str, group: str, version
     return _with_metadata(obj)
 
 
-def decode_patched(context: Context, kind: Kind, patched: Object) -> Object:
-    """The outcome of a patch as an object of the kind; raises Invalid in the words of upstream's patch handler."""
+def decode_patched(context: Context, kind: Kind, patched: Object, shown: str = "") -> Object:
+    """The outcome of a patch as an object of the kind; raises Invalid in the words of upstream's patch handler.
+
+    `shown` stands for the value in them, by default the patched object."""
     resource = kind.resource
     shape = of_kind(resource.group, resource.version, resource.kind)
     if shape is None:
@@ -43,7 +45,7 @@ def decode_patched(context: Context, kind: Kind, patched: Object) -> Object:
     try:
         obj, warnings = decode_value(shape, patched, validation=context.field_validation)
     except DecodeError as error:
-        shown = orjson.dumps(orjson.dumps(_as_patched(patched)).decode()).decode()
+        shown = orjson.dumps(shown or orjson.dumps(_as_patched(patched)).decode()).decode()
         raise Invalid.of("", "", "", [FieldError("patch", "FieldValueInvalid", f"Invalid value: {shown}: {error}")]) from error
     for text in warnings:
         context.warn(text)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from kubepy.api.errors import MethodNotAllowed, NotFound
+from kubepy.api.errors import ApiError, MethodNotAllowed, NotFound
 from kubepy.apiserver.discovery import Discovery
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.registry.kind import Kind, Subresource
@@ -78,7 +78,12 @@ class Dispatcher:
             else:
                 await serve_subresource(server, exchange, context, sub)
             return
-        if info.verb == "watch" and method == "GET":
+        if ".." in (info.namespace, info.name) or "." in (info.namespace, info.name):
+            key = "/".join(("", info.resource, *(part for part in (info.namespace, info.name) if part)))
+            raise ApiError(f'invalid key: "{key}"', reason="")
+        if info.verb == "watch" and method != "GET":
+            raise not_allowed()
+        if info.verb == "watch":
             if "watch" not in kind.verbs:
                 raise not_allowed()
             await watch(server, exchange, context)

@@ -94,7 +94,7 @@ class Exchange:
 
     @staticmethod
     def _too_large() -> RequestEntityTooLarge:
-        return RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY}", {})
+        return RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY}")
 
     def response_headers(self, content_type: bytes = _JSON, extra: Headers | None = None) -> Headers:
         headers = [(b"Audit-Id", self.audit_id), (b"Cache-Control", b"no-cache, private"), (b"Content-Type", content_type)]

@@ -94,9 +94,9 @@ def is_pretty(query_pretty: str, user_agent: str) -> bool:
 
 def body_type(content_type: str, offered: tuple[str, ...] = OFFERED) -> str:
     """The media type of a request body; raises UnsupportedMediaType."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if not kind:
+    if not content_type:
         return JSON
+    kind = content_type.partition(";")[0].strip().lower()
     if kind not in offered or kind == PROTOBUF:
         raise unsupported(offered)
     return kind
@@ -104,4 +104,4 @@ def body_type(content_type: str, offered: tuple[str, ...] = OFFERED) -> str:
 
 def unsupported(offered: tuple[str, ...]) -> UnsupportedMediaType:
     known = ", ".join(offered)
-    return UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {known}", {})
+    return UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {known}")

@@ -179,7 +179,7 @@ class FieldManager:
         pruned = without_nulls(remove(merged, difference(gone, with_named_fields(owned, shape)), shape) or {})
         # Containers that the removal above took along, though this manager never owned them, come back.
         gone = difference(everything, with_named_fields(field_set(pruned, shape), shape))
-        result: Object = without_nulls(remove(merged, intersection(gone, formerly), shape) or {})
+        result: Object = without_nulls(remove(merged, intersection(gone, last), shape) or {})
         return result
 
     def _retry_over_client_side_apply(self, live: Object, config: Object, managed: Managed, owner: Owner,

@@ -115,7 +115,7 @@ def set_families(obj: Object, families: Sequence[str], old: Object | None = None
         else:
             policy = "RequireDualStack" if len(asked) == 2 else "SingleStack"
     if policy == "RequireDualStack" and len(families) < 2 and not headless_without_selector:
-        errors.append(invalid(_SPEC.child("ipFamilyPolicy"), policy, "this cluster is not configured for dual-stack services"))
+        errors.insert(0, invalid(_SPEC.child("ipFamilyPolicy"), policy, "this cluster is not configured for dual-stack services"))
     if errors:
         raise Invalid.of("", "Service", obj["metadata"].get("name") or "", errors)
     if not asked:

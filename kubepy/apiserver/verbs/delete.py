@@ -123,12 +123,17 @@ async def delete_object(server: Server, context: Context, name: str, options: Ob
         await server.admission.admit(attributes)
         await server.admission.admit_valid(attributes)
     now = server.clock.now()
+    state = _State()
 
     async def change(entry: Entry) -> Object:
         old = _served(kind, entry)
         plan = lifecycle.plan_delete(context, kind, old, options, now)
         if plan.action == "remove":
-            raise _Now(entry, plan.obj)
+            at_once = context.dry_run or not lifecycle.is_graceful(kind.strategy)
+            if plan.obj is None or at_once or plan.obj["metadata"] == old["metadata"]:
+                raise _Now(entry, plan.obj)
+            state.marked = True  # watchers see the shortened grace period before the object goes
+            return plan.obj
         if plan.action == "keep" or plan.obj is None or plan.obj["metadata"] == old["metadata"]:
             raise _Keep(entry)
         return kind.conversion.to_stored(plan.obj) if kind.conversion else plan.obj
@@ -138,8 +143,11 @@ async def delete_object(server: Server, context: Context, name: str, options: Ob
             if context.dry_run:
                 obj = await change(await store.get(namespace, name))
                 return obj, False
+            state.marked = False
             entry, _ = await store.update(namespace, name, change)
-            return entry, False
+            if not state.marked:
+                return entry, False
+            raise _Now(entry, None)
         except _Keep as keep:
             return keep.entry, False
         except _Now as now_plan:
@@ -160,6 +168,13 @@ async def delete_object(server: Server, context: Context, name: str, options: Ob
                 return gone, True
             now_plan.obj["metadata"]["resourceVersion"] = str(gone.revision)
             return now_plan.obj, True
+
+
+class _State:
+    __slots__ = ("marked",)
+
+    def __init__(self) -> None:
+        self.marked = False
 
 
 class _Changed(Exception):

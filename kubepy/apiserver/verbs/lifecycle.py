@@ -16,6 +16,7 @@ from kubepy.api.validation.meta import validate_meta, validate_meta_update
 from kubepy.apiserver.registry.kind import Kind, Strategy
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.verbs.partial import KEEP
+from kubepy.apiserver.zero import zero
 from kubepy.base.clock import format_time, parse_time
 
 ORPHAN = "orphan"
@@ -76,6 +77,8 @@ def before_create(context: Context, kind: Kind, obj: Object, now: float) -> None
     fill_system_fields(obj, now)
     if strategy.has_status:
         obj.pop("status", None)
+        if (empty := zero(kind).get("status")) is not None:
+            obj["status"] = empty
     if strategy.tracks_generation:
         obj["metadata"]["generation"] = 1
     strategy.fill(obj)

@@ -1,7 +1,7 @@
 """Field ownership (`metadata.managedFields`) on writes: the seam to `kubepy.api.apply`."""
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from kubepy.api.apply import FieldManager, Shape, Shapes
 from kubepy.api.errors import ApiError
@@ -10,9 +10,9 @@ from kubepy.api.schema.decode import DecodeError, decode
 from kubepy.api.schema.shape import of_kind
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.kind import Kind
-from kubepy.apiserver.registry.shape import normalize
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.schema import definition_name, definitions
+from kubepy.apiserver.zero import zero, zero_of
 from kubepy.base.clock import format_time
 
 _UNTYPED = Shape("deduced")
@@ -47,22 +47,14 @@ def field_manager(kind: Kind, subresource: str) -> FieldManager:
     return found
 
 
-@cache
-def _zero(kind_key: tuple[str, str]) -> Object:
-    found: Object = {"apiVersion": kind_key[0], "kind": kind_key[1], "metadata": {}}
-    normalize(found)
-    return found
-
-
-def zero(kind: Kind) -> Object:
-    """What an object of the kind is before anything was set."""
-    return _zero((kind.resource.api_version, kind.resource.kind))
-
-
 def track(context: Context, obj: Object, old: Object | None, subresource: str, now: float) -> Object:
     """The object with the writer's ownership recorded."""
     live = old if old is not None else zero(context.kind)
     field_manager(context.kind, subresource).update(live, obj, manager_of(context), format_time(now))
+    if subresource == "scale":  # upstream records these without a time
+        for entry in obj["metadata"].get("managedFields") or ():
+            if entry.get("subresource") == "scale" and entry.get("operation") == "Update":
+                entry.pop("time", None)
     return obj
 
 
@@ -90,7 +82,7 @@ def track_body(context: Context, resource: Resource, obj: Object, subresource: s
     """Records the writer in an object that is only sent, not stored: the body of a subresource of another kind (TokenRequest)."""
     name = definition_name(resource)
     manager = FieldManager(_shapes().named(name) if name else _UNTYPED, resource.api_version, subresource=subresource)
-    manager.update(_zero((resource.api_version, resource.kind)), obj, manager_of(context), format_time(now))
+    manager.update(zero_of(resource.api_version, resource.kind), obj, manager_of(context), format_time(now))
 
 
 def apply(context: Context, live: Object, config: Object, force: bool, now: float) -> Object:

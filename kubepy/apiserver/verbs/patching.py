@@ -5,6 +5,7 @@ from typing import Any
 
 from kubepy.api.codec import go_kind, parse_json
 from kubepy.api.errors import ApiError, BadRequest, Conflict
+from kubepy.api.gofmt import go_value
 from kubepy.api.gojson import SyntaxProblem
 from kubepy.api.patch.json import MAX_OPERATIONS, BadJsonPatch, JsonPatchError, apply_json_patch, check_json_patch
 from kubepy.api.patch.merge import apply_merge_patch
@@ -29,6 +30,8 @@ class Patch:
     """A parsed patch. `tracks` tells that `apply` keeps managedFields itself."""
 
     tracks = False
+    shown = ""
+    """How a strategic patch is shown when its outcome does not decode."""
 
     def apply(self, old: Object, now: float) -> Object:
         """The patched object; `old` is not changed, parts may be shared with it. Raises ApiError."""
@@ -46,7 +49,7 @@ def read_patch(context: Context, content_type: str, data: bytes, force: bool, sh
     try:
         value = parse_json(data)
     except SyntaxProblem as error:
-        raise BadRequest(str(error)) from error
+        raise BadRequest(f"error decoding patch: {error}" if "max depth" in str(error) else str(error)) from error
     if content_type == JSON_PATCH:
         return JsonPatch(value)
     if value is None:
@@ -81,6 +84,7 @@ class MergePatch(Patch):
 class StrategicPatch(Patch):
     def __init__(self, value: Object, shape: Struct | None) -> None:
         self.value, self.shape = value, shape
+        self.shown = go_value(value)
 
     def apply(self, old: Object, now: float) -> Object:
         try:

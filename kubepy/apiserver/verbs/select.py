@@ -52,7 +52,7 @@ def selection(kind: Kind, query: Query) -> Selection:
         if text := first(query, "labelSelector"):
             labels = parse_labels(text)
     except SelectorError as error:
-        raise BadRequest(f"unable to parse requirement: {error}" if "unable" not in str(error) else str(error)) from error
+        raise BadRequest(str(error)) from error
     try:
         if text := first(query, "fieldSelector"):
             fields = parse_fields(text)

@@ -24,6 +24,7 @@ from kubepy.apiserver.storage.interface import Entry, Event, Matcher
 from kubepy.apiserver.verbs.get import check_version
 from kubepy.apiserver.verbs.option import integer
 from kubepy.apiserver.verbs.select import Selection, check_list_options, selection
+from kubepy.apiserver.zero import zero
 
 BOOKMARK_SECONDS = 60.0
 INITIAL_END = "k8s.io/initial-events-end"
@@ -204,7 +205,7 @@ class Stream:
 
 def empty_object(kind: Kind, metadata: Object) -> Object:
     """A typed object with nothing in it but metadata, as bookmarks carry."""
-    return {"kind": kind.resource.kind, "apiVersion": kind.resource.api_version, "metadata": metadata}
+    return {**zero(kind), "metadata": metadata}
 
 
 def error_frame(error: ApiError) -> bytes:

@@ -7,6 +7,7 @@ ahead is not read further until its turn.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from email.utils import formatdate
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from kubepy.base.http.raw import Flow, RawConnection
 IDLE_SECONDS = 120.0
 """How long a connection may stay without a request."""
 MAX_HEADER_BYTES = 1 << 20
+_BROKEN = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -138,6 +140,9 @@ class HttpProtocol(asyncio.Protocol):
             return
         parser = self.parser
         raw_path, _, query = self._url.partition(b"?")
+        if b"%" in raw_path and _BROKEN.search(raw_path):
+            self._refuse(b"400 Bad Request")
+            return
         if raw_path[:1] != b"/":  # absolute form, as a proxy would send it
             address = httptools.parse_url(self._url)
             raw_path, query = address.path or b"/", address.query or b""
