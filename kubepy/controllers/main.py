@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from kubepy.base.flag import add_boolean, add_duration, add_number, comma_list
@@ -135,3 +136,7 @@ def main(argv: list[str]) -> int:
 
     config = {"kubecontrollermanager.config.k8s.io": {"Generic": {"Controllers": args.controllers}}}
     return daemon.run(NAME, args, work, config=config)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -82,11 +82,15 @@ class Reconciler:
         self._nodes = env.informers.informer(NODES).lister
         self._sets = [CidrSet(cidr, options.node_cidr_mask_size_ipv6 if ":" in cidr else options.node_cidr_mask_size_ipv4)
                       for cidr in options.cluster_cidr]
+        self._given: set[str] = set()  # UIDs of nodes whose range was written and is not in the cache yet
         for ranges in self._sets:
             for service in options.service_cluster_ip_range:
                 ranges.occupy(service)
 
     def observe(self, old: Object | None, new: Object | None) -> None:
+        seen = new or old
+        if seen is not None and (new is None or cidrs_of(new)):
+            self._given.discard(seen["metadata"]["uid"])
         for ranges in self._sets:
             if new is None and old is not None:
                 for cidr in cidrs_of(old):
@@ -98,6 +102,8 @@ class Reconciler:
     async def reconcile(self, key: str) -> float | None:
         node = self._nodes.get(key)
         if node is None or cidrs_of(node) or node["metadata"].get("deletionTimestamp") is not None:
+            return None
+        if node["metadata"]["uid"] in self._given:
             return None
         taken: list[str] = []
         try:
@@ -116,6 +122,7 @@ class Reconciler:
             self._give_back(taken)  # should the write have happened after all, the watch occupies them again
             raise
         else:
+            self._given.add(node["metadata"]["uid"])
             log.info("Node has its pod CIDR", node=key, cidrs=",".join(taken))
         return None
 
