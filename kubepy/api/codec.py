@@ -44,40 +44,50 @@ class Body(NamedTuple):
 def stored(obj: Object) -> bytes:
     """The canonical bytes of an object: equal objects give equal bytes. `metadata.resourceVersion` and `selfLink` are left out."""
     metadata: Object = obj.get("metadata") or {}
-    parts = []
+    shown: Object = {}
     for key in META_ORDER:
         value = metadata.get(key)
         if value is None or key == "resourceVersion" or key == "selfLink":
             continue
         if key == "managedFields":
-            value = [{name: entry[name] for name in _MANAGED_ORDER if name in entry} for entry in value]
-            parts.append(b'"managedFields":[' + b",".join(_managed(entry) for entry in value) + b"]")
-        else:
-            parts.append(b'"%b":%b' % (key.encode(), orjson.dumps(value, option=_SORT)))
-    head = b'{"kind":%b,"apiVersion":%b,"metadata":{%b}' % (
-        orjson.dumps(obj.get("kind", "")), orjson.dumps(obj.get("apiVersion", "")), b",".join(parts))
-    rest = {key: value for key, value in obj.items() if key not in ("kind", "apiVersion", "metadata")}
-    if not rest:
-        return escape(head + b"}")
-    return escape(head + b"," + orjson.dumps(rest, option=_SORT)[1:])
+            value = [_managed(entry) for entry in value]
+        elif type(value) is dict or type(value) is list:
+            value = orjson.Fragment(orjson.dumps(value, option=_SORT))
+        shown[key] = value
+    whole: Object = {"kind": obj.get("kind", ""), "apiVersion": obj.get("apiVersion", ""), "metadata": shown}
+    for key in sorted(obj):
+        if key not in whole:
+            value = obj[key]
+            plain = type(value) is not dict and type(value) is not list
+            whole[key] = value if plain else orjson.Fragment(orjson.dumps(value, option=_SORT))
+    return escape(orjson.dumps(whole))
 
 
-def _managed(entry: Object) -> bytes:
-    fields = [b'"%b":%b' % (name.encode(), orjson.dumps(value, option=_SORT)) for name, value in entry.items()]
-    return b"{" + b",".join(fields) + b"}"
+def _managed(entry: Object) -> Object:
+    shown = {name: entry[name] for name in _MANAGED_ORDER if name in entry}
+    if "fieldsV1" in shown:
+        shown["fieldsV1"] = orjson.Fragment(orjson.dumps(shown["fieldsV1"], option=_SORT))
+    return shown
 
 
 def splice(raw: bytes, revision: int | str) -> bytes:
     """Stored bytes with `metadata.resourceVersion` where Go writes it: after the uid."""
-    text = str(revision).encode()
-    at = raw.find(_UID)
-    if at >= 0:
-        # names before the uid are escaped JSON texts, so the first match is the field; a uid holds no quote
-        end = raw.index(b'"', at + 7) + 1
-        return b'%b,"resourceVersion":"%b"%b' % (raw[:end], text, raw[end:])
     start = raw.index(_METADATA) + len(_METADATA)
+    end = uid_end(raw, start)
+    if end >= 0:
+        return b'%b,"resourceVersion":"%b"%b' % (raw[:end], str(revision).encode(), raw[end:])
     comma = b"" if raw[start:start + 1] == b"}" else b","
-    return b'%b"resourceVersion":"%b"%b%b' % (raw[:start], text, comma, raw[start:])
+    return b'%b"resourceVersion":"%b"%b%b' % (raw[:start], str(revision).encode(), comma, raw[start:])
+
+
+def uid_end(raw: bytes, start: int) -> int:
+    """Where the uid of stored metadata ends (behind its quote), or -1; `start` is where the metadata's fields begin.
+
+    Before it stand texts only, in which quotes are escaped; a brace or bracket means that the uid found is another object's."""
+    at = raw.find(_UID, start, start + 2048)
+    if at < 0 or raw.find(b"{", start, at) >= 0 or raw.find(b"[", start, at) >= 0:
+        return -1
+    return raw.index(b'"', at + len(_UID)) + 1
 
 
 def escape(raw: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """How objects are held: canonical JSON in bytes beside the little that selectors need.
 
-Stored JSON begins `{"apiVersion":…,"kind":…,"metadata":{` and has no resourceVersion; `Entry.json` splices etcd's mod revision
+Stored JSON begins `{"kind":…,"apiVersion":…,"metadata":{` and has no resourceVersion; `Entry.json` splices etcd's mod revision
 in without decoding. Records are invisible to the garbage collector: they hold only strings, bytes and flat dicts of strings.
 Upstream stores protobuf for built-in kinds; here everything is JSON, as upstream stores custom resources.
 """
@@ -14,12 +14,12 @@ from sys import intern
 import msgspec
 import orjson
 
+from kubepy.api.codec import splice, stored, uid_end
 from kubepy.api.types import Object
 from kubepy.apiserver.storage import interface
 
-_CANONICAL = re.compile(rb'\{"apiVersion":"[^"]*","kind":"[^"]*","metadata":\{')
+_CANONICAL = re.compile(rb'\{"kind":"[^"]*","apiVersion":"[^"]*","metadata":\{')
 _MARK = b'"metadata":{'
-_DROPPED = ("resourceVersion", "selfLink")
 
 
 class Undecodable(ValueError):
@@ -44,14 +44,10 @@ class Entry(msgspec.Struct, gc=False):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     def json(self) -> bytes:
-        raw = self.raw
-        cut = raw.index(_MARK) + 12
-        comma = b"" if raw[cut] == 125 else b","
-        return b'%b"resourceVersion":"%d"%b%b' % (raw[:cut], self.revision, comma, raw[cut:])
+        return splice(self.raw, self.revision)
 
     def decode(self) -> Object:
-        obj: Object = orjson.loads(self.raw)
-        obj["metadata"]["resourceVersion"] = str(self.revision)
+        obj: Object = orjson.loads(splice(self.raw, self.revision))
         return obj
 
     def at(self, revision: int) -> Entry:
@@ -115,14 +111,7 @@ class Codec:
 
     def encode(self, obj: Object) -> bytes:
         """The canonical bytes of an object, which is not changed."""
-        metadata = obj["metadata"]
-        if any(name in metadata for name in _DROPPED):
-            metadata = {name: value for name, value in metadata.items() if name not in _DROPPED}
-        ordered = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
-        for name, value in obj.items():
-            if name not in ordered:
-                ordered[name] = value
-        return orjson.dumps(ordered)
+        return stored(obj)
 
     def entry(self, raw: bytes, revision: int, obj: Object | None = None, *, stale: bool = False) -> Entry:
         """The record of stored bytes; `obj` is what they decode to, where that is at hand. Raises Undecodable."""
@@ -160,12 +149,16 @@ def join(entries: Iterable[interface.Entry], *, bare: bool = False) -> bytes:
     for entry in entries:
         raw = entry.raw
         mark = raw.index(_MARK)
+        head = b"{" if bare else raw[:mark]
         cut = mark + 12
-        if raw[cut] == 125:  # no metadata at all
-            add(b',%b"metadata":{"resourceVersion":"%d"' % (b"{" if bare else raw[:mark], entry.revision))
+        end = uid_end(raw, cut)
+        if end >= 0:
+            add(b',%b%b,"resourceVersion":"%d"' % (head, raw[mark:end], entry.revision))
+            add(memoryview(raw)[end:])
         else:
-            add(b',%b"metadata":{"resourceVersion":"%d",' % (b"{" if bare else raw[:mark], entry.revision))
-        add(memoryview(raw)[cut:])
+            comma = b"" if raw[cut] == 125 else b","
+            add(b',%b"metadata":{"resourceVersion":"%d"%b' % (head, entry.revision, comma))
+            add(memoryview(raw)[cut:])
     if parts:
         parts[0] = bytes(parts[0])[1:]
     return b"".join(parts)
