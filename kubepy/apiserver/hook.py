@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from kubepy.api.errors import AlreadyExists, NotFound
-from kubepy.api.resource import NAMESPACES, Resource
+from kubepy.api.resource import NAMESPACES, PRIORITY_CLASSES, SERVICES, Resource
 from kubepy.api.types import Object
+from kubepy.apiserver import flowcontrol, kubernetes_service
 from kubepy.apiserver.authz.reconcile import reconcile_bootstrap
 from kubepy.apiserver.request import Context, RequestInfo, User
 from kubepy.apiserver.server import Server
@@ -20,6 +21,7 @@ from kubepy.base.log import get_logger
 
 log = get_logger("hook")
 SYSTEM = User("system:apiserver", "", ("system:masters", "system:authenticated"))
+SERVICE_CIDRS = Resource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", False)
 SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
 
 Hook = Callable[[Server], Awaitable[None]]
@@ -62,9 +64,45 @@ async def rbac(server: Server) -> None:
         await reconcile_bootstrap(server.services.stores, server.clock)
 
 
+async def priority_classes(server: Server) -> None:
+    for name, value, text in (
+        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+        ("system-cluster-critical", 2_000_000_000,
+         "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+    ):
+        await ensure(server, PRIORITY_CLASSES, {"metadata": {"name": name}, "value": value, "description": text})
+
+
+async def flow_control(server: Server) -> None:
+    for level in flowcontrol.priority_levels():
+        await ensure(server, flowcontrol.LEVELS, level)
+    for schema in flowcontrol.flow_schemas():
+        await ensure(server, flowcontrol.SCHEMAS, schema)
+
+
+async def service_cidr(server: Server) -> None:
+    await ensure(server, SERVICE_CIDRS, {"metadata": {"name": "kubernetes"},
+                                         "spec": {"cidrs": server.options.service_cluster_ip_range.split(",")}})
+
+
+async def kubernetes(server: Server) -> None:
+    """The service first, then the endpoints for as long as the server runs."""
+    await namespaces(server)
+    address = kubernetes_service.service_address(server.options.service_cluster_ip_range)
+    await ensure(server, SERVICES, kubernetes_service.service(address, server.options.secure_port), kubernetes_service.NAMESPACE)
+    reconciler = kubernetes_service.Reconciler(server)
+    await reconciler.once()
+    server.leaving = reconciler.leave
+    server.tasks.keep(reconciler.run, "kubernetes-service", maximum=5.0)
+
+
 HOOKS: dict[str, Hook] = {
     "rbac/bootstrap-roles": rbac,
     "start-system-namespaces-controller": namespaces,
+    "scheduling/bootstrap-system-priority-classes": priority_classes,
+    "priority-and-fairness-config-producer": flow_control,
+    "start-kubernetes-service-cidr-controller": service_cidr,
+    "bootstrap-controller": kubernetes,
 }
 
 

@@ -72,6 +72,11 @@ async def _serve(options: Options, index: int, sock: socket.socket) -> None:
 
     async def stopping() -> None:
         server.closing = True
+        if server.leaving is not None and options.workers == 1:
+            try:
+                await asyncio.wait_for(server.leaving(), 2.0)
+            except Exception as error:
+                log.error("Cannot leave the kubernetes service", error)
 
     log.info("Serving securely", address=options.bind_address, port=options.secure_port, worker=index)
     try:

@@ -1,6 +1,7 @@
 """What one API server process consists of; `build.py` assembles it. Filters and verbs get the `Server` and nothing else."""
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,6 +56,8 @@ class Server:
     backend: Backend | None = None
     reservers: dict[Resource, Reserver] = field(default_factory=dict)
     """What writes of a resource reserve beside it: services their addresses."""
+    leaving: Callable[[], Awaitable[None]] | None = None
+    """Takes the server out of the kubernetes service's endpoints."""
     closing: bool = False
     """Set on SIGTERM: /readyz fails and watches end."""
 
