@@ -69,12 +69,11 @@ async def create_token(services: Services, context: Context, obj: Object, entry:
     manage.track_body(context, _TOKEN_REQUEST, obj, "token", services.clock.now())
     metadata = dict(obj.get("metadata") or {})
     namespace, name = account.get("namespace", ""), account["name"]
-    for key, value, what in (("name", name, "name"), ("namespace", namespace, "namespace")):
-        if metadata.get(key) not in (None, "", value):
-            raise BadRequest(f"{what} in URL does not match {what} in TokenRequest object")
-    if metadata.get("uid") not in (None, "", account["uid"]):
-        raise Conflict.of(context.kind.resource, name, f"the UID in the token request ({metadata['uid']}) does not match the UID of the "
-                                                       f"service account ({account['uid']})")
+    problems = [field.invalid(field.Path("metadata").child(key), metadata[key], f"must match the service account {key} if specified")
+                for key, value in (("name", name), ("namespace", namespace), ("uid", account["uid"]))
+                if metadata.get(key) not in (None, "", value)]
+    if problems:
+        raise Invalid.of("authentication.k8s.io", "TokenRequest", name, problems)
     spec["audiences"] = spec.get("audiences") or list(issuer.audiences)
     seconds = spec["expirationSeconds"]
     _check_seconds(seconds)

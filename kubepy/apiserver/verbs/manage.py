@@ -82,7 +82,9 @@ def track_body(context: Context, resource: Resource, obj: Object, subresource: s
     """Records the writer in an object that is only sent, not stored: the body of a subresource of another kind (TokenRequest)."""
     name = definition_name(resource)
     manager = FieldManager(_shapes().named(name) if name else _UNTYPED, resource.api_version, subresource=subresource)
-    manager.update(zero_of(resource.api_version, resource.kind), obj, manager_of(context), format_time(now))
+    given = {**obj, "spec": {key: value for key, value in (obj.get("spec") or {}).items() if value is not None}}
+    manager.update(zero_of(resource.api_version, resource.kind), given, manager_of(context), format_time(now))
+    obj["metadata"] = given["metadata"]
 
 
 def apply(context: Context, live: Object, config: Object, force: bool, now: float) -> Object:
