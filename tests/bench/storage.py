@@ -91,6 +91,12 @@ async def joined(store: Store, **how: Any) -> int:
     return len(join(page.entries, bare=True))
 
 
+async def selected(store: Store, index: int) -> None:
+    node = f"node-{index % 100}"
+    page = await store.list(None, match=lambda entry: entry.fields["spec.nodeName"] == node)
+    join(page.entries, bare=True)
+
+
 async def speed(store: Store, report: Report) -> None:
     await store.ready()
     pods = [pod(index) for index in range(2_000)]
@@ -111,6 +117,8 @@ async def speed(store: Store, report: Report) -> None:
     await report.measure("list 2,000 (cached, joined)", 30, lambda: many(30, 1, lambda i: joined(store, resource_version="0")))
     await report.measure("list 2,000 (consistent, joined)", 30, lambda: many(30, 1, lambda i: joined(store)))
     await report.measure("list first 500 (consistent, joined)", 30, lambda: many(30, 1, lambda i: joined(store, limit=500)))
+    await report.measure("list 20 of 2,000 (consistent), one at a time", 100, lambda: many(100, 1, lambda i: selected(store, i)))
+    await report.measure("list 20 of 2,000 (consistent), 8 at a time", 400, lambda: many(400, 8, lambda i: selected(store, i)))
     await report.measure("list one of 10 namespaces (consistent)", 30, lambda: many(30, 1, lambda i: store.list("ns-1")))
     await fan_out(store, report, where)
 

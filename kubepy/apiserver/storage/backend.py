@@ -82,7 +82,7 @@ class Backend:
         """Stops serving a resource (its definition was removed); its watchers end, its objects stay."""
         store = self._stores.pop(path(resource, custom=custom), None)
         if store is not None:
-            await store.cache.stop()
+            await store.stop()
 
     def unfilled(self) -> list[str]:
         """The resources whose caches are still being filled, for readiness checks."""
@@ -95,6 +95,6 @@ class Backend:
     async def close(self) -> None:
         await self._tasks.stop()
         for store in list(self._stores.values()):
-            await store.cache.stop()
+            await store.stop()
         self._stores.clear()
         await self.kv.close()

@@ -37,6 +37,7 @@ from kubepy.apiserver.storage.kv import (
     TooLarge,
     Unavailable,
     Write,
+    Written,
 )
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
@@ -127,6 +128,17 @@ class EtcdKV:
         request = pb.RangeRequest(key=key, range_end=end, limit=limit, revision=revision, keys_only=keys_only)
         answer = await self._retried(lambda endpoint: endpoint.range(request, timeout=ATTEMPT_TIMEOUT * 4), READ_TIMEOUT * 3)
         return Range([_kv(kv) for kv in answer.kvs], answer.count, revision or answer.header.revision, answer.header.revision)
+
+    async def written(self, key: bytes, end: bytes, *, after: int) -> Written:
+        # A comparison with a range holds where it holds for every key in it, so that etcd does the looking and sends a number.
+        request = pb.TxnRequest(
+            compare=[pb.Compare(result=pb.Compare.LESS, target=pb.Compare.MOD, key=key, range_end=end, mod_revision=after + 1)],
+            success=[pb.RequestOp(request_range=pb.RangeRequest(key=key, range_end=end, count_only=True))],
+            failure=[pb.RequestOp(request_range=pb.RangeRequest(key=key, range_end=end, keys_only=True))],
+        )
+        answer = await self._retried(lambda endpoint: endpoint.txn(request, timeout=ATTEMPT_TIMEOUT * 4), READ_TIMEOUT * 3)
+        found = answer.responses[0].response_range
+        return Written(None if answer.succeeded else [_kv(kv) for kv in found.kvs], found.count, answer.header.revision)
 
     async def get(self, key: bytes, known: int = 0) -> Read:
         future: asyncio.Future[Read] = asyncio.get_running_loop().create_future()

@@ -61,6 +61,14 @@ class Range(msgspec.Struct):
     """The store's revision when it answered, also where an older one was read."""
 
 
+class Written(msgspec.Struct):
+    """What `KV.written` found: `kvs` None if nothing was written, else all keys, without values. `count` is how many keys there are."""
+
+    kvs: list[KeyValue] | None
+    count: int
+    revision: int
+
+
 class Read(msgspec.Struct):
     """What reading one key gave. Found without `kv`: it is the version that the caller knows."""
 
@@ -112,6 +120,11 @@ class KV(Protocol):
 
     async def range(self, key: bytes, end: bytes = b"", *, limit: int = 0, revision: int = 0, keys_only: bool = False) -> Range:
         """The keys in [key, end), or the one key without `end`; `limit` 0 is all. Raises Compacted, FutureRevision."""
+        ...
+
+    async def written(self, key: bytes, end: bytes, *, after: int) -> Written:
+        """Whether any key there is in [key, end) was written after revision `after`; says which there are if so. Deletions show in the
+        count alone. Linearizable."""
         ...
 
     async def get(self, key: bytes, known: int = 0) -> Read:

@@ -8,7 +8,19 @@ import asyncio
 
 from sortedcontainers import SortedDict
 
-from kubepy.apiserver.storage.kv import Batch, Change, Compacted, FutureRevision, KeyValue, Range, Read, TooLarge, Unavailable, Write
+from kubepy.apiserver.storage.kv import (
+    Batch,
+    Change,
+    Compacted,
+    FutureRevision,
+    KeyValue,
+    Range,
+    Read,
+    TooLarge,
+    Unavailable,
+    Write,
+    Written,
+)
 from kubepy.base.clock import Clock, SystemClock
 
 MAX_VALUE = 1_500_000
@@ -63,6 +75,11 @@ class MemoryKV:
         if keys_only:
             found = [KeyValue(kv.key, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease) for kv in found]
         return Range(found, count, at, self._revision)
+
+    async def written(self, key: bytes, end: bytes, *, after: int) -> Written:
+        found = await self.range(key, end, keys_only=True)
+        changed = any(kv.mod_revision > after for kv in found.kvs)
+        return Written(found.kvs if changed else None, found.count, found.revision)
 
     async def get(self, key: bytes, known: int = 0) -> Read:
         self._enter()

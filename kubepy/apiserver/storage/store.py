@@ -17,11 +17,12 @@ from kubepy.api.types import Object
 from kubepy.apiserver.storage.cache import Cache, too_large
 from kubepy.apiserver.storage.entry import Codec, Entry, Undecodable, same
 from kubepy.apiserver.storage.interface import Change, Matcher
-from kubepy.apiserver.storage.kv import KV, Compacted, FutureRevision, KeyValue, KVError, TooLarge, Unavailable, prefix_end
+from kubepy.apiserver.storage.kv import KV, Compacted, FutureRevision, KeyValue, KVError, TooLarge, Unavailable, Written, prefix_end
 from kubepy.apiserver.storage.lease import Leases
 from kubepy.apiserver.storage.page import Freshness, ListOptions, ListPage, encode_token, expired, parse_options, parse_revision
 from kubepy.apiserver.storage.transform import Transformer
 from kubepy.apiserver.storage.watcher import CacheWatcher
+from kubepy.base.task import Tasks
 
 MAX_SINGLE_READS = 16
 """How many objects that the cache has not got are read one by one before the range is read as a whole."""
@@ -38,9 +39,16 @@ class Store:
         self.resource = resource
         self.cache = cache
         self._kv, self._codec, self._leases, self._transformer = kv, codec, leases, transformer
+        self._comparing: dict[tuple[str, str], asyncio.Task[Written]] = {}
+        self._tasks = Tasks(f"store {cache.prefix}")
 
     async def ready(self) -> None:
         await self.cache.ready()
+
+    async def stop(self) -> None:
+        """Ends the cache and its watchers."""
+        await self._tasks.stop()
+        await self.cache.stop()
 
     def cached(self, namespace: str, name: str) -> Entry | None:
         return self.cache.get(_key(namespace, name))
@@ -84,13 +92,52 @@ class Store:
             if options.freshness is Freshness.EXACT:
                 return await self._exact(scan)
             if not self._kv.progress_is_safe:
-                page = await self._stored_page(scan, 0)
+                page = await self._compared(scan)
                 if page.revision < options.revision:
                     raise too_large(options.revision, page.revision)
                 return page
             wanted = options.revision or await self._kv.revision()
         await cache.wait(wanted)
         return self._cached(scan)
+
+    async def _compared(self, scan: _Scan) -> ListPage:
+        """A consistent page where etcd's progress cannot be trusted: it is asked whether the cache has everything.
+
+        If nothing in the range was written after what the cache had seen, and as many keys are there as in the cache, then none
+        vanished either: the cache's state is etcd's. Asking about a part of the range would do for a page without selector,
+        but reading that part's keys costs the same."""
+        if scan.options.limit and scan.match is None:
+            return await self._stored_page(scan, 0)
+        compared = await self._compare(scan.start, scan.end)
+        if compared.kvs is None:
+            return self._cached(scan, proven=compared.revision)
+        page = ListPage(revision=compared.revision)
+        if scan.options.limit or len(compared.kvs) != compared.count:
+            return await self._stored_page(scan, 0)
+        for _, entry in await self._resolve(compared.kvs, scan, compared.revision):
+            scan.take(page, entry)
+        return page
+
+    async def _compare(self, start: str, end: str) -> Written:
+        """`KV.written` since what the cache has seen, keys told also when some vanished. Shared by all who ask before it begins."""
+        where = start, end
+        running = self._comparing.get(where)
+        if running is not None:
+            await asyncio.wait([running])
+            running = self._comparing.get(where)  # begun by another who waited, after this one asked
+        if running is None:
+            running = self._comparing[where] = self._tasks.start(self._compare_now(start, end), "compare")
+            running.add_done_callback(lambda _: self._comparing.pop(where, None))
+        return await asyncio.shield(running)
+
+    async def _compare_now(self, start: str, end: str) -> Written:
+        begin, stop = self._stored(start), self._stored(end) if end else prefix_end(self.cache.prefix.encode())
+        count = self.cache.count(start, end)
+        written = await self._kv.written(begin, stop, after=self.cache.revision)
+        if written.kvs is not None or written.count == count:
+            return written
+        found = await self._kv.range(begin, stop, keys_only=True)
+        return Written(found.kvs, found.count, found.revision)
 
     async def _exact(self, scan: _Scan) -> ListPage:
         try:
@@ -99,10 +146,10 @@ class Store:
             current = await self._kv.revision()
             raise too_large(scan.options.revision, current) from None
 
-    def _cached(self, scan: _Scan, at: int = 0) -> ListPage:
-        """A page of the cache's state, or of what it was at revision `at`."""
+    def _cached(self, scan: _Scan, at: int = 0, *, proven: int = 0) -> ListPage:
+        """A page of the cache's state, or of what it was at revision `at`. `proven`: until there nothing in the range has changed."""
         cache = self.cache
-        entries, revision = cache.entries, at or cache.revision
+        entries, revision = cache.entries, at or max(cache.revision, proven)
         then = cache.history.undo(at) if at and at < cache.revision else {}
         if not then and scan.whole:
             keys = cache.keys(scan.start, scan.end)

@@ -132,3 +132,17 @@ async def test_progress_is_told_when_asked_for(kv: KV, prefix: bytes) -> None:
     watch.close()
     assert batch.changes == []
     assert batch.revision >= elsewhere.revision
+
+
+async def test_a_range_tells_whether_it_was_written(kv: KV, prefix: bytes) -> None:
+    end = prefix_end(prefix)
+    nothing = await kv.written(prefix, end, after=1)
+    first = await kv.put(prefix + b"a", b"1", expected=0)
+    second = await kv.put(prefix + b"b", b"1", expected=0)
+    still, changed = await kv.written(prefix, end, after=second.revision), await kv.written(prefix, end, after=first.revision)
+    await kv.delete(prefix + b"b", expected=second.revision)
+    fewer = await kv.written(prefix, end, after=second.revision)
+    assert [(one.kvs, one.count) for one in (nothing, still, fewer)] == [(None, 0), (None, 2), (None, 1)]
+    assert changed.kvs is not None
+    assert [(kv.key, kv.mod_revision) for kv in changed.kvs] == [(prefix + b"a", first.revision), (prefix + b"b", second.revision)]
+    assert fewer.revision > still.revision
