@@ -43,6 +43,8 @@ class Strategy:
     """`status` is reset on create and kept on update; `/status` changes nothing else."""
     resets_spec = False
     """Nobody owns fields of `spec`: the server decides what of it is kept (certificate signing requests)."""
+    keeps_status_on_create = False
+    """A new object may bring its status (nodes)."""
     tracks_generation = False
     """`metadata.generation` starts at 1 and grows with each change of anything but metadata and status."""
     returns_deleted = False
