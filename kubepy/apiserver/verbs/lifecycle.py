@@ -75,7 +75,7 @@ def before_create(context: Context, kind: Kind, obj: Object, now: float) -> None
     """Everything between admission and validation; changes `obj`."""
     strategy = kind.strategy
     fill_system_fields(obj, now)
-    if strategy.has_status:
+    if strategy.has_status and not strategy.keeps_status_on_create:
         obj.pop("status", None)
         if (empty := zero(kind).get("status")) is not None:
             obj["status"] = empty
