@@ -43,7 +43,7 @@ def decode_patched(context: Context, kind: Kind, patched: Object, shown: str = "
     if shape is None:
         return patched
     try:
-        obj, warnings = decode_value(shape, patched, validation=context.field_validation)
+        obj, warnings = decode_value(shape, patched, validation=context.field_validation, converter=bool(shown))
     except DecodeError as error:
         shown = orjson.dumps(shown or orjson.dumps(_as_patched(patched)).decode()).decode()
         raise Invalid.of("", "", "", [FieldError("patch", "FieldValueInvalid", f"Invalid value: {shown}: {error}")]) from error
