@@ -25,6 +25,7 @@ from sortedcontainers import SortedDict
 from kubepy.api import errors
 from kubepy.apiserver.storage.entry import Codec, Entry, Event, Undecodable
 from kubepy.apiserver.storage.history import History
+from kubepy.apiserver.storage.index import LabelIndex
 from kubepy.apiserver.storage.kv import KV, Batch, Compacted, KeyValue, Unavailable, Watch, prefix_end
 from kubepy.apiserver.storage.transform import Transformer
 from kubepy.apiserver.storage.watcher import CacheWatcher, Scope
@@ -48,6 +49,7 @@ class Cache:
         """Everything up to here has been seen."""
         self.entries: SortedDict = SortedDict()
         """`namespace/name` (or `name`) → Entry."""
+        self.labelled = LabelIndex()
         self.history = History(clock)
         self._kv, self._codec, self._transformer, self._clock = kv, codec, transformer, clock
         self._begin = prefix.encode()
@@ -100,6 +102,14 @@ class Cache:
     def count(self, start: str, end: str) -> int:
         entries = self.entries
         return int((entries.bisect_left(end) if end else len(entries)) - entries.bisect_left(start))
+
+    def _put(self, key: str, entry: Entry, old: Entry | None) -> None:
+        self.entries[key] = entry
+        self.labelled.put(key, entry, old)
+
+    def _remove(self, key: str, old: Entry) -> None:
+        del self.entries[key]
+        self.labelled.remove(key, old)
 
     def wrote(self, key: str, entry: Entry) -> None:
         """Notes what this process wrote; the event that tells everybody comes from etcd."""
@@ -218,13 +228,13 @@ class Cache:
                     del self._gone[key]
                 self._own_until(key, revision)
                 if old is not None:
-                    del entries[key]
+                    self._remove(key, old)
                     events.append(Event("DELETED", revision, old.at(revision), old))
                 continue
             entry = self._own_until(key, revision) or self._decode(kv)
             if entry is None:
                 continue
-            entries[key] = entry
+            self._put(key, entry, old)
             events.append(Event("ADDED" if old is None else "MODIFIED", revision, entry, old))
         if batch.changes or self._kv.progress_is_safe:
             self._publish(events, batch.revision)
@@ -259,6 +269,9 @@ class Cache:
         kvs, revision = await self._list()
         decoded = ((kv.key[len(self._begin):].decode(), self._decode(kv)) for kv in kvs)
         self.entries = SortedDict({key: entry for key, entry in decoded if entry is not None})
+        self.labelled = LabelIndex()
+        for key, entry in self.entries.items():
+            self.labelled.put(key, entry, None)
         self.history.reset(revision)
         self.revision = revision
         self._filled.set()
@@ -305,9 +318,9 @@ class Cache:
         for event in events:
             key = event.entry.key
             if event.type == "DELETED":
-                del self.entries[key]
+                self._remove(key, self.entries[key])
             else:
-                self.entries[key] = event.entry
+                self._put(key, event.entry, self.entries.get(key))
         self._own.clear()
         self._gone.clear()
         self._publish(events, revision)

@@ -86,8 +86,10 @@ class ResourceStore(Protocol):
         ...
 
     async def list(self, namespace: str | None, *, match: Matcher | None = None, resource_version: str | None = None,
-                   resource_version_match: str | None = None, limit: int = 0, continue_token: str = "") -> Page:
-        """A page in key order; None lists all namespaces. Raises Expired, BadRequest, Timeout as Kubernetes does."""
+                   resource_version_match: str | None = None, limit: int = 0, continue_token: str = "",
+                   labels: Callable[[Mapping[str, str]], bool] | None = None) -> Page:
+        """A page in key order; None lists all namespaces. `labels` may repeat what `match` demands of the labels: objects are
+        then found by an index. Raises Expired, BadRequest, Timeout as Kubernetes does."""
         ...
 
     async def create(self, namespace: str, name: str, obj: Object, *, ttl: int | None = None) -> Entry:

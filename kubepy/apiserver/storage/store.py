@@ -16,6 +16,7 @@ from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.storage.cache import Cache, too_large
 from kubepy.apiserver.storage.entry import Codec, Entry, Undecodable, same
+from kubepy.apiserver.storage.index import LabelMatcher
 from kubepy.apiserver.storage.interface import Change, Matcher
 from kubepy.apiserver.storage.kv import KV, Compacted, FutureRevision, KeyValue, KVError, TooLarge, Unavailable, Written, prefix_end
 from kubepy.apiserver.storage.lease import Leases
@@ -75,10 +76,11 @@ class Store:
         return self._found(entry if read.found else None, name)
 
     async def list(self, namespace: str | None, *, match: Matcher | None = None, resource_version: str | None = None,
-                   resource_version_match: str | None = None, limit: int = 0, continue_token: str = "") -> ListPage:
+                   resource_version_match: str | None = None, limit: int = 0, continue_token: str = "",
+                   labels: LabelMatcher | None = None) -> ListPage:
         options = parse_options(resource_version, resource_version_match, limit, continue_token)
         prefix = f"{namespace}/" if namespace else ""
-        scan = _Scan(prefix, prefix + options.start, f"{namespace}0" if namespace else "", options, match)
+        scan = _Scan(prefix, prefix + options.start, f"{namespace}0" if namespace else "", options, match, labels)
         cache = self.cache
         await cache.ready()
         match options.freshness:
@@ -152,8 +154,11 @@ class Store:
         entries, revision = cache.entries, at or max(cache.revision, proven)
         then = cache.history.undo(at) if at and at < cache.revision else {}
         if not then and scan.whole:
-            keys = cache.keys(scan.start, scan.end)
-            found: list[Entry] = list(entries.values()) if not scan.start and not scan.end else [entries[key] for key in keys]
+            found: list[Entry]
+            if scan.labels is not None and (chosen := cache.labelled.select(scan.labels)) is not None:
+                found = [chosen[key] for key in sorted(chosen) if scan.has(key)]
+            else:
+                found = list(map(entries.__getitem__, cache.keys(scan.start, scan.end) if scan.start or scan.end else iter(entries)))
             if scan.match is not None:
                 found = [entry for entry in found if scan.match(entry)]
             return ListPage(found, revision)
@@ -347,10 +352,10 @@ class Store:
 class _Scan:
     """What a list goes over: keys in [start, end) of the cache, with `prefix` in front of what tokens name."""
 
-    __slots__ = ("end", "match", "options", "prefix", "start")
+    __slots__ = ("end", "labels", "match", "options", "prefix", "start")
 
-    def __init__(self, prefix: str, start: str, end: str, options: ListOptions, match: Matcher | None) -> None:
-        self.prefix, self.start, self.end, self.options, self.match = prefix, start, end, options, match
+    def __init__(self, prefix: str, start: str, end: str, options: ListOptions, match: Matcher | None, labels: LabelMatcher | None) -> None:
+        self.prefix, self.start, self.end, self.options, self.match, self.labels = prefix, start, end, options, match, labels
 
     @property
     def whole(self) -> bool:

@@ -108,5 +108,6 @@ async def list_page(server: Server, context: Context) -> Page:
     versions = query.get("resourceVersion")
     return await server.store(kind).list(
         namespace, match=chosen.match, resource_version=versions[0] if versions and versions[0] else None,
-        resource_version_match=first(query, "resourceVersionMatch") or None, limit=limit, continue_token=first(query, "continue"))
+        resource_version_match=first(query, "resourceVersionMatch") or None, limit=limit, continue_token=first(query, "continue"),
+        labels=chosen.labels.matches if chosen.labels is not None else None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
@@ -327,3 +327,31 @@ async def test_secrets_are_encrypted_and_rotate(kv: KV) -> None:
         assert (await server.update("default", "a", unchanged))[1] is False
         await server.cache.stop()
     await plain.cache.stop()
+
+
+async def test_label_selectors_find_by_index_what_a_scan_finds(store: Store) -> None:
+    for index in range(60):
+        await store.create("ab"[index % 2], f"p{index:02}", pod(f"p{index:02}", "ab"[index % 2], app=f"app-{index % 3}"))
+    for index in range(0, 60, 7):
+        await store.create("b", f"q{index}", pod(f"q{index}", "b"))
+    for index in range(0, 60, 5):
+        async def relabel(entry: Entry) -> Object:
+            obj = entry.decode()
+            obj["metadata"]["labels"] = {"app": "app-9"}
+            return obj
+
+        await store.update("ab"[index % 2], f"p{index:02}", relabel)
+    for index in range(0, 60, 11):
+        await store.delete("ab"[index % 2], f"p{index:02}")
+    last = (await store.list(None)).revision
+    await store.cache.wait(min(last, store.cache.revision))
+    for wanted in ("app-0", "app-9", None):
+        for namespace in (None, "b"):
+            def matches(labels: Mapping[str, str], wanted: str | None = wanted) -> bool:
+                return labels.get("app") == wanted
+
+            by_index = await store.list(namespace, match=lambda e: matches(e.labels), labels=matches)
+            by_scan = await store.list(namespace, match=lambda e: matches(e.labels))
+            assert by_index.entries == by_scan.entries
+            assert by_scan.entries
+    assert store.cache.labelled.select(lambda labels: labels.get("app") == "app-0") is not None
