@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from kubepy.api.errors import ApiError, MethodNotAllowed, NotFound
 from kubepy.apiserver.discovery import Discovery
 from kubepy.apiserver.exchange import Exchange
+from kubepy.apiserver.openapi import OpenApi
 from kubepy.apiserver.registry.kind import Kind, Subresource
 from kubepy.apiserver.request import Context, RequestInfo
 from kubepy.apiserver.server import Server
@@ -46,6 +47,7 @@ class Dispatcher:
         self.server = server
         self.shell = shell
         self.discovery = Discovery(server)
+        self.openapi = OpenApi(server)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,7 +56,7 @@ class Dispatcher:
         exchange = Exchange.of(scope)
         info = exchange.info
         if not info.is_resource or info.path[:2] == "//":
-            if await self.discovery.serve(exchange):
+            if await self.discovery.serve(exchange) or await self.openapi.serve(exchange):
                 return
             await self.shell(scope, receive, send)
             return

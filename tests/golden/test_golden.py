@@ -53,7 +53,8 @@ def matched(pytestconfig: pytest.Config) -> Iterator[set[str]]:
     if pytestconfig.getoption("--update-golden") and found:
         areas = {name.partition("/")[0] for name in found}
         kept = {name for names in expected().values() for name in names if name.partition("/")[0] not in areas}
-        EXPECTED.write_text("# Scenarios known to match, kept by --update-golden.\n" + "".join(f"{name}\n" for name in sorted(kept | found)))
+        lines = "".join(f"{name}\n" for name in sorted(kept | found))
+        EXPECTED.write_text(f"# Scenarios known to match, kept by --update-golden.\n{lines}")
 
 
 def replay(server: ApiServer, area: str, directory: Path) -> set[str]:
