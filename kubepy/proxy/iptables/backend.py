@@ -15,7 +15,7 @@ from kubepy.proxy.model import Family, State
 log = get_logger("iptables")
 
 WAIT = ("-w", "5")
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 
 
 class IptablesBackend:

@@ -80,7 +80,10 @@ def full(rules: Rules, saved: Mapping[str, Saved]) -> str:
         wanted: Chains = {**chains, chain.CANARY: [CANARY_RULE]}
         stale = [name for name in now.chains if name.startswith(chain.OWN_PREFIXES) and name not in wanted]
         jumps = [jump for jump in JUMPS if jump.table == table and not now.has(jump)]
-        out += _table(table, wanted, wanted, stale, [f"-I {jump.source} 1 {jump.rule}" for jump in reversed(jumps)])
+        lines = _table(table, wanted, wanted, stale, [f"-I {jump.source} 1 {jump.rule}" for jump in reversed(jumps)])
+        # Zeroing the counters is not the point: a command that concerns all chains keeps iptables-nft from looking each chain's name
+        # up in a list, once for every rule (1,000 services: 1.2 s instead of 6.6).
+        out += [lines[0], "-Z", *lines[1:]]
     return "\n".join(out) + "\n"
 
 
