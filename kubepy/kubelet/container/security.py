@@ -74,7 +74,7 @@ def verify_non_root(pod: Object, container: Object, image: pb.Image | None) -> N
         return
     if image is None:
         return
-    if image.HasField("uid"):
+    if image.HasField("uid") or not image.username:  # an image that names no user runs as root
         if image.uid.value == 0:
             raise SecurityError(f"container has runAsNonRoot and image will run as root {where}")
     elif image.username:

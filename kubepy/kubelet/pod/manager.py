@@ -189,7 +189,7 @@ class Pods:
             view = await shared.actor.observe(uid)
             if view.alive:
                 log.info("Killing a pod that is not wanted any more", pod=podspec.full_name(pod), uid=uid)
-                await shared.actor.kill_pod(None, view, None)
+                await shared.actor.kill_pod(None, view, 1)  # as upstream: orphans get a second
                 view = await shared.actor.observe(uid)
             await shared.actor.remove_pod(view)
             await asyncio.to_thread(shutil.rmtree, shared.actor.log_directory(pod), True)

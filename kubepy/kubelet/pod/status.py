@@ -232,17 +232,13 @@ def _state(view: ContainerView, node: Node, facts: Facts) -> Object:
         return {"running": {"startedAt": format_time(view.started_at)}}
     if view.state == EXITED:
         ended: Object = {"exitCode": view.exit_code, "reason": view.reason or ("Completed" if view.exit_code == 0 else "Error"),
-                         "startedAt": _time(view.started_at), "finishedAt": _time(view.finished_at),
+                         "startedAt": format_time(view.started_at), "finishedAt": format_time(view.finished_at),
                          "containerID": f"{node.runtime}://{view.id}"}
         message = facts.messages.get(view.id) or view.message
         if message:
             ended["message"] = message
         return {"terminated": ended}
     return {"waiting": {"reason": "ContainerCreating"}}
-
-
-def _time(seconds: float) -> str | None:
-    return format_time(seconds) if seconds > 0 else None
 
 
 def _waiting(reason: str, message: str) -> Object:

@@ -190,6 +190,8 @@ def _write(path: Path, files: Mapping[str, Content], gid: int | None, *, tmpfs: 
         except OSError as error:  # without the right to mount, plain files are better than no pod
             log.v(2).info("Secret content is not on a tmpfs", path=str(path), err=error)
         path.chmod(0o755)
+    if not any(path.iterdir()):
+        path.chmod(0o777)
     write_atomically(path, files, gid=gid)
 
 
