@@ -50,6 +50,7 @@ class Kubelet:
         self.runtime = runtime
         self.clock = clock
         self.tasks = Tasks("kubelet", clock)
+        os.makedirs(settings.root_dir, exist_ok=True)  # its file system is the node's storage
         self.machine = read_machine(settings.root_dir)
         self.ips = tuple(settings.node_ip.split(",")) if settings.node_ip else (default_ip(),)
         self.around = Surroundings(self.ips, self.machine.memory, (), allocatable(settings, self.machine))

@@ -79,11 +79,15 @@ class NodeAgent:
                 await self.report()
             except (ApiError, ConnectionError) as error:
                 log.warning("Node status not written yet", err=error)
-            ready = not self.state.problem and not self.state.network_problem and self.node is not None
+            ready = not self.state.problem and not self.state.network_problem and self._shown_ready()
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.node_status_update_frequency if ready else _FAST):
                     await self._wake.wait()
+
+    def _shown_ready(self) -> bool:
+        conditions = ((self.node or {}).get("status") or {}).get("conditions") or ()
+        return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
 
     async def look(self) -> None:
         """Asks the runtime how it is."""
