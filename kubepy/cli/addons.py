@@ -39,7 +39,12 @@ def plan_addons(settings: Settings) -> tuple[tuple[Resource, Object], ...]:
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kubepy:dns"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:kube-dns"}],
     }
-    return ((CLUSTER_ROLES, role), (CLUSTER_ROLE_BINDINGS, binding), (SERVICES, service), (ENDPOINT_SLICES, endpoints))
+    kubelet_api: Object = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "kubepy:kubelet-api"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:kubelet-api-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "kube-apiserver-kubelet-client"}],
+    }
+    return ((CLUSTER_ROLES, role), (CLUSTER_ROLE_BINDINGS, binding), (CLUSTER_ROLE_BINDINGS, kubelet_api), (SERVICES, service), (ENDPOINT_SLICES, endpoints))
 
 
 async def apply_addons(client: Client, settings: Settings) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kubepy.api.scheduling import amounts
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time
 from kubepy.kubelet.pod import condition
@@ -38,11 +37,8 @@ class Facts:
     terminating: bool = False
     ended: bool = False
     """Everything has stopped; containers that never ran are reported as ended."""
-    resize: str = ""
     messages: Mapping[str, str] = field(default_factory=dict)
     """Termination messages by container ID."""
-    volumes: Mapping[str, Sequence[Object]] = field(default_factory=dict)
-    """volumeMounts status by container name (where there are recursive read-only mounts)."""
 
 
 def pod_status(pod: Object, seen: PodView, now: float, node: Node, facts: Facts) -> Object:
@@ -194,8 +190,8 @@ def _status(pod: Object, container: Object, seen: PodView, old: Object | None, n
         entry["started"] = False
         entry["ready"] = view is not None and view.state == EXITED and view.exit_code == 0
     _resources(entry, container, running)
-    if mounts := facts.volumes.get(name):
-        entry["volumeMounts"] = list(mounts)
+    if mounts := _volume_mounts(container):
+        entry["volumeMounts"] = mounts
     if any(container is other for other in podspec.ephemeral_containers(pod)):
         entry["ready"] = False
         entry.pop("started", None)
@@ -255,5 +251,14 @@ def _resources(entry: Object, container: Object, running: bool) -> None:
     entry["resources"] = shown
 
 
-def requested(container: Object) -> dict[str, int]:
-    return amounts((container.get("resources") or {}).get("requests"))
+def _volume_mounts(container: Object) -> list[Object]:
+    """Every mount, and for read-only ones whether what is mounted below them is read-only too."""
+    result = []
+    for mount in container.get("volumeMounts") or ():
+        shown: Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
+        if mount.get("readOnly"):
+            wanted = mount.get("recursiveReadOnly") or "Disabled"
+            shown["readOnly"] = True
+            shown["recursiveReadOnly"] = "Enabled" if wanted == "Enabled" else "Disabled"
+        result.append(shown)
+    return result

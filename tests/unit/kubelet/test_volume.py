@@ -1,0 +1,123 @@
+"""Volume content: what is in it, how it changes at once, what may be mounted."""
+from __future__ import annotations
+
+import base64
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubepy.base.clock import VirtualClock, format_time
+from kubepy.client.memory import MemoryClient
+from kubepy.kubelet.container.env import Sources
+from kubepy.kubelet.volume.hostpath import HostPathError, check_host_path
+from kubepy.kubelet.volume.payload import Inputs, PayloadError, payload
+from kubepy.kubelet.volume.subpath import SubPathError, prepare_subpath
+from kubepy.kubelet.volume.token import Tokens
+from kubepy.kubelet.volume.writer import Content, write_atomically
+from tests.unit.kubelet.test_plan import container, pod
+
+OBJECTS: dict[tuple[str, str], dict[str, Any] | None] = {
+    ("ConfigMap", "cm"): {"data": {"a": "1", "b": "2"}, "binaryData": {"bin": base64.b64encode(b"\x00\xff").decode()}},
+    ("Secret", "s"): {"data": {"k": base64.b64encode(b"v").decode()}}, ("ConfigMap", "no"): None}
+INPUTS = Inputs(OBJECTS, Sources(lambda kind, name: None, (), (), ()), lambda source: "token")
+
+
+@pytest.mark.parametrize(("volume", "expected"), [
+    ({"configMap": {"name": "cm"}}, {"a": (b"1", 0o644), "b": (b"2", 0o644), "bin": (b"\x00\xff", 0o644)}),
+    ({"configMap": {"name": "cm", "defaultMode": 0o400, "items": [{"key": "a", "path": "x/y", "mode": 0o777}]}}, {"x/y": (b"1", 0o777)}),
+    ({"configMap": {"name": "no", "optional": True}}, {}),
+    ({"secret": {"secretName": "s", "defaultMode": 0o440}}, {"k": (b"v", 0o440)}),
+    ({"downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}}, {"n": (b"p", 0o644)}),
+    ({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"secret": {"name": "s"}}]}},
+     {"token": (b"token", 0o644), "k": (b"v", 0o644)}),
+], ids=["all keys", "items with a mode", "a missing optional one", "a secret", "a downward field", "projected"])
+def test_payload(volume: dict[str, Any], expected: dict[str, tuple[bytes, int]]) -> None:
+    found = payload(pod(), {"name": "v", **volume}, INPUTS)
+    assert {path: (content.data, content.mode) for path, content in found.items()} == expected
+
+
+@pytest.mark.parametrize(("volume", "message"), [
+    ({"configMap": {"name": "no"}}, 'configmap "no" not found'),
+    ({"configMap": {"name": "cm", "items": [{"key": "z", "path": "z"}]}}, "references non-existent config key: z"),
+    ({"secret": {"secretName": "s", "items": [{"key": "z", "path": "z"}]}}, "references non-existent secret key: z"),
+], ids=["a missing object", "a missing key", "a missing secret key"])
+def test_payload_that_is_missing(volume: dict[str, Any], message: str) -> None:
+    with pytest.raises(PayloadError, match=message):
+        payload(pod(), {"name": "v", **volume}, INPUTS)
+
+
+def test_a_token_belongs_to_the_only_user() -> None:
+    spec = pod(container(), securityContext={"runAsUser": 1000})
+    found = payload(spec, {"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}, INPUTS)
+    assert (found["t"].mode, found["t"].uid) == (0o600, 1000)
+
+
+def test_files_change_all_at_once(tmp_path: Path) -> None:
+    volume = tmp_path / "v"
+    assert write_atomically(volume, {"a": Content(b"1"), "d/b": Content(b"2", 0o400)})
+    before = os.readlink(volume / "..data")
+    assert (volume / "a").read_bytes() == b"1"
+    assert (volume / "d" / "b").stat().st_mode & 0o777 == 0o400
+    assert not write_atomically(volume, {"a": Content(b"1"), "d/b": Content(b"2", 0o400)})
+    assert write_atomically(volume, {"a": Content(b"3"), "c": Content(b"4")})
+    assert os.readlink(volume / "..data") != before
+    assert sorted(entry.name for entry in volume.iterdir() if not entry.name.startswith("..")) == ["a", "c"]
+    assert (volume / "a").read_bytes() == b"3"
+    assert len([entry for entry in volume.iterdir() if entry.name.startswith("..2")]) == 1
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "a/../../x"])
+def test_files_stay_in_their_volume(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ValueError, match="invalid path"):
+        write_atomically(tmp_path / "v", {path: Content(b"")})
+
+
+def test_host_paths_are_checked_and_made(tmp_path: Path) -> None:
+    check_host_path(tmp_path / "d", "DirectoryOrCreate")
+    check_host_path(tmp_path / "f", "FileOrCreate")
+    check_host_path(tmp_path / "d", "Directory")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        check_host_path(tmp_path / "s", "Socket")
+    for path, kind, message in (("f", "Directory", "is not a directory"), ("d", "File", "is not a file"), ("x", "Directory",
+                                                                                                           "is not a directory"),
+                                ("f", "BlockDevice", "is not a block device")):
+        with pytest.raises(HostPathError, match=message):
+            check_host_path(tmp_path / path, kind)
+
+
+def test_a_subpath_cannot_leave_its_volume(tmp_path: Path) -> None:
+    volume = tmp_path / "v"
+    volume.mkdir()
+    (volume / "link").symlink_to("/etc")
+    for subpath in ("link", "../x", "/etc"):
+        with pytest.raises(SubPathError):
+            prepare_subpath(volume, subpath, tmp_path / "t")
+
+
+async def test_tokens_are_renewed_at_four_fifths_of_their_life_and_survive_an_absent_server() -> None:
+    clock, client = VirtualClock(), MemoryClient()
+    made: list[int] = []
+
+    async def create(resource: Any, obj: dict[str, Any], namespace: str | None = None, **rest: Any) -> dict[str, Any]:
+        if made == [1, 2]:
+            raise ConnectionError("away")
+        made.append(len(made) + 1)
+        return {"status": {"token": f"t{len(made)}", "expirationTimestamp": format_time(clock.now() + obj["spec"]["expirationSeconds"])}}
+
+    client.create = create  # type: ignore[method-assign, assignment]
+    tokens = Tokens(client, clock)
+    source = {"path": "t", "expirationSeconds": 600}
+    assert await tokens.get(pod(), source) == "t1"
+    await clock.advance(300)
+    assert await tokens.get(pod(), source) == "t1"
+    await clock.advance(190)
+    assert await tokens.get(pod(), source) == "t2"
+    await clock.advance(500)
+    assert await tokens.get(pod(), source) == "t2"
+    await clock.advance(200)
+    with pytest.raises(ConnectionError):
+        await tokens.get(pod(), source)
