@@ -11,6 +11,8 @@ from kubepy.controllers import namespace, podgc, replicaset, rootca, serviceacco
 from kubepy.controllers.deployment import reconcile as deployment
 from kubepy.controllers.endpoint import legacy, slices
 from kubepy.controllers.garbage import collector
+from kubepy.controllers.job import reconcile as job
+from kubepy.controllers.job import ttl as job_ttl
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.node import eviction, ipam, lifecycle, ttl
 
@@ -39,6 +41,9 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("ttl-controller", ("ttl",), ttl.controller),
     Entry("pod-garbage-collector-controller", ("podgc",), podgc.controller),
     Entry("garbage-collector-controller", ("garbagecollector",), collector.controller),
+    Entry("job-controller", ("job",), job.controller),
+    Entry("job-orphan-pod-controller", (), job.orphans),
+    Entry("ttl-after-finished-controller", ("ttl-after-finished",), job_ttl.controller),
     Entry("deployment-controller", ("deployment",), deployment.controller),
     Entry("replicaset-controller", ("replicaset",), replicaset.replicaset),
     Entry("replicationcontroller-controller", ("replicationcontroller",), replicaset.replicationcontroller),

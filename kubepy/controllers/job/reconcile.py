@@ -1,0 +1,307 @@
+"""One pass over a Job: count what has ended, decide, create or delete, report.
+
+Known differences: back-off after failures is by Job also with backoffLimitPerIndex, and an index's failures are read from
+the failed pods that are still there.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from kubepy.api.errors import ApiError, NotFound
+from kubepy.api.pod import controller_of, controller_uid
+from kubepy.api.resource import JOBS, PODS
+from kubepy.api.selector import from_object
+from kubepy.api.types import Object
+from kubepy.base.clock import format_time
+from kubepy.client.controller import Controller, Watch
+from kubepy.client.store import join_key, key_of, split_key
+from kubepy.controllers.job import index, plan
+from kubepy.controllers.job.snapshot import FINALIZER, Snapshot, has_failed, is_indexed, take
+from kubepy.controllers.kit import condition
+from kubepy.controllers.kit.adoption import candidates, claim, index_by_controller
+from kubepy.controllers.kit.batch import at_once, slow_start
+from kubepy.controllers.kit.environment import Environment
+from kubepy.controllers.kit.expectation import Expectations
+from kubepy.controllers.kit.pod_control import PodControl, is_namespace_terminating, pod_from_template
+
+News = list[tuple[Literal["Normal", "Warning"], str, str]]
+"""Events to record once the status that they tell of is written."""
+
+
+@dataclass(slots=True)
+class _Streak:
+    """Failures since the last success."""
+
+    count: int = 0
+    last: float = 0.0
+
+
+def is_finished(job: Object) -> bool:
+    return any(item["type"] in ("Complete", "Failed") and item["status"] == "True"
+               for item in (job.get("status") or {}).get("conditions") or ())
+
+
+class Reconciler:
+    def __init__(self, env: Environment) -> None:
+        self._clock = env.clock
+        self._client = env.client_for("job-controller")
+        self._recorder = env.recorder("job-controller", "job-controller")
+        self._jobs = env.informers.informer(JOBS).lister
+        self._pods = env.informers.informer(PODS).lister
+        index_by_controller(self._pods)
+        self._control = PodControl(self._client, self._recorder)
+        self._expectations = Expectations(env.clock)
+        self._released: set[str] = set()  # UIDs of pods whose finalizer we removed and that the cache still shows with it
+        self._streaks: dict[str, _Streak] = {}
+
+    async def reconcile(self, key: str) -> float | None:
+        namespace, name = split_key(key)
+        job = self._jobs.get(name, namespace)
+        if job is None:
+            self._expectations.forget(key)
+            self._streaks.pop(key, None)
+            return None
+        if job["spec"].get("managedBy", "kubernetes.io/job-controller") != "kubernetes.io/job-controller":
+            return None
+        satisfied = self._expectations.satisfied(key)
+        pods = await claim(self._client, job, JOBS, from_object(job["spec"].get("selector")), candidates(self._pods, job), PODS)
+        found = take(job, pods, self._released)
+        if is_finished(job):
+            await self._release([*found.release, *found.new_failed, *found.new_succeeded, *found.ignored])
+            return None
+        now = self._clock.now()
+        status = self._counted(job, found, now)
+        job = {**job, "status": status}
+        streak = self._note_failures(key, found, now)
+        wait: float | None = None
+        failed = plan.failure(job, found, now)
+        succeeded = None if failed is not None else plan.success(job, found)
+        problem: Exception | None = None
+        news: News = []
+        if failed is not None or succeeded is not None:
+            type, verdict = ("FailureTarget", failed) if failed is not None else ("SuccessCriteriaMet", succeeded)
+            assert verdict is not None
+            self._add(status, type, "True", verdict, now)
+            problem = await self._delete(key, job, found.active) if satisfied else None
+            if not (found.active or found.terminating or found.release or status["uncountedTerminatedPods"]):
+                self._finish(status, failed, succeeded, now, news)
+        elif satisfied and job["metadata"].get("deletionTimestamp") is None:
+            todo = plan.work(job, found)
+            wait = plan.backoff(streak.count, streak.last, now) if todo.indexes else None
+            problem = await self._delete(key, job, todo.delete)
+            if todo.indexes and not wait and problem is None:
+                wait = None
+                problem = await self._create(key, job, todo.indexes, pods)
+            self._suspend(job, status, now, news)
+        status["active"] = len(found.active)
+        job = await self._write(job, found, status)
+        for item in news:
+            self._recorder.event(job, *item)
+        if problem is not None:
+            raise problem
+        left = plan.deadline(job, now)
+        return min((item for item in (wait, left) if item is not None), default=None)
+
+    def _counted(self, job: Object, found: Snapshot, now: float) -> Object:
+        """The status with what has ended noted: settled UIDs become numbers, new ones are written down."""
+        status: Object = dict(job.get("status") or {})
+        uncounted = status.get("uncountedTerminatedPods") or {}
+        noted: Object = {}
+        for name, new in (("succeeded", found.new_succeeded), ("failed", found.new_failed)):
+            settled = set(found.settled[name])
+            status[name] = (status.get(name) or 0) + len(settled)
+            noted[name] = [uid for uid in uncounted.get(name) or () if uid not in settled] + [pod["metadata"]["uid"] for pod in new]
+        status["uncountedTerminatedPods"] = {name: uids for name, uids in noted.items() if uids}
+        if is_indexed(job):
+            status["completedIndexes"] = index.write(found.succeeded_indexes)
+            status["succeeded"] = len(found.succeeded_indexes)
+            if job["spec"].get("backoffLimitPerIndex") is not None:
+                status["failedIndexes"] = index.write(found.failed_indexes)
+        status |= {"ready": found.ready, "terminating": found.terminating}
+        if not job["spec"].get("suspend") and not status.get("startTime"):
+            status["startTime"] = format_time(now)
+        return status
+
+    def _note_failures(self, key: str, found: Snapshot, now: float) -> _Streak:
+        streak = self._streaks.setdefault(key, _Streak())
+        if found.new_succeeded:
+            streak.count = 0
+        if found.new_failed:
+            streak.count += len(found.new_failed)
+            streak.last = now
+        return streak
+
+    def _add(self, status: Object, type: str, value: str, verdict: plan.Verdict, now: float) -> None:
+        moment = format_time(now)
+        new = {"type": type, "status": value, "lastProbeTime": moment, "lastTransitionTime": moment, "reason": verdict.reason,
+               "message": verdict.message}
+        conditions = status.get("conditions") or []
+        old = condition.find(conditions, type)
+        if old is None or (old["status"], old.get("reason")) != (value, verdict.reason):
+            status["conditions"] = [*condition.without(conditions, type), new]
+
+    def _finish(self, status: Object, failed: plan.Verdict | None, succeeded: plan.Verdict | None, now: float, news: News) -> None:
+        if failed is not None:
+            self._add(status, "Failed", "True", failed, now)
+            news.append(("Warning", failed.reason, failed.message))
+        elif succeeded is not None:
+            self._add(status, "Complete", "True", succeeded, now)
+            status["completionTime"] = format_time(now)
+            news.append(("Normal", "Completed", "Job completed"))
+
+    def _suspend(self, job: Object, status: Object, now: float, news: News) -> None:
+        found = condition.find(status.get("conditions") or (), "Suspended")
+        if job["spec"].get("suspend"):
+            status.pop("startTime", None)
+            if found is None or found["status"] != "True":
+                self._add(status, "Suspended", "True", plan.Verdict("JobSuspended", "Job suspended"), now)
+                news.append(("Normal", "Suspended", "Job suspended"))
+        elif found is not None and found["status"] == "True":
+            self._add(status, "Suspended", "False", plan.Verdict("JobResumed", "Job resumed"), now)
+            status["startTime"] = format_time(now)
+            news.append(("Normal", "Resumed", "Job resumed"))
+
+    async def _create(self, key: str, job: Object, indexes: list[int | None], pods: Sequence[Object]) -> Exception | None:
+        self._expectations.expect_creations(key, len(indexes))
+
+        async def create(at: int) -> None:
+            await self._control.create(_pod(job, indexes[at], pods), job)
+
+        done, errors = await slow_start(len(indexes), create)
+        self._expectations.created(key, len(indexes) - done)
+        return next((error for error in errors if not (isinstance(error, ApiError) and is_namespace_terminating(error))), None)
+
+    async def _delete(self, key: str, job: Object, pods: Sequence[Object]) -> Exception | None:
+        if not pods:
+            return None
+        self._expectations.expect_deletions(key, [key_of(pod) for pod in pods])
+
+        async def delete(pod: Object) -> None:
+            try:
+                await self._control.delete(pod, job)
+            except (ApiError, ConnectionError) as error:
+                self._expectations.deleted(key, key_of(pod))
+                if not isinstance(error, NotFound):
+                    raise
+
+        errors = await at_once(list(pods), delete)
+        return errors[0] if errors else None
+
+    async def _write(self, job: Object, found: Snapshot, status: Object) -> Object:
+        """Notes the UIDs first, then lets the pods go: a crash in between loses and doubles nothing."""
+        status = _tidy(status)
+        cached = self._jobs.get(job["metadata"]["name"], job["metadata"]["namespace"])
+        if cached is None or _tidy(cached.get("status") or {}) != status:
+            try:
+                job = await self._client.update(JOBS, {**job, "status": status}, subresource="status")
+            except NotFound:
+                return job
+        await self._release([*found.release, *found.new_succeeded, *found.new_failed, *found.ignored])
+        return job
+
+    async def _release(self, pods: Sequence[Object]) -> None:
+        """Removes the tracking finalizer."""
+
+        async def one(pod: Object) -> None:
+            metadata = pod["metadata"]
+            kept = [name for name in metadata.get("finalizers") or () if name != FINALIZER]
+            patch = {"metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"], "finalizers": kept or None}}
+            try:
+                await self._client.patch(PODS, metadata["name"], patch, metadata["namespace"])
+            except NotFound:
+                return
+            self._released.add(metadata["uid"])
+
+        errors = await at_once(list(pods), one)
+        if errors:
+            raise errors[0]
+
+    def observe(self, old: Object | None, new: Object | None) -> None:
+        pod = new or old
+        assert pod is not None
+        if new is None or FINALIZER not in (new["metadata"].get("finalizers") or ()):
+            self._released.discard(pod["metadata"]["uid"])
+        reference = controller_of(pod)
+        if reference is None or reference["kind"] != "Job":
+            return
+        key = join_key(pod["metadata"]["namespace"], reference["name"])
+        if new is None or new["metadata"].get("deletionTimestamp") is not None:
+            self._expectations.deleted(key, key_of(pod))
+        elif old is None:
+            self._expectations.created(key)
+
+    def keys(self, pod: Object) -> Sequence[str]:
+        namespace = pod["metadata"]["namespace"]
+        reference = controller_of(pod)
+        if reference is not None:
+            return (join_key(namespace, reference["name"]),) if reference["kind"] == "Job" else ()
+        labels = pod["metadata"].get("labels")
+        return [key_of(job) for job in self._jobs.list(namespace)
+                if labels and from_object(job["spec"].get("selector")).matches(labels)]
+
+    async def release_orphans(self, key: str) -> None:
+        """Pods of a Job that has gone must not be held by a finalizer that nobody removes."""
+        pod = self._pods.by_key(key)
+        if pod is not None and FINALIZER in (pod["metadata"].get("finalizers") or ()):
+            owner = controller_of(pod)
+            job = self._jobs.get(owner["name"], pod["metadata"]["namespace"]) if owner and owner["kind"] == "Job" else None
+            if job is None or job["metadata"]["uid"] != controller_uid(pod):
+                await self._release([pod])
+
+
+def _pod(job: Object, number: int | None, pods: Sequence[Object]) -> Object:
+    pod = pod_from_template(job, JOBS, job["spec"]["template"])
+    metadata, spec = pod["metadata"], pod["spec"]
+    metadata["finalizers"] = [*(metadata.get("finalizers") or ()), FINALIZER]
+    if number is None:
+        return pod
+    name = f"{job['metadata']['name']}-{number}"
+    metadata["generateName"] = f"{name}-"
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), index.ANNOTATION: str(number)}
+    metadata["labels"] = {**(metadata.get("labels") or {}), index.ANNOTATION: str(number)}
+    if job["spec"].get("backoffLimitPerIndex") is not None:
+        before = [index.failures(item) + 1 for item in pods if index.of(item) == number and has_failed(job, item)]
+        metadata["annotations"][index.FAILURES] = str(max(before, default=0))
+    source = {"name": "JOB_COMPLETION_INDEX",
+              "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{index.ANNOTATION}']"}}}
+    pod["spec"] = {**spec, "hostname": spec.get("hostname") or name}
+    for field in ("containers", "initContainers"):
+        if spec.get(field):
+            pod["spec"][field] = [item if any(env["name"] == source["name"] for env in item.get("env") or ())
+                                  else {**item, "env": [*(item.get("env") or ()), source]} for item in spec[field]]
+    return pod
+
+
+def _tidy(status: Object) -> Object:
+    """Without zero counts where the API leaves them out, so that equal statuses compare equal."""
+    kept = {key: value for key, value in status.items() if value or key in ("ready", "terminating", "uncountedTerminatedPods")}
+    kept.setdefault("uncountedTerminatedPods", {})
+    return kept
+
+
+def controller(env: Environment) -> Controller:
+    reconciler = Reconciler(env)
+    watches = (Watch(JOBS), Watch(PODS, keys=reconciler.keys, observe=reconciler.observe))
+    return Controller("job", reconciler.reconcile, watches, workers=env.options.concurrency("job", 5), initial_backoff=1.0,
+                      maximum_backoff=600.0)
+
+
+def orphans(env: Environment) -> Controller:
+    """Runs beside the Job controller: frees pods whose Job has gone."""
+    reconciler = Reconciler(env)
+    pods = env.informers.informer(PODS).lister
+
+    def of_job(job: Object) -> Sequence[str]:
+        return [key_of(pod) for pod in pods.by_index("controller", job["metadata"]["uid"])]
+
+    async def reconcile(key: str) -> None:
+        await reconciler.release_orphans(key)
+
+    watches = (
+        Watch(JOBS, keys=of_job, when=lambda old, new: new is None),
+        Watch(PODS, when=lambda old, new: new is not None and FINALIZER in (new["metadata"].get("finalizers") or ())
+              and (old is None or new["metadata"].get("deletionTimestamp") is not None)),
+    )
+    return Controller("job_orphan_pod", reconcile, watches, workers=1)
