@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -19,18 +20,21 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 
+from kubepy.apiserver.storage.etcd import TLS
+
 BINARY = os.environ.get("KUBEPY_TEST_ETCD", "etcd")
 
 
 class Etcd:
     """One member. `url` stays the same over restarts."""
 
-    def __init__(self, *flags: str, directory: str | None = None) -> None:
-        self._flags = flags
+    def __init__(self, *flags: str, directory: str | None = None, tls: TLS | None = None) -> None:
+        """`tls` is how its clients speak to it; the server's side is in `flags`."""
+        self._flags, self._tls = flags, tls
         self._own_directory = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix="kubepy-etcd-"))
         self._client, self._peer = _free_port(), _free_port()
-        self.url = f"http://127.0.0.1:{self._client}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._client}"
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -47,12 +51,16 @@ class Etcd:
                  "--initial-cluster", f"test={peer}", "--log-level", "warn", *self._flags],
                 stdout=log, stderr=log,
             )
+        context = None
+        if self._tls:
+            context = ssl.create_default_context(cafile=self._tls.ca)
+            context.load_cert_chain(self._tls.cert, self._tls.key)
         end = time.monotonic() + 20
         while time.monotonic() < end:
             if self._process.poll() is not None:
                 raise RuntimeError(f"etcd ended: {(self.directory / 'etcd.log').read_text()[-2000:]}")
             try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=1) as answer:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=1, context=context) as answer:
                     if b"true" in answer.read():
                         return
             except (urllib.error.URLError, OSError):

@@ -111,7 +111,8 @@ class Codec:
 
     def encode(self, obj: Object) -> bytes:
         """The canonical bytes of an object, which is not changed."""
-        return stored(obj)
+        # A copy of just the length: orjson's result keeps the buffer it grew in, up to twice the size.
+        return bytes(memoryview(stored(obj)))
 
     def entry(self, raw: bytes, revision: int, obj: Object | None = None, *, stale: bool = False) -> Entry:
         """The record of stored bytes; `obj` is what they decode to, where that is at hand. Raises Undecodable."""
