@@ -54,7 +54,7 @@ class Stores(Mapping[Resource, ResourceStore]):
 
 def build(options: Options) -> Server:
     """Everything wired, nothing started but the caches. Call it on the event loop. Raises OSError or ValueError for bad options."""
-    tls = TLS(options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile) if options.etcd_cafile else None
+    tls = TLS(options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile)
     encryption = encryption_of(options.encryption_provider_config) if options.encryption_provider_config else None
     backend = Backend.etcd(list(options.etcd_servers), tls=tls, prefix=options.etcd_prefix, transformer=encryption,
                            compaction_interval=options.etcd_compaction_interval)

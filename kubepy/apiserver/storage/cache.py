@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from sortedcontainers import SortedDict
 
@@ -255,28 +255,35 @@ class Cache:
             self._log.error("A stored object cannot be read and is left out", error, key=kv.key.decode(errors="replace"))
             return None
 
-    async def _list(self) -> tuple[list[KeyValue], int]:
-        start, found, revision = self._begin, [], 0
+    async def _pages(self) -> AsyncIterator[tuple[list[KeyValue], int]]:
+        """Everything etcd has, in pages of one revision."""
+        start, revision = self._begin, 0
         while True:
             page = await self._kv.range(start, self._end, limit=FILL_PAGE, revision=revision)
             revision = page.revision
-            found += page.kvs
+            yield page.kvs, revision
             if len(page.kvs) >= page.count or not page.kvs:
-                return found, revision
+                return
             start = page.kvs[-1].key + b"\x00"
 
     async def _fill(self) -> None:
-        kvs, revision = await self._list()
-        decoded = ((kv.key[len(self._begin):].decode(), self._decode(kv)) for kv in kvs)
-        self.entries = SortedDict({key: entry for key, entry in decoded if entry is not None})
-        self.labelled = LabelIndex()
-        for key, entry in self.entries.items():
-            self.labelled.put(key, entry, None)
+        entries: dict[str, Entry] = {}
+        labelled = LabelIndex()
+        revision = 0
+        async for kvs, at in self._pages():
+            revision = at
+            for kv in kvs:
+                entry = self._decode(kv)
+                if entry is not None:
+                    key = kv.key[len(self._begin):].decode()
+                    entries[key] = entry
+                    labelled.put(key, entry, None)
+        self.entries, self.labelled = SortedDict(entries), labelled
         self.history.reset(revision)
         self.revision = revision
         self._filled.set()
         self._publish([], revision)
-        self._log.v(2).info("Cache filled", objects=len(self.entries), revision=revision)
+        self._log.v(2).info("Cache filled", objects=len(entries), revision=revision)
 
     async def _check_history(self) -> None:
         """Starts over when etcd's revision is behind what has been seen: its data is not the data that was followed."""
@@ -296,7 +303,11 @@ class Cache:
     async def _relist(self) -> None:
         """Lists anew and publishes the difference as events."""
         await self._check_history()
-        kvs, revision = await self._list()
+        kvs: list[KeyValue] = []
+        revision = 0
+        async for page, at in self._pages():
+            revision = at
+            kvs += page
         events: list[Event] = []
         found: set[str] = set()
         for kv in kvs:
