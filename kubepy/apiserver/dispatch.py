@@ -13,7 +13,8 @@ from kubepy.apiserver.openapi import OpenApi
 from kubepy.apiserver.registry.kind import Kind, Subresource
 from kubepy.apiserver.request import Context, RequestInfo
 from kubepy.apiserver.server import Server
-from kubepy.apiserver.verbs import binding, connect, virtual
+from kubepy.apiserver.verbs import binding, virtual
+from kubepy.apiserver.verbs.connect import Connector
 from kubepy.apiserver.verbs.create import create
 from kubepy.apiserver.verbs.delete import delete, delete_collection
 from kubepy.apiserver.verbs.get import get, list_objects
@@ -48,6 +49,8 @@ class Dispatcher:
         self.shell = shell
         self.discovery = Discovery(server)
         self.openapi = OpenApi(server)
+        self.connector = Connector(server)
+        server.stopping.append(self.connector.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,7 +79,7 @@ class Dispatcher:
         if info.subresource:
             sub = find_subresource(kind, info, method)
             if sub.name in CONNECTS:
-                await connect.serve(server, exchange, context, sub)
+                await self.connector.serve(exchange, context, sub)
             else:
                 await serve_subresource(server, exchange, context, sub)
             return

@@ -83,6 +83,8 @@ async def _serve(options: Options, index: int, sock: socket.socket) -> None:
         await serve(create_app(server), sock, tls, stopping)
     finally:
         await server.tasks.stop()
+        for close in server.stopping:
+            await close()
         if server.backend is not None:
             await server.backend.close()
 

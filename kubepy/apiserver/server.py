@@ -58,6 +58,8 @@ class Server:
     """What writes of a resource reserve beside it: services their addresses."""
     leaving: Callable[[], Awaitable[None]] | None = None
     """Takes the server out of the kubernetes service's endpoints."""
+    stopping: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What is to be closed when the process ends, besides tasks and storage."""
     closing: bool = False
     """Set on SIGTERM: /readyz fails and watches end."""
 

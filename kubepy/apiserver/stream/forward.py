@@ -1,0 +1,107 @@
+"""Plain HTTP through the API server: logs from kubelets, and the `proxy` subresources, streamed both ways."""
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from kubepy.api.errors import ApiError, InternalError, ServiceUnavailable, from_status
+from kubepy.apiserver.exchange import Exchange, Headers
+from kubepy.apiserver.stream.dial import Target
+
+_DROPPED = frozenset(("host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade",
+                      "authorization", "content-length", "proxy-authorization", "proxy-authenticate", "impersonate-user",
+                      "impersonate-group", "impersonate-uid", "accept-encoding"))
+_CHUNK = 64 << 10
+_CONNECT_TIMEOUT = 30.0
+
+
+class Forwarder:
+    """Connections to backends, pooled; one for the process."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT)
+            self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def forward(self, exchange: Exchange, target: Target, *, error_as_status: bool = False, prefix: str = "") -> None:
+        """Sends the client's request on and streams the answer back.
+
+        With `error_as_status` a refusal becomes the API's error (logs); `prefix` is put before paths in Location headers."""
+        scheme = "https" if target.context else "http"
+        url = URL(f"{scheme}://{target.authority}{target.path}", encoded=True)
+        body = None if exchange.method in ("GET", "HEAD") else _body(exchange)
+        try:
+            async with self._open().request(exchange.method, url, headers=_headers(exchange), data=body, allow_redirects=False,
+                                            ssl=target.context if target.context else False) as answer:
+                if error_as_status and answer.status >= 400:
+                    raise await _refusal(answer)
+                await _stream(exchange, answer, prefix)
+        except ssl.SSLError as error:
+            raise InternalError.of(f"error dialing backend: {error}") from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if exchange.started:
+                raise ConnectionResetError("the backend went away in the middle of its answer") from error
+            raise _unreachable(target, error) from error
+
+
+async def _stream(exchange: Exchange, answer: aiohttp.ClientResponse, prefix: str) -> None:
+    headers: Headers = [(b"Audit-Id", exchange.audit_id)]
+    for name, value in answer.headers.items():
+        if name.lower() not in _DROPPED or name.lower() == "content-length":
+            headers.append((name.encode("latin-1"), _relocate(name, value, prefix).encode("latin-1")))
+    exchange.started, exchange.status = True, answer.status
+    await exchange.send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await exchange.send({"type": "http.response.body", "body": b"", "more_body": True})
+    async for chunk in answer.content.iter_any():
+        await exchange.send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await exchange.send({"type": "http.response.body", "body": b""})
+
+
+def _relocate(name: str, value: str, prefix: str) -> str:
+    """A redirect of the backend to its own root has to lead through the proxy."""
+    return prefix + value if prefix and name.lower() == "location" and value.startswith("/") else value
+
+
+async def _body(exchange: Exchange) -> AsyncIterator[bytes]:
+    while True:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client has gone")
+        if chunk := message.get("body", b""):
+            yield chunk
+        if not message.get("more_body", False):
+            return
+
+
+def _headers(exchange: Exchange) -> CIMultiDict[str]:
+    """The client's headers without its credentials and what belongs to its own connection."""
+    headers: CIMultiDict[str] = CIMultiDict()
+    for raw_name, value in exchange.scope["headers"]:
+        name = raw_name.decode("latin-1")
+        if name.lower() not in _DROPPED and not name.lower().startswith(("impersonate-extra-", "x-remote-")):
+            headers.add(name, value.decode("latin-1"))
+    return headers
+
+
+async def _refusal(answer: aiohttp.ClientResponse) -> ApiError:
+    text = (await answer.content.read(1 << 20)).decode(errors="replace").strip()
+    return from_status({"message": text} if text else {}, answer.status)
+
+
+def _unreachable(target: Target, error: Exception) -> ApiError:
+    why = getattr(error, "strerror", None) or str(error) or "i/o timeout"
+    if target.context:
+        return InternalError.of(f"error dialing backend: dial tcp {target.authority}: {str(why).lower()}")
+    return ServiceUnavailable(f"error trying to reach service: dial tcp {target.authority}: {str(why).lower()}")
