@@ -1,7 +1,6 @@
 """Serves OpenAPI: `/openapi/v2`, `/openapi/v3` (the index) and `/openapi/v3/…` (a document for each group and version).
 
-Documents are built when they are first asked for, in a thread, and kept until the table of kinds changes.
-Known difference: the protobuf forms are not offered.
+Documents are built when they are first asked for, in a thread, and kept until the table of kinds changes; so are their protobuf forms.
 """
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ import orjson
 
 from kubepy.api.schema.openapi import custom_schema, definition_of, document_hash, v2_document, v3_document, v3_index, v3_info_document
 from kubepy.api.schema.openapi_path import Served, ServedSub
+from kubepy.api.schema.openapi_protobuf import V2, V3, v2_protobuf, v3_protobuf
 from kubepy.api.types import Object
 from kubepy.apiserver import media
 from kubepy.apiserver.exchange import Exchange
@@ -28,6 +28,7 @@ class OpenApi:
         self._generation = -1
         self._documents: dict[str, bytes] = {}
         self._hashes: dict[str, str] = {}
+        self._encoded: dict[str, bytes] = {}
         self._lock = asyncio.Lock()
 
     async def serve(self, exchange: Exchange) -> bool:
@@ -51,8 +52,8 @@ class OpenApi:
         return True
 
     async def _send(self, exchange: Exchange, name: str, body: bytes) -> None:
-        accept = exchange.header(b"accept")
-        if accept and not any(clause.type in (media.JSON, "*/*", "application/*") for clause in media.clauses(accept)):
+        chosen = _negotiate(exchange.header(b"accept"), V2 if name == "v2" else V3)
+        if not chosen:
             await exchange.answer(406, b"", b"")
             return
         tag = self._hashes.get(name) or self._hashes.setdefault(name, document_hash(body))
@@ -67,7 +68,16 @@ class OpenApi:
         if exchange.header(b"if-none-match") in (f'"{tag}"', tag):
             await exchange.answer(304, b"", media.JSON.encode(), extra)
             return
-        await exchange.answer(200, body, media.JSON.encode(), extra)
+        if chosen != media.JSON:
+            body = await self._protobuf(name, body)
+        await exchange.answer(200, body, chosen.encode(), extra)
+
+    async def _protobuf(self, name: str, body: bytes) -> bytes:
+        found = self._encoded.get(name)
+        if found is None:
+            encode = v2_protobuf if name == "v2" else v3_protobuf
+            found = self._encoded[name] = await asyncio.to_thread(lambda: encode(orjson.loads(body)))
+        return found
 
     async def _index(self, exchange: Exchange) -> None:
         for name in self._names():
@@ -90,6 +100,7 @@ class OpenApi:
             self._generation = self.server.kinds.generation
             self._documents = {}
             self._hashes = {}
+            self._encoded = {}
 
     async def _document(self, name: str) -> bytes:
         self._refresh()
@@ -116,6 +127,18 @@ class OpenApi:
         group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2])
         served = [served_of(kind) for kind in kinds if (kind.resource.group, kind.resource.version) == (group, version)]
         return lambda: v3_document(group, version, served, RELEASE)
+
+
+def _negotiate(accept: str, protobuf: str) -> str:
+    """The type to answer in, or "" when none is accepted; the older name of the protobuf form has an @ in it."""
+    if not accept:
+        return media.JSON
+    for clause in media.clauses(accept):
+        if clause.type in (media.JSON, "*/*", "application/*"):
+            return media.JSON
+        if clause.type.replace("@", ".") == protobuf:
+            return protobuf
+    return ""
 
 
 def served_of(kind: Kind) -> Served:

@@ -7,6 +7,7 @@ import pytest
 
 from kubepy.api.schema import openapi
 from kubepy.api.schema.openapi_path import Served, ServedSub
+from kubepy.api.schema.openapi_protobuf import v2_protobuf, v3_protobuf
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 DEPLOYMENT = "io.k8s.api.apps.v1.Deployment"
@@ -70,3 +71,59 @@ def test_the_index_changes_with_the_documents() -> None:
     index = openapi.v3_index({"apis/apps/v1": b"{}", "api": b"x"})
     assert list(index["paths"]) == ["api", "apis/apps/v1"]
     assert index["paths"]["api"]["serverRelativeURL"].startswith("/openapi/v3/api?hash=")
+
+
+def wire(data: bytes) -> list[tuple[int, Any]]:
+    """The fields of a protobuf message: numbers with texts, or with bytes where they are no text."""
+    fields, at = [], 0
+
+    def varint() -> int:
+        nonlocal at
+        value, shift = 0, 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 0:
+            fields.append((key >> 3, varint()))
+        elif key & 7 == 1:
+            fields.append((key >> 3, data[at:at + 8]))
+            at += 8
+        else:
+            size = varint()
+            fields.append((key >> 3, data[at:at + size]))
+            at += size
+    return fields
+
+
+def inside(data: bytes, *path: int) -> list[Any]:
+    found: list[Any] = [data]
+    for number in path:
+        found = [value for item in found for key, value in wire(item) if key == number]
+    return found
+
+
+def test_v2_protobuf_has_the_layout_of_gnostic() -> None:
+    document = openapi.v2_document({("apps", "v1"): APPS}, "v1.36.0")
+    raw = v2_protobuf(document)
+    assert inside(raw, 1) == [b"2.0"]
+    assert inside(raw, 2, 1) == [b"Kubernetes"]
+    assert {item.decode() for item in inside(raw, 9, 1, 1)} == set(document["definitions"])
+    assert {item.decode() for item in inside(raw, 8, 2, 1)} == set(document["paths"])
+    assert b"patchAppsV1NamespacedDeployment" in inside(raw, 8, 2, 2, 8, 5)
+    assert b'[{"group":"apps","kind":"Deployment","version":"v1"}]\n' in inside(raw, 9, 1, 2, 31, 2, 2)
+
+
+def test_v3_protobuf_has_the_layout_of_gnostic(apps: dict[str, Any]) -> None:
+    raw = v3_protobuf(apps)
+    assert inside(raw, 1) == [b"3.0.0"]
+    assert inside(raw, 2, 6) == [b"1.36"]
+    assert {item.decode() for item in inside(raw, 4, 1, 1)} == set(apps["paths"])
+    assert {item.decode() for item in inside(raw, 5, 1, 1, 1)} == set(apps["components"]["schemas"])
+    assert b"patchAppsV1NamespacedDeployment" in inside(raw, 4, 1, 2, 10, 5)
