@@ -7,7 +7,7 @@ selectors that have not been asked for longest are forgotten when there are more
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,6 +88,9 @@ class Tallies:
 
     def selects(self, selector: Selector, labels: Labels, namespace: str) -> bool:
         return selector.selects(labels, namespace, self._namespaces.get(namespace, {}))
+
+    def groups(self) -> Iterable[Group]:
+        return self._groups.values()
 
     def _counts(self, tally: Tally, group: Group) -> bool:
         if tally.living and group.deleting:

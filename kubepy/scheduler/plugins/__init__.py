@@ -4,11 +4,13 @@ from __future__ import annotations
 from kubepy.scheduler.framework import Plugin
 from kubepy.scheduler.plugins.balanced_allocation import NodeResourcesBalancedAllocation
 from kubepy.scheduler.plugins.image_locality import ImageLocality
+from kubepy.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from kubepy.scheduler.plugins.node_affinity import NodeAffinity
 from kubepy.scheduler.plugins.node_name import NodeName
 from kubepy.scheduler.plugins.node_ports import NodePorts
 from kubepy.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from kubepy.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from kubepy.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from kubepy.scheduler.plugins.queueing import DefaultBinder, PrioritySort, SchedulingGates
 from kubepy.scheduler.plugins.taint_toleration import TaintToleration
 
@@ -21,6 +23,8 @@ DEFAULT: tuple[tuple[type[Plugin], int], ...] = (
     (NodeAffinity, 2),
     (NodePorts, 0),
     (NodeResourcesFit, 1),
+    (PodTopologySpread, 2),
+    (InterPodAffinity, 2),
     (NodeResourcesBalancedAllocation, 1),
     (ImageLocality, 1),
     (DefaultBinder, 0),

@@ -1,0 +1,181 @@
+"""InterPodAffinity: pods that must, or would rather, be near to or away from other pods.
+
+Refuses nodes where the pod's required affinity is not met, where its anti-affinity is violated, and where it would violate an existing
+pod's required anti-affinity. Scores count the preferred terms of the pod and of the pods on nodes, and the required affinity terms of
+the latter with `hardPodAffinityWeight`. Every count comes from the tallies, summed per topology domain."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake
+from kubepy.scheduler.label import Mask, by_domain, to_nodes
+from kubepy.scheduler.pod import Pod, Term
+from kubepy.scheduler.snapshot import Node, Snapshot
+from kubepy.scheduler.tally import Counts, TermTally
+
+AFFINITY = "node(s) didn't match pod affinity rules"
+ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
+EXISTING = "node(s) didn't satisfy existing pods anti-affinity rules"
+
+
+class InterPodAffinity(Plugin):
+    name = "InterPodAffinity"
+
+    def __init__(self, args: dict[str, object] | None = None) -> None:
+        super().__init__(args)
+        self.wakes = (Wake("AssignedPod", frozenset({"add", "delete", "label"})), Wake("Node", frozenset({"add", "label"})),
+                      Wake("Pod", frozenset({"label"})), Wake("Namespace", frozenset({"label"}), _has_terms))
+        self._ignore_preferred = bool(self.args.get("ignorePreferredTermsOfExistingPods"))
+
+    # --- filter ---
+
+    def filter(self, cycle: Cycle) -> Sequence[Refusal]:
+        """In upstream's order: a node is refused for the first of affinity, anti-affinity, existing pods' anti-affinity."""
+        snapshot, template = cycle.snapshot, cycle.template
+        refusals: list[Refusal] = []
+        none = np.zeros(snapshot.capacity, np.bool_)
+        apart = none
+        if template.affinity:
+            apart = ~self._together(cycle)
+            refusals.append(Refusal(apart, AFFINITY, False))
+        crowded = none
+        for term in template.anti_affinity:
+            crowded = crowded | _occupied(snapshot, term, snapshot.tallies.matching(term.selector, living=False))
+        if template.anti_affinity:
+            refusals.append(Refusal(crowded & ~apart, ANTI_AFFINITY))
+        hostile = none
+        for tally in self._matching(cycle, snapshot.tallies.anti):
+            hostile = hostile | _occupied(snapshot, tally.term, tally.weights)
+        if hostile is not none:
+            refusals.append(Refusal(hostile & ~apart & ~crowded, EXISTING))
+        return refusals
+
+    def _together(self, cycle: Cycle) -> Mask:
+        """Nodes where every required term finds a pod that matches all terms; if no pod anywhere does and the pod matches its own
+        terms, it is the first of its kind and only needs the topology keys."""
+        snapshot, terms = cycle.snapshot, cycle.template.affinity
+        keyed = snapshot.exists.copy()
+        for term in terms:
+            keyed &= snapshot.column(term.topology_key).ids >= 0
+        counts = self._all_terms(snapshot, terms)
+        met = keyed.copy()
+        anywhere = False
+        for term in terms:
+            column = snapshot.column(term.topology_key)
+            domains = by_domain(column, counts)
+            anywhere = anywhere or bool(domains.any())
+            met &= to_nodes(column, domains) > 0
+        if not anywhere and self._selects_itself(cycle, terms):
+            return keyed
+        return met
+
+    def _all_terms(self, snapshot: Snapshot, terms: Sequence[Term]) -> Counts:
+        """Pods per node that match every term at once."""
+        selectors = list(dict.fromkeys(term.selector for term in terms))
+        if len(selectors) == 1:
+            return snapshot.tallies.matching(selectors[0], living=False)
+        counts = np.zeros(snapshot.capacity, np.int64)
+        for group in snapshot.tallies.groups():
+            if all(snapshot.tallies.selects(selector, group.labels, group.namespace) for selector in selectors):
+                for slot, count in group.nodes.items():
+                    counts[slot] += count
+        return counts
+
+    def _selects_itself(self, cycle: Cycle, terms: Sequence[Term]) -> bool:
+        pod = cycle.pod
+        return all(cycle.snapshot.tallies.selects(term.selector, pod.labels, pod.namespace) for term in terms)
+
+    def _matching(self, cycle: Cycle, where: dict[Term, TermTally]) -> Iterable[TermTally]:
+        """The terms pods on nodes carry that concern this pod."""
+        pod, tallies = cycle.pod, cycle.snapshot.tallies
+        return [tally for tally in where.values() if tallies.selects(tally.term.selector, pod.labels, pod.namespace)]
+
+    def filter_node(self, cycle: Cycle, node: Node) -> Sequence[Reason]:
+        snapshot, pod = cycle.snapshot, cycle.pod
+        selects = snapshot.tallies.selects
+        pods = [(other, where) for where in snapshot.nodes.values() for other in where.pods.values()]
+
+        def near(term: Term, where: Node) -> bool:
+            return term.topology_key in node.labels and node.labels[term.topology_key] == where.labels.get(term.topology_key)
+
+        terms = cycle.template.affinity
+        if terms:
+            alike = [(other, where) for other, where in pods
+                     if all(selects(term.selector, other.labels, other.namespace) for term in terms)]
+            anywhere = any(term.topology_key in where.labels for _, where in alike for term in terms)
+            if not all(term.topology_key in node.labels for term in terms):
+                return (Reason(AFFINITY, False),)
+            if not all(any(near(term, where) for _, where in alike) for term in terms) \
+                    and (anywhere or not self._selects_itself(cycle, terms)):
+                return (Reason(AFFINITY, False),)
+        if any(near(term, where) and selects(term.selector, other.labels, other.namespace)
+               for term in cycle.template.anti_affinity for other, where in pods):
+            return (Reason(ANTI_AFFINITY),)
+        if any(near(term, where) and selects(term.selector, pod.labels, pod.namespace)
+               for other, where in pods for term in other.template.anti_affinity):
+            return (Reason(EXISTING),)
+        return ()
+
+    # --- score ---
+
+    def score(self, cycle: Cycle, feasible: Mask) -> Scores | None:
+        snapshot = cycle.snapshot
+        total: Scores | None = None
+        for weight, term in cycle.template.preferred:
+            counts = snapshot.tallies.matching(term.selector, living=False)
+            total = _add(snapshot, total, term, counts * weight)
+        if not self._ignore_preferred or cycle.template.preferred:
+            for tally in self._matching(cycle, snapshot.tallies.score):
+                total = _add(snapshot, total, tally.term, tally.weights)
+        if total is None:
+            return None
+        values = total[feasible]
+        low, high = values.min(), values.max()
+        if high == low:
+            return None
+        found: Scores = np.floor(MAX_SCORE * (total - low) / (high - low))
+        return found
+
+    def score_node(self, cycle: Cycle, node: Node, feasible: Sequence[Node]) -> float | None:
+        snapshot, pod = cycle.snapshot, cycle.pod
+        selects = snapshot.tallies.selects
+        pods = [(other, where) for where in snapshot.nodes.values() for other in where.pods.values()]
+
+        def raw(here: Node) -> int:
+            def near(term: Term, where: Node) -> bool:
+                return term.topology_key in here.labels and here.labels[term.topology_key] == where.labels.get(term.topology_key)
+
+            total = 0
+            for other, where in pods:
+                total += sum(weight for weight, term in cycle.template.preferred
+                             if near(term, where) and selects(term.selector, other.labels, other.namespace))
+                carried = (*other.template.preferred, *((1, term) for term in other.template.affinity))
+                total += sum(weight for weight, term in carried if near(term, where) and selects(term.selector, pod.labels, pod.namespace))
+            return total
+
+        values = [raw(other) for other in feasible]
+        if max(values) == min(values):
+            return 0
+        return MAX_SCORE * (raw(node) - min(values)) // (max(values) - min(values))
+
+
+def _occupied(snapshot: Snapshot, term: Term, counts: Counts) -> Mask:
+    """Nodes in the same domain as any counted pod."""
+    column = snapshot.column(term.topology_key)
+    found: Mask = to_nodes(column, by_domain(column, counts)) > 0
+    return found
+
+
+def _add(snapshot: Snapshot, total: Scores | None, term: Term, weights: Counts) -> Scores | None:
+    if not weights.any():
+        return total
+    column = snapshot.column(term.topology_key)
+    more: Scores = to_nodes(column, by_domain(column, weights))
+    return more if total is None else total + more
+
+
+def _has_terms(pod: Pod, event: Event) -> bool:
+    template = pod.template
+    return bool(template.affinity or template.anti_affinity or template.preferred)
