@@ -1,7 +1,6 @@
 """What a cluster made by `kubepy up` holds beyond what the API server bootstraps: the DNS service and the node's DNS identity."""
 from __future__ import annotations
 
-from kubepy.api import errors
 from kubepy.api.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ENDPOINT_SLICES, SERVICES, Resource
 from kubepy.api.types import Object
 from kubepy.cli.settings import Settings
@@ -49,10 +48,7 @@ def plan_addons(settings: Settings) -> tuple[tuple[Resource, Object], ...]:
 
 
 async def apply_addons(client: Client, settings: Settings) -> None:
-    """Creates what is missing and merges our fields into what is there."""
+    """Applies them (server-side, by force: they are ours), so that a later version of kubepy can change them."""
     for resource, obj in plan_addons(settings):
         metadata = obj["metadata"]
-        try:
-            await client.create(resource, obj)
-        except errors.AlreadyExists:
-            await client.patch(resource, metadata["name"], obj, metadata.get("namespace"))
+        await client.patch(resource, metadata["name"], obj, metadata.get("namespace"), type="apply", field_manager=MANAGER, force=True)
