@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from kubepy.api.resource import SERVICE_ACCOUNTS
 from kubepy.api.types import Object
+from kubepy.apiserver.authn.review import create_token
 from kubepy.apiserver.registry.columns import AGE, NAME
 from kubepy.apiserver.registry.kind import Kind, Strategy, Subresource
 from kubepy.apiserver.request import Context
@@ -37,5 +38,5 @@ KIND = Kind(
     ServiceAccountStrategy(),
     columns=(NAME, AGE),
     short_names=("sa",),
-    subresources=(Subresource("token", ("create",), "TokenRequest", "authentication.k8s.io", "v1"),),
+    subresources=(Subresource("token", ("create",), "TokenRequest", "authentication.k8s.io", "v1", create_token),),
 )
