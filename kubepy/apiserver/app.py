@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -47,14 +48,15 @@ def create_shell(server: Server) -> App:
     async def metrics() -> Response:
         return PlainTextResponse(metric.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return Shell(shell)
+    return Shell(shell, server.services.documents)
 
 
 class Shell:
     """Between the dispatcher and FastAPI: version and what Kubernetes answers for paths that are not there."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, documents: Mapping[str, tuple[bytes, bytes]]) -> None:
         self.app = app
+        self.documents = documents
         self.known = ("/healthz", "/livez", "/readyz", "/metrics")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,6 +67,10 @@ class Shell:
         path = str(scope["path"])
         if path.rstrip("/") == "/version" or path.startswith("/version/"):
             await self._version(exchange, path)
+            return
+        if exchange.method == "GET" and (document := self.documents.get(path.rstrip("/"))) is not None:
+            content_type, body = document
+            await exchange.answer(200, body, content_type, [(b"Cache-Control", b"public, max-age=3600")])
             return
         if not path.startswith(self.known):
             await exchange.answer_text(404, "404 page not found\n")

@@ -4,10 +4,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubepy.apiserver.authn.build import AuthenticationOptions
+from kubepy.apiserver.authn.build import Authentication, AuthenticationOptions
 from kubepy.apiserver.authn.build import build as build_authentication
 from kubepy.apiserver.authn.impersonation import Impersonation
 from kubepy.apiserver.authn.interface import Authenticator, Impersonator
+from kubepy.apiserver.authn.issuer import discovery_document, jwks_document
 from kubepy.apiserver.authz.build import build as build_authorization
 from kubepy.apiserver.authz.interface import Authorizer
 from kubepy.apiserver.options import Options
@@ -24,6 +25,18 @@ class Security:
 
 def _path(text: str) -> Path | None:
     return Path(text) if text else None
+
+
+def _discovery(options: Options, authentication: Authentication) -> dict[str, tuple[bytes, bytes]]:
+    """What others verify our service-account tokens by; an issuer that is no https URL cannot be discovered."""
+    issuer = options.issuer
+    if not issuer.startswith("https://") or not authentication.keys:
+        return {}
+    host = options.external_hostname or options.advertise_address
+    host = f"[{host}]" if ":" in host else host
+    keys_url = options.service_account_jwks_uri or f"https://{host}:{options.secure_port}/openid/v1/jwks"
+    return {"/.well-known/openid-configuration": (b"application/json", discovery_document(issuer, keys_url, authentication.keys)),
+            "/openid/v1/jwks": (b"application/jwk-set+json", jwks_document(authentication.keys))}
 
 
 def build_security(options: Options, services: Services, tasks: Tasks) -> Security:
@@ -47,6 +60,7 @@ def build_security(options: Options, services: Services, tasks: Tasks) -> Securi
     services.authenticator = authentication.authenticator
     services.token_reviewer = authentication.reviewer
     services.token_issuer = authentication.issuer
+    services.documents.update(_discovery(options, authentication))
     services.authorizer = authorizer
     services.rbac = rbac
     return Security(authentication.authenticator, Impersonation(authorizer), authorizer)

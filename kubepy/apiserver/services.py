@@ -29,6 +29,8 @@ class Services:
     authorizer: Authorizer | None = None
     rbac: Rbac | None = None
     """For rules reviews and escalation checks; there also when the authorization mode has no RBAC."""
+    documents: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
+    """Path to (content type, body) of documents that never change: the service-account issuer's discovery."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     def store(self, resource: Resource) -> ResourceStore:

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from kubepy.api.errors import Unauthorized
 from kubepy.api.resource import SECRETS, Resource
@@ -17,9 +16,6 @@ from kubepy.apiserver.authn.token import BearerTokens, StaticTokens, TokenAuthen
 from kubepy.apiserver.request import User
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.base.clock import Clock
-
-if TYPE_CHECKING:
-    from kubepy.apiserver.options import Options
 
 ANONYMOUS = User("system:anonymous", "", ("system:unauthenticated",))
 
@@ -46,18 +42,6 @@ class AuthenticationOptions:
     """Seconds; 0: no limit."""
     api_audiences: Sequence[str] = ()
     """Empty: the first issuer."""
-
-    @classmethod
-    def of(cls, options: Options) -> AuthenticationOptions:
-        """From the server's flags; what a flag leaves empty keeps its default."""
-        values: dict[str, Any] = {}
-        for option in fields(cls):
-            value = getattr(options, option.name)
-            if option.name.endswith("_file") and value:
-                value = tuple(map(Path, value)) if isinstance(value, tuple) else Path(value)
-            if value not in ("", ()):
-                values[option.name] = int(value) if option.name == "service_account_max_token_expiration" else value
-        return cls(**values)
 
     @property
     def audiences(self) -> tuple[str, ...]:

@@ -179,6 +179,8 @@ def _check_metadata(obj: Object, detail: str, *, local: bool = False) -> Errors:
     ordered["managedFields"] = [_ordered(item, _MANAGED_ORDER) for item in metadata.get("managedFields") or ()]
     if not ordered["managedFields"]:
         del ordered["managedFields"]
+    for item in ordered.get("managedFields", ()):
+        item["fieldsV1"] = orjson.Fragment(orjson.dumps(item.get("fieldsV1"), option=orjson.OPT_SORT_KEYS))
     return [FieldError("metadata", "FieldValueInvalid", f"Invalid value: {orjson.dumps(ordered).decode()}: {detail}")]
 
 
