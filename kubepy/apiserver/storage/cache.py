@@ -120,7 +120,7 @@ class Cache:
         if revision > self.revision and len(self._gone) < MAX_OWN:
             self._gone[key] = revision
 
-    async def wait(self, revision: int) -> None:
+    async def wait(self, revision: int, seconds: float | None = None) -> None:
         """Waits until the cache has seen `revision`; raises Timeout (504) as upstream's cacher does."""
         if self.revision >= revision and self._filled.is_set():
             return
@@ -128,7 +128,7 @@ class Cache:
         self._waiting.append((revision, waiter))
         self._asking.set()
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(WAIT_SECONDS if seconds is None else seconds):
                 await waiter
         except TimeoutError:
             raise too_large(revision, self.revision) from None

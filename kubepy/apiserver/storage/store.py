@@ -28,6 +28,8 @@ from kubepy.base.task import Tasks
 MAX_SINGLE_READS = 16
 """How many objects that the cache has not got are read one by one before the range is read as a whole."""
 SCAN_PAGE = 1_000
+EVENT_SECONDS = 0.2
+"""How long a read waits for an event that etcd has already sent before it reads the object itself."""
 
 KeyValues = list[KeyValue]
 Found = list[tuple[str, Entry]]
@@ -211,7 +213,7 @@ class Store:
         newest = max((kv.mod_revision for kv in kvs), default=0)
         if newest > cache.revision:
             with contextlib.suppress(errors.Timeout):
-                await cache.wait(newest)  # an event of that revision is on its way
+                await cache.wait(newest, EVENT_SECONDS)  # an event of that revision is on its way
         entries = cache.entries
         found: Found = []
         missing: list[bytes] = []
