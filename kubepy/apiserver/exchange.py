@@ -134,13 +134,13 @@ class Exchange:
             chosen = media.negotiate(self.header(b"accept"), transforms=False)
         await self.answer(status, encode(obj, chosen.type, chosen.pretty or self.pretty), chosen.type.encode(), extra)
 
-    async def answer_error(self, error: ApiError) -> None:
+    async def answer_error(self, error: ApiError, extra: Headers | None = None) -> None:
         """Sends an error as a Status in what the client accepts, JSON where it accepts nothing we have."""
         try:
             chosen = media.negotiate(self.header(b"accept"))
         except NotAcceptable:
             chosen = media.PLAIN
-        extra: Headers = []
+        extra = list(extra or ())
         if error.retry_after is not None:
             extra.append((b"Retry-After", str(error.retry_after).encode()))
         pretty = chosen.pretty or self.pretty
@@ -195,7 +195,7 @@ _Dumper.add_representer(str, _text)
 
 def to_yaml(obj: Any) -> bytes:
     """YAML with sorted keys, as sigs.k8s.io/yaml writes it."""
-    text = yaml.dump(obj, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20)
+    text = yaml.dump(obj, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=80)
     return str(text).encode()
 
 

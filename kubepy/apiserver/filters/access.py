@@ -18,5 +18,6 @@ class AuthorizationFilter:
         access = Access.of(exchange.user, exchange.info)
         decision = await self.authorizer.authorize(access)
         if not decision.allowed:
-            raise forbidden(access, decision.reason)
+            await Exchange.of(scope).answer_error(forbidden(access, decision.reason), [(b"X-Content-Type-Options", b"nosniff")])
+            return
         await self.app(scope, receive, send)

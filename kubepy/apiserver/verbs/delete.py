@@ -76,7 +76,8 @@ async def delete(server: Server, exchange: Exchange, context: Context) -> None:
     options = await read_options(exchange, context)
     result, removed = await delete_object(server, context, context.info.name, options)
     if removed and not kind.strategy.returns_deleted:
-        await exchange.answer_object(200, success(kind, result))
+        chosen = media.negotiate(exchange.header(b"accept"))
+        await exchange.answer_object(200, success(kind, result), media.Media(chosen.type, "", "", chosen.pretty))
         return
     accepted = not removed and options.get("orphanDependents") is False
     await answer_written(server, exchange, context, 202 if accepted else 200, result)

@@ -58,6 +58,19 @@ def track(context: Context, obj: Object, old: Object | None, subresource: str, n
     return obj
 
 
+def disown(context: Context, obj: Object) -> Object:
+    """Drops what the writer owns through this subresource."""
+    entries = obj["metadata"].get("managedFields") or []
+    manager, subresource = manager_of(context), context.info.subresource
+    kept = [entry for entry in entries if (entry.get("manager"), entry.get("operation"), entry.get("subresource"))
+            != (manager, "Update", subresource)]
+    if kept:
+        obj["metadata"]["managedFields"] = kept
+    else:
+        obj["metadata"].pop("managedFields", None)
+    return obj
+
+
 def complete(context: Context, obj: Object) -> Object:
     """An applied object in normal form with its defaults; raises ApiError for what does not fit the type."""
     resource = context.kind.resource

@@ -12,9 +12,9 @@ from kubepy.apiserver.registry.kind import Subresource
 from kubepy.apiserver.representation import answer_written, served
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
-from kubepy.apiserver.verbs import option
+from kubepy.apiserver.verbs import manage, option
 from kubepy.apiserver.verbs.patch import patch_type
-from kubepy.apiserver.verbs.patching import Patch, read_patch
+from kubepy.apiserver.verbs.patching import ApplyPatch, Patch, read_patch
 from kubepy.apiserver.verbs.update import check_name, check_uid, guaranteed_update
 
 _META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -70,9 +70,27 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
         metadata = dict(old["metadata"])
         metadata["resourceVersion"] = new["metadata"].get("resourceVersion") or metadata["resourceVersion"]
         check_uid(kind, new, old, namespace, info.name)
-        return {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
+        obj = {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
+        if not replicas:  # upstream tracks the Scale, in which a zero is nothing that could be owned
+            return manage.disown(context, manage.track(context, obj, old, "scale", server.clock.now()))
+        return obj if tracks else manage.track(context, obj, old, "scale", server.clock.now())
 
-    result = await guaranteed_update(server, context, transform, unconditional=True)
+    tracks = isinstance(wanted, ApplyPatch)
+    if isinstance(wanted, ApplyPatch):
+        applied = wanted
+
+        async def apply(old: Object) -> Object:
+            spec = applied.value.get("spec") or {}
+            config: Object = {"apiVersion": old["apiVersion"], "kind": old["kind"], "metadata": applied.value.get("metadata") or {}}
+            if "replicas" in spec:
+                config["spec"] = {"replicas": spec["replicas"]}
+            found = manage.apply(context, old, config, applied.force, server.clock.now())
+            version = old["metadata"]["resourceVersion"]
+            return old if found is old else {**found, "metadata": {**found["metadata"], "resourceVersion": version}}
+
+        result = await guaranteed_update(server, context, apply, unconditional=True, tracked=True)
+    else:
+        result = await guaranteed_update(server, context, transform, unconditional=True, tracked=True)
     obj = result if isinstance(result, dict) else served(kind, result)
     await answer_written(server, exchange, context, 200, scale_of(obj))
 

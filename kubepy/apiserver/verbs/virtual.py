@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from kubepy.api.errors import ApiError
 from kubepy.api.types import Object
+from kubepy.apiserver import media
 from kubepy.apiserver.body import read_object
 from kubepy.apiserver.exchange import Exchange
-from kubepy.apiserver.representation import answer_written
 from kubepy.apiserver.request import Attributes, Context
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.verbs import lifecycle, manage, option
@@ -26,7 +26,8 @@ async def serve(server: Server, exchange: Exchange, context: Context) -> None:
     attributes = Attributes(context, "CREATE", obj, None, {}, "", context.info.namespace, obj["metadata"].get("name") or "")
     await server.admission.admit(attributes)
     await server.admission.admit_valid(attributes)
+    chosen = media.negotiate(exchange.header(b"accept"), transforms=False)
     answer = await kind.handler(server.services, context, attributes.obj)
     if answer is None:
         raise ApiError(f"{resource.kind} gave no answer")
-    await answer_written(server, exchange, context, 201, answer)
+    await exchange.answer_object(201, answer, chosen)
