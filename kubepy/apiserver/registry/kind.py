@@ -129,6 +129,8 @@ class Kind:
     verbs: tuple[str, ...] = ALL_VERBS
     selectable: Mapping[str, Callable[[Object], str]] = field(default_factory=dict)
     """Field selectors beyond `metadata.name` and `metadata.namespace`."""
+    stored_fields: Mapping[str, str] = field(default_factory=dict)
+    """For a kind that is stored as another: what its selectable fields are called there, where they differ."""
     unknown_field: str = '"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
     """What a selector of another field is answered (400)."""
     subresources: tuple[Subresource, ...] = ()

@@ -1,7 +1,7 @@
 """Which objects a list, watch or deletecollection means: selectors, resource versions, pages (`internalversion.ListOptions`)."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kubepy.api.errors import BadRequest, Invalid
 from kubepy.api.field import Errors, Path, forbidden, not_supported
@@ -65,6 +65,9 @@ def selection(kind: Kind, query: Query) -> Selection:
                 raise BadRequest(kind.unknown_field.replace("{field}", term.field))
             if term.field == "metadata.name" and term.operator == "=":
                 name = term.value
+        if kind.stored_fields:
+            renamed = (replace(term, field=kind.stored_fields.get(term.field, term.field)) for term in fields.requirements)
+            fields = FieldSelector(tuple(renamed))
     return Selection(labels, fields, name)
 
 

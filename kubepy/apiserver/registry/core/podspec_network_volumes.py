@@ -163,7 +163,7 @@ def csi_driver_name(driver: str, path: Path) -> Errors:
     if not driver:
         return [field.required(path)]
     errors = [] if len(driver) <= 63 else [field.too_long(path, 63)]
-    return errors + check.named(name.subdomain, driver.lower(), path)
+    return errors + [field.invalid(path, driver, message) for message in name.subdomain(driver.lower())]
 
 
 def _needs(source: Object, path: Path, *keys: str) -> Errors:

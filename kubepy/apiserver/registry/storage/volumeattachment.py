@@ -1,8 +1,18 @@
-"""VolumeAttachment: names and write flags."""
+"""VolumeAttachment: a volume to be attached to a node (`pkg/registry/storage/volumeattachment`)."""
 from __future__ import annotations
 
+from kubepy.api import field, name
+from kubepy.api.field import Errors, Path
 from kubepy.api.resource import VOLUME_ATTACHMENTS
+from kubepy.api.types import Object
+from kubepy.apiserver.registry import check
+from kubepy.apiserver.registry.columns import AGE, NAME, at, column
+from kubepy.apiserver.registry.core.podspec_network_volumes import csi_driver_name
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
+from kubepy.apiserver.request import Context
+
+_SPEC = Path("spec")
+_ONE_SOURCE = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
 
 
 class VolumeAttachmentStrategy(Strategy):
@@ -10,10 +20,46 @@ class VolumeAttachmentStrategy(Strategy):
     has_status = True
     returns_deleted = True
 
+    def validate(self, context: Context, obj: Object) -> Errors:
+        spec = obj.get("spec") or {}
+        errors = csi_driver_name(spec.get("attacher", ""), _SPEC.child("attacher"))
+        errors += _source(spec.get("source") or {}, _SPEC.child("source"))
+        return errors + check.named(name.subdomain, spec.get("nodeName", ""), _SPEC.child("nodeName"))
+
+    def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
+        errors = self.validate(context, obj)
+        new, before = obj.get("spec") or {}, old.get("spec") or {}
+        if new != before:
+            source = new.get("source") or {}
+            shown = field.Struct(Attacher=new.get("attacher", ""),
+                                 Source=field.Struct(PersistentVolumeName=source.get("persistentVolumeName"),
+                                                     InlineVolumeSpec=source.get("inlineVolumeSpec")),
+                                 NodeName=new.get("nodeName", ""))
+            errors.append(field.invalid(_SPEC, shown, check.IMMUTABLE))
+        return errors
+
+
+def _source(source: Object, path: Path) -> Errors:
+    inline, persistent = source.get("inlineVolumeSpec"), source.get("persistentVolumeName")
+    if (inline is None) == (persistent is None):
+        return [field.required(path, _ONE_SOURCE)] if inline is None else [field.forbidden(path, _ONE_SOURCE)]
+    if persistent is not None:
+        return check.need(persistent, path.child("persistentVolumeName"))
+    return []
+
 
 KIND = Kind(
     VOLUME_ATTACHMENTS,
     "volumeattachment",
     VolumeAttachmentStrategy(),
+    columns=(
+        NAME,
+        column("Attacher", "string", "=storage.v1.VolumeAttachmentSpec.attacher", lambda obj: at(obj, "spec.attacher", ""), format="name"),
+        column("PV", "string", "=storage.v1.VolumeAttachmentSource.persistentVolumeName",
+               lambda obj: at(obj, "spec.source.persistentVolumeName", "")),
+        column("Node", "string", "=storage.v1.VolumeAttachmentSpec.nodeName", lambda obj: at(obj, "spec.nodeName", "")),
+        column("Attached", "boolean", "=storage.v1.VolumeAttachmentStatus.attached", lambda obj: bool(at(obj, "status.attached"))),
+        AGE,
+    ),
     subresources=(STATUS,),
 )
