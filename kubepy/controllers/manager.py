@@ -8,6 +8,7 @@ from typing import NamedTuple
 from kubepy.base.log import get_logger
 from kubepy.client.controller import Controller, Runtime
 from kubepy.controllers import namespace, podgc, replicaset, rootca, serviceaccount
+from kubepy.controllers.daemonset import reconcile as daemonset
 from kubepy.controllers.deployment import reconcile as deployment
 from kubepy.controllers.endpoint import legacy, slices
 from kubepy.controllers.garbage import collector
@@ -15,6 +16,7 @@ from kubepy.controllers.job import reconcile as job
 from kubepy.controllers.job import ttl as job_ttl
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.node import eviction, ipam, lifecycle, ttl
+from kubepy.controllers.statefulset import reconcile as statefulset
 
 log = get_logger("manager")
 
@@ -44,6 +46,8 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("job-controller", ("job",), job.controller),
     Entry("job-orphan-pod-controller", (), job.orphans),
     Entry("ttl-after-finished-controller", ("ttl-after-finished",), job_ttl.controller),
+    Entry("daemonset-controller", ("daemonset",), daemonset.controller),
+    Entry("statefulset-controller", ("statefulset",), statefulset.controller),
     Entry("deployment-controller", ("deployment",), deployment.controller),
     Entry("replicaset-controller", ("replicaset",), replicaset.replicaset),
     Entry("replicationcontroller-controller", ("replicationcontroller",), replicaset.replicationcontroller),

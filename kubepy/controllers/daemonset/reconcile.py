@@ -1,0 +1,163 @@
+"""One pass over a DaemonSet: revisions, pods for nodes, a step of the rolling update, the status."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubepy.api.errors import ApiError, NotFound
+from kubepy.api.pod import available_at, controller_of, is_active
+from kubepy.api.resource import CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS
+from kubepy.api.selector import from_object
+from kubepy.api.types import Object
+from kubepy.client.controller import Controller, Watch
+from kubepy.client.store import join_key, key_of, split_key
+from kubepy.controllers.daemonset import plan
+from kubepy.controllers.daemonset.eligible import build_pod, fit, node_of
+from kubepy.controllers.kit.adoption import candidates, claim, index_by_controller
+from kubepy.controllers.kit.batch import at_once, slow_start
+from kubepy.controllers.kit.environment import Environment
+from kubepy.controllers.kit.expectation import Expectations
+from kubepy.controllers.kit.pod_control import PodControl, is_namespace_terminating
+from kubepy.controllers.kit.revision import HASH_LABEL, History, hash_of
+
+
+class Reconciler:
+    def __init__(self, env: Environment) -> None:
+        self._clock = env.clock
+        self._client = env.client_for("daemon-set-controller")
+        self._recorder = env.recorder("daemonset-controller", "daemon-set-controller")
+        self._sets = env.informers.informer(DAEMON_SETS).lister
+        self._pods = env.informers.informer(PODS).lister
+        self._nodes = env.informers.informer(NODES).lister
+        revisions = env.informers.informer(CONTROLLER_REVISIONS).lister
+        for store in (self._pods, revisions):
+            index_by_controller(store)
+        self._history = History(self._client, revisions, DAEMON_SETS)
+        self._control = PodControl(self._client, self._recorder)
+        self._expectations = Expectations(env.clock)
+
+    async def reconcile(self, key: str) -> float | None:
+        namespace, name = split_key(key)
+        owner = self._sets.get(name, namespace)
+        if owner is None:
+            self._expectations.forget(key)
+            return None
+        selector = owner["spec"].get("selector") or {}
+        if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+            self._recorder.event(owner, "Warning", "SelectingAll",
+                                 "This daemon set is selecting all pods. A non-empty selector is required.")
+            return None
+        if owner["metadata"].get("deletionTimestamp") is not None:
+            return None
+        satisfied = self._expectations.satisfied(key)
+        revisions = await self._history.owned(owner)
+        current, collisions = await self._history.current(owner, revisions)
+        hashed = hash_of(current)
+        found = await claim(self._client, owner, DAEMON_SETS, from_object(selector), candidates(self._pods, owner), PODS)
+        pods: dict[str, list[Object]] = {}
+        for pod in found:
+            pods.setdefault(node_of(pod), []).append(pod)
+        nodes = self._nodes.list()
+        problem: Exception | None = None
+        if satisfied:
+            todo = plan.manage(owner, nodes, pods, hashed, self._clock.now())
+            rolling = (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
+            if rolling and not (todo.create or todo.delete):
+                todo = plan.roll(owner, nodes, pods, hashed, self._clock.now())
+            problem = await self._act(key, owner, todo, hashed)
+            live = {(pod["metadata"].get("labels") or {}).get(HASH_LABEL, "") for pod in found} | {hashed}
+            await self._history.truncate(owner, revisions, live)
+        status = plan.new_status(owner, nodes, pods, hashed, self._clock.now())
+        if collisions is not None:
+            status["collisionCount"] = collisions
+        if status != owner.get("status"):
+            try:
+                await self._client.update(DAEMON_SETS, {**owner, "status": status}, subresource="status")
+            except NotFound:
+                return None
+        if problem is not None:
+            raise problem
+        return self._next_availability(owner, found)
+
+    def _next_availability(self, owner: Object, pods: Sequence[Object]) -> float | None:
+        now, min_ready = self._clock.now(), owner["spec"].get("minReadySeconds") or 0
+        waits = [moment - now for pod in pods if is_active(pod) and (moment := available_at(pod, min_ready)) is not None and moment > now]
+        return min(waits) if waits else None
+
+    async def _act(self, key: str, owner: Object, todo: plan.Plan, hashed: str) -> Exception | None:
+        if not todo.create and not todo.delete:
+            return None
+        for pod, node in todo.ended:
+            metadata = pod["metadata"]
+            failed = (pod.get("status") or {}).get("phase") == "Failed"
+            self._recorder.event(
+                owner, "Warning" if failed else "Normal", "FailedDaemonPod" if failed else "SucceededDaemonPod",
+                f"Found {'failed' if failed else 'succeeded'} daemon pod {metadata['namespace']}/{metadata['name']} on node {node}, "
+                f"will try to {'kill' if failed else 'delete'} it")
+        self._expectations.expect(key, len(todo.create), [key_of(pod) for pod in todo.delete])
+
+        async def create(at: int) -> None:
+            await self._control.create(build_pod(owner, todo.create[at], hashed), owner)
+
+        async def delete(pod: Object) -> None:
+            try:
+                await self._control.delete(pod, owner)
+            except (ApiError, ConnectionError) as error:
+                self._expectations.deleted(key, key_of(pod))
+                if not isinstance(error, NotFound):
+                    raise
+
+        done, errors = await slow_start(len(todo.create), create)
+        self._expectations.created(key, len(todo.create) - done)
+        errors = [error for error in errors if not (isinstance(error, ApiError) and is_namespace_terminating(error))]
+        errors += await at_once(todo.delete, delete)
+        return errors[0] if errors else None
+
+    def observe(self, old: Object | None, new: Object | None) -> None:
+        pod = new or old
+        assert pod is not None
+        reference = controller_of(pod)
+        if reference is None or reference["kind"] != "DaemonSet":
+            return
+        key = join_key(pod["metadata"]["namespace"], reference["name"])
+        if new is None or new["metadata"].get("deletionTimestamp") is not None:
+            self._expectations.deleted(key, key_of(pod))
+        elif old is None:
+            self._expectations.created(key)
+
+    def keys_of_pod(self, pod: Object) -> Sequence[str]:
+        namespace = pod["metadata"]["namespace"]
+        reference = controller_of(pod)
+        if reference is not None:
+            return (join_key(namespace, reference["name"]),) if reference["kind"] == "DaemonSet" else ()
+        labels = pod["metadata"].get("labels")
+        return [key_of(item) for item in self._sets.list(namespace)
+                if labels and from_object(item["spec"].get("selector")).matches(labels)]
+
+    def keys_of_node(self, node: Object) -> Sequence[str]:
+        return [key_of(item) for item in self._sets.list() if fit(item, node).stay or self._has_pod(item, node)]
+
+    def _has_pod(self, owner: Object, node: Object) -> bool:
+        name = node["metadata"]["name"]
+        return any(node_of(pod) == name for pod in self._pods.by_index("controller", owner["metadata"]["uid"]))
+
+
+def _node_matters(old: Object | None, new: Object | None) -> bool:
+    if old is None or new is None:
+        return True
+
+    def facts(node: Object) -> tuple[object, ...]:
+        spec = node.get("spec") or {}
+        return node["metadata"].get("labels"), spec.get("taints"), spec.get("unschedulable")
+
+    return facts(old) != facts(new)
+
+
+def controller(env: Environment) -> Controller:
+    reconciler = Reconciler(env)
+    watches = (
+        Watch(DAEMON_SETS),
+        Watch(PODS, keys=reconciler.keys_of_pod, observe=reconciler.observe),
+        Watch(NODES, keys=reconciler.keys_of_node, when=_node_matters),
+        Watch(CONTROLLER_REVISIONS, keys=lambda item: ()),
+    )
+    return Controller("daemonset", reconciler.reconcile, watches, workers=env.options.concurrency("daemonset", 2))
