@@ -25,16 +25,14 @@ from typing import Any
 import grpc
 
 from kubepy.apiserver.storage import etcd_pb2 as pb
+from kubepy.apiserver.storage.etcd_watch import EtcdWatch, failure_of, key_value
 from kubepy.apiserver.storage.kv import (
-    Batch,
-    Change,
     Compacted,
     FutureRevision,
     KeyValue,
     KVError,
     Range,
     Read,
-    TooLarge,
     Unavailable,
     Write,
     Written,
@@ -55,9 +53,6 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1),
 )
-_EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
-_LOST = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED,
-                   grpc.StatusCode.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +122,7 @@ class EtcdKV:
     async def range(self, key: bytes, end: bytes = b"", *, limit: int = 0, revision: int = 0, keys_only: bool = False) -> Range:
         request = pb.RangeRequest(key=key, range_end=end, limit=limit, revision=revision, keys_only=keys_only)
         answer = await self._retried(lambda endpoint: endpoint.range(request, timeout=ATTEMPT_TIMEOUT * 4), READ_TIMEOUT * 3)
-        return Range([_kv(kv) for kv in answer.kvs], answer.count, revision or answer.header.revision, answer.header.revision)
+        return Range([key_value(kv) for kv in answer.kvs], answer.count, revision or answer.header.revision, answer.header.revision)
 
     async def written(self, key: bytes, end: bytes, *, after: int) -> Written:
         # A comparison with a range holds where it holds for every key in it, so that etcd does the looking and sends a number.
@@ -138,7 +133,7 @@ class EtcdKV:
         )
         answer = await self._retried(lambda endpoint: endpoint.txn(request, timeout=ATTEMPT_TIMEOUT * 4), READ_TIMEOUT * 3)
         found = answer.responses[0].response_range
-        return Written(None if answer.succeeded else [_kv(kv) for kv in found.kvs], found.count, answer.header.revision)
+        return Written(None if answer.succeeded else [key_value(kv) for kv in found.kvs], found.count, answer.header.revision)
 
     async def get(self, key: bytes, known: int = 0) -> Read:
         future: asyncio.Future[Read] = asyncio.get_running_loop().create_future()
@@ -217,7 +212,7 @@ class EtcdKV:
             try:
                 return await send(endpoint)
             except grpc.aio.AioRpcError as error:
-                failure = _error(error, endpoint.url)
+                failure = failure_of(error, endpoint.url)
                 if not isinstance(failure, Unavailable) or time.monotonic() >= end:
                     raise failure from error
                 self._rotate(endpoint)
@@ -235,7 +230,7 @@ class EtcdKV:
             try:
                 answer = await endpoint.txn(request, timeout=ATTEMPT_TIMEOUT)
             except grpc.aio.AioRpcError as error:
-                failure = _error(error, endpoint.url)
+                failure = failure_of(error, endpoint.url)
                 if not isinstance(failure, Unavailable) or time.monotonic() >= end:
                     raise failure from error
                 lost = True
@@ -246,7 +241,7 @@ class EtcdKV:
             if answer.succeeded:
                 return Write(True, revision)
             found = answer.responses[0].response_range.kvs
-            current = _kv(found[0]) if found else None
+            current = key_value(found[0]) if found else None
             if lost and (happened := await self._happened(key, expected, value, current, revision)):
                 return Write(True, happened)
             return Write(False, revision, current)
@@ -297,7 +292,7 @@ class EtcdKV:
         revision = answer.header.revision
         for (_, _, future), one in zip(batch, answers, strict=True):
             if not future.done():
-                future.set_result(Read(one.count > 0, _kv(one.kvs[0]) if one.kvs else None, revision))
+                future.set_result(Read(one.count > 0, key_value(one.kvs[0]) if one.kvs else None, revision))
 
     def _rotate(self, failed: _Endpoint) -> None:
         if self._endpoints[self._current] is failed and len(self._endpoints) > 1:
@@ -322,59 +317,6 @@ class EtcdKV:
         self._safe = safe
 
 
-class EtcdWatch:
-    """`kv.Watch` on a stream of its own: its progress depends on no other range."""
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-        self._parts: list[Change] = []
-
-    async def open(self, create: Any) -> None:
-        await self._write(pb.WatchRequest(create_request=create))
-        answer = await self._receive()
-        while not answer.created:
-            answer = await self._receive()
-        if answer.canceled:
-            raise Unavailable(f"etcd refused the watch: {answer.cancel_reason}")
-
-    async def next(self) -> Batch:
-        while True:
-            answer = await self._receive()
-            if answer.canceled:
-                if answer.compact_revision:
-                    raise Compacted(answer.compact_revision)
-                raise Unavailable(f"etcd cancelled the watch: {answer.cancel_reason}")
-            for event in answer.events:
-                kv = event.kv
-                self._parts.append(Change(_kv(kv), event.type == 1))
-            if answer.fragment or answer.created:
-                continue
-            parts, self._parts = self._parts, []
-            # A response with events counts up to its last event: its header can name a later revision whose events are still to come.
-            return Batch(parts, parts[-1].kv.mod_revision if parts else answer.header.revision)
-
-    async def request_progress(self) -> None:
-        await self._write(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
-
-    def close(self) -> None:
-        self._call.cancel()
-
-    async def _write(self, request: Any) -> None:
-        try:
-            await self._call.write(request)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            raise Unavailable("the watch stream broke") from error
-
-    async def _receive(self) -> Any:
-        try:
-            answer = await self._call.read()
-        except grpc.aio.AioRpcError as error:
-            raise _error(error, "watch") from error
-        if answer is _EOF:
-            raise Unavailable("the watch stream ended")
-        return answer
-
-
 def progress_safe(version: str) -> bool:
     """Whether an etcd of this version never tells a progress that it has not made (etcd issue 15220 and its successors)."""
     match = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
@@ -388,25 +330,8 @@ def progress_safe(version: str) -> bool:
     return (major, minor) > (3, 5)
 
 
-def _kv(kv: Any) -> KeyValue:
-    return KeyValue(kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease)
-
-
 def _delay(attempt: int, endpoints: int) -> float:
     """Other endpoints are tried at once, then with growing pauses (seconds)."""
     if attempt < endpoints - 1:
         return 0.0
     return float(min(0.05 * 2.0 ** (attempt - endpoints + 1), 1.0) * (0.5 + random.random()))
-
-
-def _error(error: grpc.aio.AioRpcError, where: str) -> KVError:
-    details = error.details() or ""
-    if "has been compacted" in details:
-        return Compacted()
-    if "future revision" in details:
-        return FutureRevision(details)
-    if "request is too large" in details:
-        return TooLarge(details)
-    if error.code() in _LOST:
-        return Unavailable(f"{where}: {details or error.code().name}")
-    return KVError(f"{where}: {error.code().name}: {details}")

@@ -18,9 +18,10 @@ from kubepy.apiserver.storage.cache import Cache, too_large
 from kubepy.apiserver.storage.entry import Codec, Entry, Undecodable, same
 from kubepy.apiserver.storage.index import LabelMatcher
 from kubepy.apiserver.storage.interface import Change, Matcher
-from kubepy.apiserver.storage.kv import KV, Compacted, FutureRevision, KeyValue, KVError, TooLarge, Unavailable, Written, prefix_end
+from kubepy.apiserver.storage.kv import KV, FutureRevision, KeyValue, Written, prefix_end
 from kubepy.apiserver.storage.lease import Leases
-from kubepy.apiserver.storage.page import Freshness, ListOptions, ListPage, encode_token, expired, parse_options, parse_revision
+from kubepy.apiserver.storage.page import Freshness, ListPage, encode_token, parse_options, parse_revision
+from kubepy.apiserver.storage.scan import Scan, Translated
 from kubepy.apiserver.storage.transform import Transformer
 from kubepy.apiserver.storage.watcher import CacheWatcher
 from kubepy.base.task import Tasks
@@ -69,7 +70,7 @@ class Store:
             if self.cache.revision >= wanted:
                 return self._found(self.cache.get(key), name)
         entry = self.cache.get(key)
-        with _Translated():
+        with Translated():
             read = await self._kv.get(self._stored(key), entry.revision if entry else 0)
         if read.revision < wanted:
             raise too_large(wanted, read.revision)
@@ -82,7 +83,7 @@ class Store:
                    labels: LabelMatcher | None = None) -> ListPage:
         options = parse_options(resource_version, resource_version_match, limit, continue_token)
         prefix = f"{namespace}/" if namespace else ""
-        scan = _Scan(prefix, prefix + options.start, f"{namespace}0" if namespace else "", options, match, labels)
+        scan = Scan(prefix, prefix + options.start, f"{namespace}0" if namespace else "", options, match, labels)
         cache = self.cache
         await cache.ready()
         match options.freshness:
@@ -92,7 +93,7 @@ class Store:
                 return self._cached(scan)
             case Freshness.EXACT if cache.history.floor <= options.revision <= cache.revision:
                 return self._cached(scan, options.revision)
-        with _Translated(options):
+        with Translated(options):
             if options.freshness is Freshness.EXACT:
                 return await self._exact(scan)
             if not self._kv.progress_is_safe:
@@ -104,7 +105,7 @@ class Store:
         await cache.wait(wanted)
         return self._cached(scan)
 
-    async def _compared(self, scan: _Scan) -> ListPage:
+    async def _compared(self, scan: Scan) -> ListPage:
         """A consistent page where etcd's progress cannot be trusted: it is asked whether the cache has everything.
 
         If nothing in the range was written after what the cache had seen, and as many keys are there as in the cache, then none
@@ -143,14 +144,14 @@ class Store:
         found = await self._kv.range(begin, stop, keys_only=True)
         return Written(found.kvs, found.count, found.revision)
 
-    async def _exact(self, scan: _Scan) -> ListPage:
+    async def _exact(self, scan: Scan) -> ListPage:
         try:
             return await self._stored_page(scan, scan.options.revision)
         except FutureRevision:
             current = await self._kv.revision()
             raise too_large(scan.options.revision, current) from None
 
-    def _cached(self, scan: _Scan, at: int = 0, *, proven: int = 0) -> ListPage:
+    def _cached(self, scan: Scan, at: int = 0, *, proven: int = 0) -> ListPage:
         """A page of the cache's state, or of what it was at revision `at`. `proven`: until there nothing in the range has changed."""
         cache = self.cache
         entries, revision = cache.entries, at or max(cache.revision, proven)
@@ -179,7 +180,7 @@ class Store:
             scan.take(page, entry)
         return page
 
-    async def _stored_page(self, scan: _Scan, at: int) -> ListPage:
+    async def _stored_page(self, scan: Scan, at: int) -> ListPage:
         """A page as etcd has it at revision `at` (0: now, by quorum): etcd's keys, and values from the cache where it has that version."""
         page, last = ListPage(revision=at), ""
         async for kvs, count, revision in self._chunks(scan, at):
@@ -195,7 +196,7 @@ class Store:
                     return page
         return page
 
-    async def _chunks(self, scan: _Scan, at: int) -> AsyncIterator[tuple[KeyValues, int, int]]:
+    async def _chunks(self, scan: Scan, at: int) -> AsyncIterator[tuple[KeyValues, int, int]]:
         """Keys and mod revisions in pages, with the number of keys from the page's start on, all at one revision."""
         size = 0 if not scan.options.limit else scan.options.limit if scan.match is None else max(scan.options.limit, SCAN_PAGE)
         start, end = self._stored(scan.start), self._stored(scan.end) if scan.end else prefix_end(self.cache.prefix.encode())
@@ -207,7 +208,7 @@ class Store:
                 return
             start = found.kvs[-1].key + b"\x00"
 
-    async def _resolve(self, kvs: KeyValues, scan: _Scan, at: int) -> Found:
+    async def _resolve(self, kvs: KeyValues, scan: Scan, at: int) -> Found:
         """The entries of exactly these versions."""
         cut, cache = len(self.cache.prefix), self.cache
         newest = max((kv.mod_revision for kv in kvs), default=0)
@@ -243,7 +244,7 @@ class Store:
     async def create(self, namespace: str, name: str, obj: Object, *, ttl: int | None = None) -> Entry:
         key = _key(namespace, name)
         stored, raw = self._stored(key), self._codec.encode(obj)
-        with _Translated():
+        with Translated():
             lease = await self._leases.get(ttl) if ttl else 0
             write = await self._kv.put(stored, self._transformer.write(stored, raw), expected=0, lease=lease)
         if not write.ok:
@@ -271,7 +272,7 @@ class Store:
                     return entry, False
                 entry, fresh = newer, True
                 continue
-            with _Translated():
+            with Translated():
                 lease = await self._leases.get(ttl) if ttl else None
                 write = await self._kv.put(stored, self._transformer.write(stored, raw), expected=entry.revision, lease=lease)
             if write.ok:
@@ -296,7 +297,7 @@ class Store:
                         raise
                     entry, fresh = newer, True
                     continue
-            with _Translated():
+            with Translated():
                 write = await self._kv.delete(stored, expected=entry.revision)
             if write.ok:
                 self.cache.removed(key, write.revision)
@@ -321,7 +322,7 @@ class Store:
 
     async def _read(self, key: str, name: str) -> Entry:
         """The object as etcd has it."""
-        with _Translated():
+        with Translated():
             read = await self._kv.get(self._stored(key))
         if read.kv is None:
             raise errors.NotFound.of(self.resource, name)
@@ -329,7 +330,7 @@ class Store:
 
     async def _newer(self, key: str, name: str, entry: Entry) -> Entry | None:
         """What etcd has, where that is newer than `entry`; raises NotFound."""
-        with _Translated():
+        with Translated():
             read = await self._kv.get(self._stored(key), entry.revision)
         if not read.found:
             raise errors.NotFound.of(self.resource, name)
@@ -349,51 +350,6 @@ class Store:
         entry = self._codec.entry(raw, revision, obj)
         self.cache.wrote(key, entry)
         return entry
-
-
-class _Scan:
-    """What a list goes over: keys in [start, end) of the cache, with `prefix` in front of what tokens name."""
-
-    __slots__ = ("end", "labels", "match", "options", "prefix", "start")
-
-    def __init__(self, prefix: str, start: str, end: str, options: ListOptions, match: Matcher | None, labels: LabelMatcher | None) -> None:
-        self.prefix, self.start, self.end, self.options, self.match, self.labels = prefix, start, end, options, match, labels
-
-    @property
-    def whole(self) -> bool:
-        return not self.options.limit
-
-    def has(self, key: str) -> bool:
-        return self.start <= key and (not self.end or key < self.end)
-
-    def full(self, page: ListPage) -> bool:
-        return bool(self.options.limit) and len(page.entries) >= self.options.limit
-
-    def take(self, page: ListPage, entry: Entry) -> None:
-        if self.match is None or self.match(entry):
-            page.entries.append(entry)
-
-
-class _Translated:
-    """Turns the store's failures into what the API answers."""
-
-    __slots__ = ("_options",)
-
-    def __init__(self, options: ListOptions | None = None) -> None:
-        self._options = options
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        match error:
-            case Compacted() if self._options is not None:
-                raise expired(self._options) from error
-            case Unavailable():
-                raise errors.ServiceUnavailable(f"etcd is not available: {error}", {"retryAfterSeconds": 1}) from error
-            case TooLarge():
-                raise errors.ApiError(str(error), code=500, reason="") from error
-            case KVError():
-                raise errors.InternalError.of(str(error)) from error
 
 
 def _states(keys: Iterator[str], entries: dict[str, Entry], then: dict[str, Entry | None]) -> Iterator[tuple[str, Entry]]:
