@@ -112,6 +112,7 @@ EMITTED: dict[str, dict[str, Any]] = {
     "apps.v1.ReplicaSetCondition": {"lastTransitionTime": None},
     "apps.v1.ReplicaSetSpec": {"template": {}},
     "apps.v1.StatefulSetCondition": {"lastTransitionTime": None},
+    "apps.v1.StatefulSetOrdinals": {"start": 0},
     "apps.v1.StatefulSetSpec": {"template": {}, "serviceName": "", "updateStrategy": {}},
     "apps.v1.StatefulSetStatus": {"availableReplicas": 0},
     "apps.v1.ControllerRevision": {"data": None},

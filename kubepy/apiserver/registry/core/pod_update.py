@@ -5,6 +5,8 @@ from typing import Any
 
 from kubepy.api import field
 from kubepy.api.field import Errors, Path
+from kubepy.api.schema.equal import equal
+from kubepy.api.schema.shape import struct
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.core.podspec_scheduling import tolerations
@@ -33,7 +35,7 @@ def spec_update(obj: Object, old: Object) -> Errors:
     expected = _munged(new_spec, old_spec)
     if old_spec.get("schedulingGates"):
         errors += _gated(expected, new_spec, old_spec)
-    if not same(expected, old_spec):
+    if not same(expected, old_spec) and not equal(struct("io.k8s.api.core.v1.PodSpec"), expected, old_spec):
         errors.append(field.forbidden(SPEC,
                                       f"pod updates may not change fields other than {','.join(_MUTABLE)}\n{_diff(expected, old_spec)}"))
     return errors
