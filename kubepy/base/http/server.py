@@ -72,7 +72,7 @@ class Serving(uvicorn.Server):
 
 async def serve(app: App, sock: socket.socket, tls: ServerTls | None, stopping: Callable[[], Awaitable[None]]) -> None:
     """Serves until a signal; collects garbage and freezes what is there, so that later collections do not walk it."""
-    config = uvicorn.Config(app, http=HttpProtocol, lifespan="off", access_log=False, log_level="warning",
+    config = uvicorn.Config(app, http=HttpProtocol, lifespan="off", access_log=False, log_level="warning", proxy_headers=False,
                             timeout_graceful_shutdown=10, log_config=None)
     config.load()
     config.ssl = tls.context if tls else None
