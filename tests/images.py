@@ -6,6 +6,7 @@ running a CGI script); the pause image is kubepy's own.
 from __future__ import annotations
 
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from kubepy.kubelet.archive import File, docker_archive
 from kubepy.kubelet.pause import pause_archive
 
 BUSYBOX = "docker.io/library/busybox:1.36"
-ECHO = "registry.k8s.io/kubepy/echo:1"
+"""The full name, as the runtime reports it."""
+ECHO = "localhost/kubepy/echo:1"
 
 _PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\nuser:x:1000:1000:user:/:/bin/sh\n"
 _GROUP = b"root:x:0:\nnobody:x:65534:\nuser:x:1000:\nextra:x:50000:user\n"
@@ -30,7 +32,7 @@ def busybox_files() -> tuple[File, ...]:
 
 
 def busybox_archive() -> bytes:
-    return docker_archive([BUSYBOX], busybox_files(), command=["sh"], env={"PATH": "/bin"})
+    return docker_archive([BUSYBOX, BUSYBOX.replace(":1.36", ":latest")], busybox_files(), command=["sh"], env={"PATH": "/bin"})
 
 
 def echo_archive() -> bytes:
@@ -40,3 +42,15 @@ def echo_archive() -> bytes:
 
 def archives() -> dict[str, bytes]:
     return {"pause": pause_archive(), "busybox": busybox_archive(), "echo": echo_archive()}
+
+
+def main(socket: str) -> None:
+    """Imports them all into the containerd at `socket`."""
+    for name, archive in archives().items():
+        subprocess.run(["ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", "-"], input=archive, check=True,
+                       stdout=subprocess.DEVNULL)
+        print(f"imported {name}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

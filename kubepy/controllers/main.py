@@ -118,7 +118,9 @@ def main(argv: list[str]) -> int:
         found = find(args.kubeconfig, server=args.master)
         tasks = Tasks("controllers", shell.clock)
         identities = Identities(shell.client, found, shell.clock, tasks) if args.use_service_account_credentials else None
-        metadata = HttpClient(found, user_agent=f"{NAME}/metadata-informers", metadata_only=True)
+        collector = "generic-garbage-collector"  # it reads every resource, which the manager itself may not
+        metadata = identities.client(collector, metadata_only=True) if identities is not None else HttpClient(
+            found, user_agent=f"{NAME}/{collector}", metadata_only=True)
 
         def client_for(account: str) -> Client:
             return identities.client(account) if identities is not None else shell.client

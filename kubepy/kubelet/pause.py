@@ -11,7 +11,7 @@ import struct
 
 from kubepy.kubelet.archive import File, docker_archive, machine_arch
 
-PAUSE_IMAGE = "registry.k8s.io/pause:3.10.1"
+PAUSE_IMAGE = "localhost/kubepy/pause:1"
 
 _BASE = 0x400000
 _SIGNALS = 1 << (2 - 1) | 1 << (15 - 1) | 1 << (17 - 1)  # SIGINT, SIGTERM, SIGCHLD

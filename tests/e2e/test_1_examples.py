@@ -49,7 +49,7 @@ def test_the_node_port_answers(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_resolve_in_a_pod(cluster: Cluster, pods: list[str], name: str) -> None:
-    output = cluster.kubectl("exec", pods[0], "--", "wget", "-q", "-T", "3", "-O", "-", f"http://{name}/cgi-bin/hello")
+    output = cluster.kubectl("exec", pods[0], "--", "timeout", "3", "wget", "-q", "-O", "-", f"http://{name}/cgi-bin/hello")
     assert output.startswith("Hello from web-")
 
 

@@ -32,15 +32,17 @@ class Identities:
         self._bootstrap, self._clock, self._tasks = bootstrap, clock, tasks
         self._anonymous = replace(config, cert_data=b"", cert_file="", key_data=b"", key_file="", token="", token_file="",
                                   username="", password="")
-        self._clients: dict[str, HttpClient] = {}
+        self._clients: dict[tuple[str, bool], HttpClient] = {}
         self._tokens: dict[str, str] = {}
 
-    def client(self, account: str) -> Client:
-        found = self._clients.get(account)
+    def client(self, account: str, *, metadata_only: bool = False) -> Client:
+        found = self._clients.get((account, metadata_only))
         if found is None:
-            found = HttpClient(self._anonymous, user_agent=f"kube-controller-manager/{account}", token=lambda: self._token(account))
-            self._clients[account] = found
-            self._tasks.keep(lambda: self._renew(account), f"token/{account}")
+            found = HttpClient(self._anonymous, user_agent=f"kube-controller-manager/{account}", token=lambda: self._token(account),
+                               metadata_only=metadata_only)
+            if (account, not metadata_only) not in self._clients:
+                self._tasks.keep(lambda: self._renew(account), f"token/{account}")
+            self._clients[account, metadata_only] = found
         return found
 
     async def close(self) -> None:
