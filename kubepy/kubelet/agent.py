@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from kubepy.api.resource import NODES, PODS, SERVICES
+from kubepy.api.scheduling import amounts
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
@@ -18,6 +19,7 @@ from kubepy.client.interface import Client
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container.env import Sources
 from kubepy.kubelet.cri.interface import Runtime
+from kubepy.kubelet.image.collect import ImageCollector
 from kubepy.kubelet.image.manager import Images
 from kubepy.kubelet.node.agent import NodeAgent
 from kubepy.kubelet.node.machine import default_ip, read_machine
@@ -25,6 +27,7 @@ from kubepy.kubelet.node.status import allocatable
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.actor import Actor, Surroundings
 from kubepy.kubelet.pod.admission import admit
+from kubepy.kubelet.pod.logrotate import LogRotation
 from kubepy.kubelet.pod.manager import Pods
 from kubepy.kubelet.pod.pleg import Pleg
 from kubepy.kubelet.pod.reporter import Reporter
@@ -80,7 +83,8 @@ class Kubelet:
         self.cgroups.start()
         self.pods.shared = Shared(self.actor, self.reporter, self.probes, self.volumes, self.cgroups, self.objects, self.events, self.clock,
                                   lambda: Node(self.ips, self.around.runtime), lambda: self.node.state.network_problem,
-                                  settings.sync_frequency, settings.crash_loop_max)
+                                  self.pods.others, lambda: amounts(self.around.allocatable), settings.sync_frequency,
+                                  settings.crash_loop_max)
         self.pods.admit = partial(admit, node=lambda: self.node.node, settings=settings, machine=self.machine)
         self.events.start(self.tasks)
         self.tasks.keep(self.reporter.run, "status")
@@ -98,6 +102,8 @@ class Kubelet:
         self.tasks.keep(self._watch_pods, "sources")
         self.tasks.keep(self.pods.run, "cleanup")
         self.tasks.keep(self._network_back, "network")
+        self.tasks.keep(LogRotation(settings, self.runtime, self.clock).run, "logs")
+        self.tasks.keep(ImageCollector(settings, self.runtime, self.clock).run, "images")
         log.info("Kubelet started", node=settings.node_name, endpoint=settings.runtime_endpoint)
 
     async def stop(self) -> None:

@@ -86,6 +86,12 @@ class Cgroups:
             self._set(name, "pids", "pids.max", str(self.pids_limit), "pids.max", str(self.pids_limit))
         return name
 
+    def relax(self, pod: Object) -> None:
+        """Lifts the pod's own limits for the moment in which its containers' change; `ensure` sets them again."""
+        name = self.pod_path(pod)
+        self._set(name, "cpu", "cpu.cfs_quota_us", "-1", "cpu.max", f"max {PERIOD}")
+        self._set(name, "memory", "memory.limit_in_bytes", "-1", "memory.max", "max")
+
     def remove(self, name: str) -> bool:
         """Removes a cgroup and what is below it; returns whether nothing is left."""
         gone = True

@@ -25,6 +25,7 @@ from kubepy.kubelet.container import mount as container_mount
 from kubepy.kubelet.container.config import container_config
 from kubepy.kubelet.container.env import EnvError, Sources, environment
 from kubepy.kubelet.container.network import Resolver, hosts_file
+from kubepy.kubelet.container.resource import container_resources
 from kubepy.kubelet.container.sandbox import log_directory, sandbox_config
 from kubepy.kubelet.container.security import SecurityError, verify_non_root
 from kubepy.kubelet.cri import runtime_pb2 as pb
@@ -202,6 +203,13 @@ class Actor:
     def sources(self, objects: Mapping[tuple[str, str], Object | None], pod_ips: Sequence[str]) -> Sources:
         return Sources(lambda kind, name: objects.get((kind, name)), self._around.services, self._around.host_ips, pod_ips,
                        self._around.allocatable, decode_secret)
+
+    async def resize(self, pod: Object, container: Object, container_id: str) -> None:
+        """Gives a running container its new requests and limits. Raises CriError."""
+        resources = container_resources(pod, container, self._around.memory, v2=self._cgroups.v2, cfs_quota=self._settings.cpu_cfs_quota)
+        if not resources.cpu_quota:
+            resources.cpu_quota = -1  # to the runtime 0 means unchanged
+        await self.runtime.update_container(container_id, resources)
 
     async def _post_start(self, pod: Object, container: Object, container_id: str, hook: Object, ip: str) -> None:
         name = container["name"]

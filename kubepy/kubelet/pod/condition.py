@@ -7,10 +7,12 @@ from kubepy.api.types import Object
 from kubepy.base.clock import format_time
 from kubepy.kubelet.pod import spec as podspec
 
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", "PodResizePending",
+         "PodResizeInProgress")
 
 
-def conditions(pod: Object, old: Sequence[Object], status: Object, now: float, *, sandbox_ready: bool) -> list[Object]:
+def conditions(pod: Object, old: Sequence[Object], status: Object, now: float, *, sandbox_ready: bool,
+               resize: tuple[str, str, str] | None = None) -> list[Object]:
     """All conditions: ours renewed (with their transition times kept while their status stays), others' as they were."""
     before = {entry["type"]: entry for entry in old}
     phase = status["phase"]
@@ -24,6 +26,8 @@ def conditions(pod: Object, old: Sequence[Object], status: Object, now: float, *
         {**ready, "type": "ContainersReady"},
         _condition("PodScheduled", True),
     ]
+    if resize is not None:
+        made.append(_condition(resize[0], True, resize[1], resize[2]))
     generation = pod["metadata"].get("generation")
     result = []
     for entry in made:

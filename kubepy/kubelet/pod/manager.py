@@ -58,6 +58,10 @@ class Pods:
     def worker(self, uid: str) -> Worker | None:
         return self._workers.get(uid)
 
+    def others(self, uid: str) -> list[Object]:
+        """The pods that take room beside this one."""
+        return [worker.pod for worker in self._workers.values() if worker.uid != uid and worker.state == "running"]
+
     def find(self, namespace: str, name: str, uid: str = "") -> Worker | None:
         return next((worker for worker in self._workers.values()
                      if worker.pod["metadata"]["name"] == name and (worker.pod["metadata"].get("namespace") or "default") == namespace

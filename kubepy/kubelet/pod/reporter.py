@@ -141,7 +141,9 @@ def difference(old: Object, new: Object) -> Object:
             continue
         if key == "conditions":
             before = {entry["type"]: entry for entry in old.get("conditions") or ()}
-            differs = any(before.get(entry["type"]) != entry for entry in value)
+            present = {entry["type"] for entry in value}
+            removed = [kind for kind in before if kind in OWNED and kind not in present]
+            differs = bool(removed) or any(before.get(entry["type"]) != entry for entry in value)
             changed: list[Object] = []
             for entry in value:
                 previous = before.get(entry["type"])
@@ -149,7 +151,7 @@ def difference(old: Object, new: Object) -> Object:
                     gone = {name: None for name in previous or () if name not in entry}
                     changed.append({**entry, **gone})
             if differs:
-                patch["conditions"] = changed
+                patch["conditions"] = [*changed, *({"$patch": "delete", "type": kind} for kind in removed)]
         elif key in ("podIPs", "hostIPs"):
             wanted = {entry["ip"] for entry in value}
             patch[key] = [*value, *({"$patch": "delete", "ip": entry["ip"]} for entry in old.get(key) or () if entry["ip"] not in wanted)]

@@ -37,6 +37,10 @@ class Facts:
     terminating: bool = False
     ended: bool = False
     """Everything has stopped; containers that never ran are reported as ended."""
+    resize: tuple[str, str, str] | None = None
+    """(condition type, reason, message) while an in-place resize is pending or in progress."""
+    resources: Mapping[str, Mapping[str, Object]] = field(default_factory=dict)
+    """What running containers really have, by ID; what the spec says where absent."""
     messages: Mapping[str, str] = field(default_factory=dict)
     """Termination messages by container ID."""
 
@@ -80,7 +84,7 @@ def pod_status(pod: Object, seen: PodView, now: float, node: Node, facts: Facts)
     sandbox = seen.sandbox
     status["conditions"] = condition.conditions(
         pod, old.get("conditions") or [], status, now,
-        sandbox_ready=sandbox is not None and sandbox.ready and (sandbox.host_network or bool(sandbox.ips)))
+        sandbox_ready=sandbox is not None and sandbox.ready and (sandbox.host_network or bool(sandbox.ips)), resize=facts.resize)
     return status
 
 
@@ -189,7 +193,8 @@ def _status(pod: Object, container: Object, seen: PodView, old: Object | None, n
     else:
         entry["started"] = False
         entry["ready"] = view is not None and view.state == EXITED and view.exit_code == 0
-    _resources(entry, container, running)
+    if running and view is not None:
+        _resources(entry, facts.resources.get(view.id) or container.get("resources") or {})
     if mounts := _volume_mounts(container):
         entry["volumeMounts"] = mounts
     if any(container is other for other in podspec.ephemeral_containers(pod)):
@@ -241,10 +246,7 @@ def _waiting(reason: str, message: str) -> Object:
     return {"reason": reason, "message": message} if message else {"reason": reason}
 
 
-def _resources(entry: Object, container: Object, running: bool) -> None:
-    resources = container.get("resources") or {}
-    if not running:
-        return
+def _resources(entry: Object, resources: Mapping[str, Object]) -> None:
     if resources.get("requests"):
         entry["allocatedResources"] = dict(resources["requests"])
     shown = {side: dict(resources[side]) for side in ("limits", "requests") if resources.get(side)}
