@@ -165,7 +165,8 @@ class LeaderElector:
         if self._lease is None or self._holder() != self.identity:
             return
         now = format_micro_time(self._clock.now())
-        spec = {**(self._lease.get("spec") or {}), "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
+        spec = {**(self._lease.get("spec") or {}), "leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
+        del spec["holderIdentity"]  # an empty one is invalid
         try:
             async with asyncio.timeout(2):
                 self._lease = await self._client.update(LEASES, {**self._lease, "spec": spec})

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,24 +75,38 @@ def decide(pod: Pod, snapshot: Snapshot, profile: Profile, rng: random.Random) -
     return Decision(cycle, snapshot.names[int(best[rng.randrange(len(best))])], count)
 
 
-def fit(cycle: Cycle, profile: Profile) -> tuple[Mask, Unfit]:
-    """The nodes that pass every filter, with the pods nominated to nodes counted there and, where there are such, without them too."""
-    snapshot, pod = cycle.snapshot, cycle.pod
+@contextmanager
+def rivals_counted(snapshot: Snapshot, pod: Pod) -> Iterator[bool]:
+    """Counts the pods of no less priority that are nominated to nodes as if they were there; says whether there are any."""
     rivals = [(other, node) for other, node in snapshot.nominated.values()
               if other.key != pod.key and other.priority >= pod.priority and node in snapshot.nodes and not other.node]
-    if rivals:
+    for other, node in rivals:
+        snapshot.assume(other, node)
+    try:
+        yield bool(rivals)
+    finally:
         for other, node in rivals:
-            snapshot.assume(other, node)
-        try:
-            with_rivals, unfit = fit_now(Cycle(pod, snapshot), profile)
-        finally:
-            for other, node in rivals:
-                snapshot.unassume(other)
-                snapshot.nominated[other.key] = (other, node)
+            snapshot.unassume(other)
+            snapshot.nominated[other.key] = (other, node)
+
+
+def fit(cycle: Cycle, profile: Profile) -> tuple[Mask, Unfit]:
+    """The nodes that pass every filter, with the pods nominated to nodes counted there and, where there are such, without them too."""
+    with rivals_counted(cycle.snapshot, cycle.pod) as any_rivals:
+        feasible, unfit = fit_now(Cycle(cycle.pod, cycle.snapshot) if any_rivals else cycle, profile)
+    if any_rivals:
         without, plain = fit_now(cycle, profile)
-        both = with_rivals & without
-        return both, unfit if not with_rivals.any() else plain
-    return fit_now(cycle, profile)
+        return feasible & without, unfit if not feasible.any() else plain
+    return feasible, unfit
+
+
+def reasons_at(cycle: Cycle, profile: Profile, node: Node) -> Sequence[Reason]:
+    """Why the first filter that refuses the node does so; empty: it fits."""
+    for plugin in profile.filters:
+        found = [Reason(r.reason, r.resolvable) for r in plugin.filter(cycle) if r.nodes[node.slot]]
+        if found:
+            return found
+    return ()
 
 
 def fit_now(cycle: Cycle, profile: Profile) -> tuple[Mask, Unfit]:

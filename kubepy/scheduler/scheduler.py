@@ -22,9 +22,11 @@ from kubepy.client.informer import InformerFactory
 from kubepy.client.interface import Client
 from kubepy.scheduler import metric
 from kubepy.scheduler.config import Config
-from kubepy.scheduler.cycle import Decision, decide
+from kubepy.scheduler.cycle import Decision, Unfit, decide
+from kubepy.scheduler.evict import evict
 from kubepy.scheduler.framework import Cycle, NotBound, Profile
 from kubepy.scheduler.pod import Pod
+from kubepy.scheduler.preemption import TERMINATING, Candidate, plan_preemption
 from kubepy.scheduler.queue import Entry, Queue
 from kubepy.scheduler.snapshot import Snapshot
 from kubepy.scheduler.watch import Feed
@@ -115,13 +117,50 @@ class Scheduler:
         unfit = decision.unfit
         assert unfit is not None
         pod = entry.pod
+        nominated: str | None = None
+        if unfit.nodes and profile.preemption:
+            nominated = self._preempt(pod, profile, unfit)
         message = unfit.message()
         metric.ATTEMPTS.labels("unschedulable", profile.name).inc()
         metric.ATTEMPT_SECONDS.labels("unschedulable", profile.name).observe(self._clock.monotonic() - began)
         log.v(2).info("Unable to schedule pod; no fit; waiting", pod=pod.key, err=message)
         self.queue.failed(entry, unfit.plugins or {"NodeResourcesFit", "NodeName", "NodeAffinity"})
         self._recorder.event(_about(pod), "Warning", "FailedScheduling", message)
-        self._tasks.start(self._report(pod, "Unschedulable", message), "report")
+        self._tasks.start(self._report(pod, "Unschedulable", message, nominated), "report")
+
+    def _preempt(self, pod: Pod, profile: Profile, unfit: Unfit) -> str | None:
+        """Looks for pods that could make room, and starts their eviction. Returns the node to nominate, "" to take a nomination back,
+        None to leave it as it is."""
+        metric.PREEMPTIONS.inc()
+        outcome = plan_preemption(pod, self.snapshot, profile, unfit, self.feed.budgets(), self._rng)
+        chosen = outcome.chosen
+        if chosen is None:
+            unfit.after = f"no new claims to deallocate, preemption: {outcome.message}"
+            if pod.nominated and outcome.message != TERMINATING:
+                self.snapshot.nominated.pop(pod.key, None)
+                return ""
+            return None
+        pod.nominated = chosen.node
+        self.snapshot.nominated[pod.key] = (pod, chosen.node)
+        for other in outcome.lower_nominated:
+            self.snapshot.nominated.pop(other.key, None)
+            other.nominated = ""
+            self._tasks.start(self._take_back(other), "nomination")
+        self._tasks.start(self._evict(pod, chosen), "evict")
+        return chosen.node
+
+    async def _evict(self, pod: Pod, chosen: Candidate) -> None:
+        try:
+            await evict(self._client, self._recorder, self._clock, pod, chosen)
+        except (ApiError, ConnectionError) as error:
+            log.error("Preemption failed", error, pod=pod.key, node=chosen.node)
+            self.queue.activate([pod.key])
+
+    async def _take_back(self, pod: Pod) -> None:
+        try:
+            await self._client.patch(PODS, pod.name, {"status": {"nominatedNodeName": None}}, pod.namespace, subresource="status")
+        except (ApiError, ConnectionError) as error:
+            log.v(2).info("Cannot take a nomination back", pod=pod.key, err=error)
 
     # --- binding ---
 

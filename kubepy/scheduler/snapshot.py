@@ -203,6 +203,13 @@ class Snapshot:
 
     # --- pods ---
 
+    def lift(self, pod: Pod) -> None:
+        """Stops counting a pod on its node for the moment (what if it were not there); `put_back` follows before anything else."""
+        self._discount(pod, self.nodes[pod.node])
+
+    def put_back(self, pod: Pod) -> None:
+        self._count(pod, self.nodes[pod.node])
+
     def set_pod(self, pod: Pod) -> None:
         """Takes note of a pod that the API shows bound: it replaces what was assumed or known of it; a terminated one is dropped."""
         self.assumed.pop(pod.key, None)

@@ -2,11 +2,13 @@
 parsed pod, so that 30,000 bound pods stay small."""
 from __future__ import annotations
 
-from kubepy.api.resource import NAMESPACES, NODES, PODS
+from kubepy.api.resource import NAMESPACES, NODES, POD_DISRUPTION_BUDGETS, PODS
 from kubepy.api.types import Object
 from kubepy.client.informer import InformerFactory
+from kubepy.client.store import key_of
 from kubepy.scheduler.framework import Event
 from kubepy.scheduler.pod import Parser, Pod
+from kubepy.scheduler.preemption import Budget, parse_budget
 from kubepy.scheduler.queue import Queue
 from kubepy.scheduler.snapshot import Node, Snapshot
 
@@ -19,11 +21,17 @@ class Feed:
     def __init__(self, snapshot: Snapshot, queue: Queue, parser: Parser | None = None) -> None:
         self._snapshot, self._queue = snapshot, queue
         self._parser = parser or Parser()
+        self._budgets: dict[str, Budget] = {}
+
+    def budgets(self) -> list[Budget]:
+        return list(self._budgets.values())
 
     def register(self, factory: InformerFactory) -> None:
         factory.informer(NODES, transform=_slim_node).add_handler(self._node_set, lambda _, new: self._node_set(new), self._node_gone)
         factory.informer(NAMESPACES, transform=_slim_namespace).add_handler(
             self._namespace_set, lambda _, new: self._namespace_set(new), self._namespace_gone)
+        factory.informer(POD_DISRUPTION_BUDGETS).add_handler(self._budget_set, lambda _, new: self._budget_set(new),
+                                                             self._forget_budget)
         factory.informer(PODS, field_selector=LIVING, transform=self._parsed).add_handler(
             lambda obj: self.pod_set(obj["pod"]), lambda _, new: self.pod_set(new["pod"]), lambda obj: self.pod_gone(obj["pod"]))
 
@@ -99,6 +107,14 @@ class Feed:
     def _node_gone(self, obj: Object) -> None:
         self._snapshot.remove_node(obj["metadata"]["name"])
         self._queue.happened(Event("Node", "delete", obj, None))
+
+    # --- disruption budgets ---
+
+    def _budget_set(self, obj: Object) -> None:
+        self._budgets[key_of(obj)] = parse_budget(obj)
+
+    def _forget_budget(self, obj: Object) -> None:
+        self._budgets.pop(key_of(obj), None)
 
     # --- namespaces ---
 

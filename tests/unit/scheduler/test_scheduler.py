@@ -152,3 +152,29 @@ async def test_priority_goes_first():
         await world.client.delete(PODS, "high", "default", grace_period_seconds=0)
         await world.clock.advance(10)
         assert await world.where("low") == "n1"
+
+
+async def test_a_pod_preempts_and_takes_the_place():
+    async with World() as world:
+        await world.node("n1", cpu="1")
+        await world.pod("low", requests={"cpu": "1"})
+        await world.pod("high", requests={"cpu": "1"}, priority=10)
+        low = await world.client.get(PODS, "low", "default")
+        assert "deletionTimestamp" in low["metadata"]
+        assert low["status"]["conditions"][-1]["reason"] == "PreemptionByScheduler"
+        assert (await world.client.get(PODS, "high", "default"))["status"]["nominatedNodeName"] == "n1"
+        preempted = next(event for event in world.recorder.events if event[2] == "Preempted")
+        assert preempted[0] == "low"
+        await world.client.delete(PODS, "low", "default", grace_period_seconds=0)  # the kubelet is done with it
+        await world.clock.advance(5)
+        assert await world.where("high") == "n1"
+
+
+async def test_a_pod_that_cannot_preempt_says_so():
+    async with World() as world:
+        await world.node("n1", cpu="1")
+        await world.pod("first", requests={"cpu": "1"})
+        await world.pod("second", requests={"cpu": "1"})
+        assert world.recorder.events[-1][3] == (
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: "
+            "1 No preemption victims found for incoming pod.")
