@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from kubepy.base.log import get_logger
 from kubepy.client.controller import Controller, Runtime
-from kubepy.controllers import namespace, podgc, replicaset, rootca, serviceaccount
+from kubepy.controllers import clusterrole, cronjob, namespace, podgc, protection, replicaset, rootca, serviceaccount
 from kubepy.controllers.daemonset import reconcile as daemonset
 from kubepy.controllers.deployment import reconcile as deployment
-from kubepy.controllers.endpoint import legacy, slices
+from kubepy.controllers.endpoint import legacy, mirror, slices
 from kubepy.controllers.garbage import collector
 from kubepy.controllers.job import reconcile as job
 from kubepy.controllers.job import ttl as job_ttl
@@ -48,6 +48,11 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("ttl-after-finished-controller", ("ttl-after-finished",), job_ttl.controller),
     Entry("daemonset-controller", ("daemonset",), daemonset.controller),
     Entry("statefulset-controller", ("statefulset",), statefulset.controller),
+    Entry("cronjob-controller", ("cronjob",), cronjob.controller),
+    Entry("endpointslice-mirroring-controller", ("endpointslicemirroring",), mirror.controller),
+    Entry("clusterrole-aggregation-controller", ("clusterrole-aggregation",), clusterrole.controller),
+    Entry("persistentvolumeclaim-protection-controller", ("pvc-protection",), protection.claims),
+    Entry("persistentvolume-protection-controller", ("pv-protection",), protection.volumes),
     Entry("deployment-controller", ("deployment",), deployment.controller),
     Entry("replicaset-controller", ("replicaset",), replicaset.replicaset),
     Entry("replicationcontroller-controller", ("replicationcontroller",), replicaset.replicationcontroller),

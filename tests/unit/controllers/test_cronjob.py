@@ -1,0 +1,68 @@
+"""CronJobs: which time is due, what concurrency allows, history."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rig import Rig
+
+from kubepy.api.resource import CRON_JOBS, JOBS
+from kubepy.api.types import Object
+from kubepy.base.clock import format_time, parse_time
+from kubepy.controllers import cronjob
+
+NOON = parse_time("2024-03-10T12:00:30Z")
+
+
+def owner(schedule: str = "0 * * * *", last: str = "", created: str = "2024-03-10T09:30:00Z", **spec: Any) -> Object:
+    return {"metadata": {"name": "c", "namespace": "default", "uid": "u", "creationTimestamp": created},
+            "spec": {"schedule": schedule, "jobTemplate": {"spec": {"template": {}}}, **spec},
+            "status": {"lastScheduleTime": last} if last else {}}
+
+
+RUNNING: Object = {"metadata": {"name": "r", "uid": "r"}, "status": {}}
+
+
+@pytest.mark.parametrize(("the_owner", "jobs", "run", "wait"), [
+    pytest.param(owner(), [], "2024-03-10T12:00:00Z", 3570, id="of several missed times only the latest"),
+    pytest.param(owner(last="2024-03-10T12:00:00Z"), [], None, 3570, id="a time that has run does not run again"),
+    pytest.param(owner(suspend=True), [], None, None, id="suspended"),
+    pytest.param(owner(startingDeadlineSeconds=10), [], None, 3570, id="too late"),
+    pytest.param(owner(concurrencyPolicy="Forbid"), [RUNNING], None, 3570, id="another one runs and forbids it"),
+    pytest.param(owner(concurrencyPolicy="Replace"), [RUNNING], "2024-03-10T12:00:00Z", 3570, id="another one runs and is replaced"),
+    pytest.param(owner("30 13 * * *", timeZone="Europe/Berlin", created="2024-03-09T09:00:00Z"), [], "2024-03-09T12:30:00Z", 1770,
+                 id="in its time zone"),
+    pytest.param(owner("* * * * *", created="2020-01-01T00:00:00Z"), [], "2024-03-10T12:00:00Z", 30, id="years asleep"),
+])
+def test_plan(the_owner: Object, jobs: list[Object], run: str | None, wait: float | None) -> None:
+    found = cronjob.plan(the_owner, jobs, NOON)
+    assert (format_time(found.run) if found.run is not None else None) == run
+    assert found.wait == wait
+
+
+@pytest.mark.parametrize("spec", [{"schedule": "nonsense"}, {"timeZone": "Mars/Phobos"}])
+def test_what_cannot_be_read_is_said(spec: Object) -> None:
+    with pytest.raises(cronjob.BadSchedule):
+        cronjob.plan(owner(**spec), [], NOON)
+
+
+async def test_a_job_is_started_each_minute_and_history_kept_short() -> None:
+    async with Rig(cronjob.controller) as rig:
+        body = owner("* * * * *", successfulJobsHistoryLimit=2)
+        del body["metadata"]["uid"]
+        await rig.client.create(CRON_JOBS, body)
+        for _ in range(5):
+            await rig.settle(60)
+            for job in rig.client.all(JOBS):
+                if not job.get("status"):
+                    await rig.client.patch(JOBS, job["metadata"]["name"], {"status": {
+                        "startTime": rig.now(), "completionTime": rig.now(),
+                        "conditions": [{"type": "Complete", "status": "True"}]}}, "default", subresource="status")
+        await rig.settle()
+        jobs = rig.client.all(JOBS)
+        assert len(jobs) == 2
+        status = rig.client.all(CRON_JOBS)[0]["status"]
+        assert "active" not in status
+        assert status["lastSuccessfulTime"]
+        minute = int(parse_time(status["lastScheduleTime"])) // 60
+        assert jobs[-1]["metadata"]["name"] == f"c-{minute}"
