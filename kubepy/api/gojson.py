@@ -170,7 +170,7 @@ class _Scanner:
             if self._char() in ("+", "-") and self._char():
                 self._at += 1
             self._bad("in exponent of numeric literal")
-        if "." in text or "e" in text or "E" in text or len(text) > 4000:
+        if "." in text or "e" in text or "E" in text or len(text) > 20 or not -(2**63) <= int(text) < 2**63:
             return Real(text) if self._explain else float(text)
         return int(text)
 

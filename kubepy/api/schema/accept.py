@@ -6,7 +6,7 @@ unknown field, a wrong type) ends it with `Rejected`; `explain` then says what i
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from kubepy.api.quantity import parse_quantity
@@ -43,7 +43,7 @@ def accept(shape: Struct, value: Any) -> Any:
         return decoder(shape.definition)(value)
     except Rejected:
         raise
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise Rejected(str(error)) from error
 
 
@@ -60,17 +60,17 @@ def decoder(definition: str) -> Decode:
         if type(value) is dict:
             for key, item in value.items():
                 handler = table[key]
+                if item is None:
+                    continue
                 if handler is _STRING:
-                    if type(item) is str:
-                        if item:
-                            result[key] = item
-                    elif item is not None:
+                    if type(item) is not str:
                         raise Rejected(key)
-                elif handler is _STRING_POINTER:
-                    if type(item) is str:
+                    if item:
                         result[key] = item
-                    elif item is not None:
+                elif handler is _STRING_POINTER:
+                    if type(item) is not str:
                         raise Rejected(key)
+                    result[key] = item
                 else:
                     item = handler(item)
                     if item is not DROP:
@@ -112,16 +112,12 @@ def _field_handler(field: Field) -> Any:
     if kind == "string":
         return _STRING_POINTER if field.keeps_zero else _STRING
     if kind == "struct":
-        return _optional_struct(_struct_decoder(field.type.definition))
+        return _struct_decoder(field.type.definition)
     if kind in ("array", "map"):
         return _collection(field.type)
     if kind == "bytes":
         return _bytes
     return _SCALARS[(kind, field.keeps_zero)]
-
-
-def _optional_struct(decode: Decode) -> Decode:
-    return lambda value: DROP if value is None else decode(value)
 
 
 def _collection(type_: Type) -> Decode:
@@ -133,17 +129,13 @@ def _collection(type_: Type) -> Decode:
     if type_.kind == "array":
         def array(value: Any) -> Any:
             if type(value) is not list:
-                if value is None:
-                    return DROP
-                raise Rejected
+                return _absent(value)
             return [decode(element) for element in value] if value else DROP
         return array
 
     def mapping(value: Any) -> Any:
         if type(value) is not dict:
-            if value is None:
-                return DROP
-            raise Rejected
+            return _absent(value)
         return {key: decode(element) for key, element in value.items()} if value else DROP
     return mapping
 
@@ -165,6 +157,13 @@ def _element(type_: Type) -> Decode:
     return element
 
 
+def _absent(value: Any) -> Any:
+    """A null stands for nothing; anything else is of a wrong type."""
+    if value is None:
+        return DROP
+    raise Rejected
+
+
 def _none_for_drop(value: Any) -> Any:
     return None if value is DROP else value
 
@@ -181,9 +180,7 @@ def _string(value: Any) -> Any:
 
 def _strings(value: Any) -> Any:
     if type(value) is not list:
-        if value is None:
-            return DROP
-        raise Rejected
+        return _absent(value)
     for item in value:
         if type(item) is not str:
             if item is not None:
@@ -194,9 +191,7 @@ def _strings(value: Any) -> Any:
 
 def _string_map(value: Any) -> Any:
     if type(value) is not dict:
-        if value is None:
-            return DROP
-        raise Rejected
+        return _absent(value)
     for item in value.values():
         if type(item) is not str:
             if item is not None:
@@ -208,25 +203,19 @@ def _string_map(value: Any) -> Any:
 def _boolean(value: Any) -> Any:
     if type(value) is bool:
         return value
-    if value is None:
-        return DROP
-    raise Rejected
+    return _absent(value)
 
 
 def _int32(value: Any) -> Any:
     if type(value) is int and -_MAX32 - 1 <= value <= _MAX32:
         return value
-    if value is None:
-        return DROP
-    raise Rejected
+    return _absent(value)
 
 
 def _int64(value: Any) -> Any:
     if type(value) is int and -_MAX64 - 1 <= value <= _MAX64:
         return value
-    if value is None:
-        return DROP
-    raise Rejected
+    return _absent(value)
 
 
 def _number(value: Any) -> Any:
@@ -234,9 +223,7 @@ def _number(value: Any) -> Any:
         return value
     if type(value) is float:
         return int(value) if value.is_integer() and abs(value) < 1e21 else value
-    if value is None:
-        return DROP
-    raise Rejected
+    return _absent(value)
 
 
 def _nonzero(handler: Decode) -> Decode:
@@ -254,38 +241,35 @@ def _bytes_pointer(value: Any) -> Any:
 
 
 def _quantity(value: Any) -> Any:
-    """Numbers are left to `explain`: their text counts, not their value."""
+    """Fractions are left to `explain`: their text counts, not their value."""
     if type(value) is str:
-        return str(parse_quantity(value.strip()))
+        return _canonical(value) if len(value) <= 40 else str(parse_quantity(value.strip()))
     if type(value) is int:
         return str(parse_quantity(str(value)))
-    if value is None:
-        return DROP
-    raise Rejected
+    return _absent(value)
+
+
+@lru_cache(maxsize=8192)
+def _canonical(text: str) -> str:
+    return str(parse_quantity(text.strip()))
 
 
 def _int_or_string(value: Any) -> Any:
     if type(value) is str or (type(value) is int and -_MAX32 - 1 <= value <= _MAX32):
         return value
-    if value is None:
-        return DROP
-    raise Rejected
+    return _absent(value)
 
 
 def _time(value: Any) -> Any:
     if type(value) is str:
         return scalar.time(value)
-    if value is None:
-        return DROP
-    raise Rejected
+    return _absent(value)
 
 
 def _micro_time(value: Any) -> Any:
     if type(value) is str:
         return scalar.micro_time(value)
-    if value is None:
-        return DROP
-    raise Rejected
+    return _absent(value)
 
 
 def _raw(value: Any) -> Any:

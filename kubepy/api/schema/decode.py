@@ -59,6 +59,8 @@ def decode(shape: Struct, value: Any, *, validation: Validation = "Warn", body: 
             obj, problems = explain(shape, value, converter=converter)
         except WrongType as error:
             raise DecodeError(str(error)) from error
+        except RecursionError as error:
+            raise DecodeError("json: exceeded max depth") from error
     if lenient:
         return obj, []
     doubled = body.duplicates if body is not None else ()

@@ -56,6 +56,8 @@ def test_broken_json_is_refused_in_go_words(raw: bytes, message: str) -> None:
 
 @pytest.mark.parametrize(("raw", "value"), [
     (b'{"k":"\xff"}', {"k": "\ufffd"}), (b'{"k":"\\ud800"}', {"k": "\ufffd"}), (b'{"k":"\\ud83d\\ude00"}', {"k": "😀"}), (b"null", None),
+    (b'{"k":"\\ud800","n":99999999999999999999}', {"k": "\ufffd", "n": 1e20}), (b'{"k":"\\ud800","n":-9223372036854775808}',
+                                                                            {"k": "\ufffd", "n": -(2**63)}),
     (b'{"a":' * 3 + b"[1.5,2,null]" + b"}" * 3, {"a": {"a": {"a": [1.5, 2, None]}}}),
 ])
 def test_json_is_read_as_go_reads_it(raw: bytes, value: Any) -> None:

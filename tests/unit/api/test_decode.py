@@ -9,7 +9,7 @@ import pytest
 from kubepy.api import codec
 from kubepy.api.errors import BadRequest
 from kubepy.api.schema.accept import accept
-from kubepy.api.schema.decode import StrictError, decode, decode_object
+from kubepy.api.schema.decode import DecodeError, StrictError, decode, decode_object
 from kubepy.api.schema.explain import explain
 from kubepy.api.schema.shape import Struct, of_api_version
 
@@ -122,6 +122,13 @@ def test_objects_of_another_kind_are_refused(text: str, message: str) -> None:
     with pytest.raises(BadRequest) as caught:
         decode_object(shape("v1", "ConfigMap"), orjson.loads(text))
     assert caught.value.message == message
+
+
+def test_types_nested_too_deep_are_refused() -> None:
+    text = '{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","spec":{"versions":[{"schema":{"openAPIV3Schema":'
+    value = codec.parse_json((text + '{"not":' * 5000 + "{}" + "}" * 5000 + "}}]}}").encode())
+    with pytest.raises(DecodeError, match="exceeded max depth"):
+        decode(shape("apiextensions.k8s.io/v1", "CustomResourceDefinition"), value)
 
 
 @pytest.mark.parametrize(("sent", "message"), [
