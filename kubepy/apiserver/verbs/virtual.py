@@ -18,10 +18,10 @@ async def serve(server: Server, exchange: Exchange, context: Context) -> None:
         found: Object = await kind.handler(server.services, context, None)
         await exchange.answer_object(200, found)
         return
+    media.negotiate(exchange.header(b"accept"), transforms=False)  # reviews have no tables
     option.apply_write_options(context, "CreateOptions")
     obj = await read_object(exchange, context, resource.group, resource.version, resource.kind)
-    if resource.namespaced:
-        lifecycle.check_namespace(kind, obj, context.info.namespace)
+    lifecycle.check_namespace(kind, obj, context.info.namespace if resource.namespaced else "")
     obj = manage.track(context, obj, None, "", server.clock.now())
     attributes = Attributes(context, "CREATE", obj, None, {}, "", context.info.namespace, obj["metadata"].get("name") or "")
     await server.admission.admit(attributes)
