@@ -8,6 +8,7 @@ from typing import NamedTuple
 from kubepy.base.log import get_logger
 from kubepy.client.controller import Controller, Runtime
 from kubepy.controllers import clusterrole, cronjob, namespace, podgc, protection, replicaset, rootca, serviceaccount
+from kubepy.controllers.certificate import approve, clean, sign
 from kubepy.controllers.daemonset import reconcile as daemonset
 from kubepy.controllers.deployment import reconcile as deployment
 from kubepy.controllers.endpoint import legacy, mirror, slices
@@ -53,6 +54,9 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("clusterrole-aggregation-controller", ("clusterrole-aggregation",), clusterrole.controller),
     Entry("persistentvolumeclaim-protection-controller", ("pvc-protection",), protection.claims),
     Entry("persistentvolume-protection-controller", ("pv-protection",), protection.volumes),
+    Entry("certificatesigningrequest-approving-controller", ("csrapproving",), approve.controller),
+    Entry("certificatesigningrequest-signing-controller", ("csrsigning",), sign.controller),
+    Entry("certificatesigningrequest-cleaner-controller", ("csrcleaner",), clean.controller),
     Entry("deployment-controller", ("deployment",), deployment.controller),
     Entry("replicaset-controller", ("replicaset",), replicaset.replicaset),
     Entry("replicationcontroller-controller", ("replicationcontroller",), replicaset.replicationcontroller),

@@ -1,0 +1,104 @@
+"""Certificate requests: what each signer grants, approval by right, real certificates."""
+from __future__ import annotations
+
+import base64
+import datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from rig import Rig
+
+from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS, SUBJECT_ACCESS_REVIEWS, Resource
+from kubepy.api.types import Object
+from kubepy.client.memory import MemoryClient
+from kubepy.controllers.certificate import approve, clean, request, sign
+from kubepy.controllers.kit.option import Options
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+CLIENT_USAGES = ["digital signature", "client auth"]
+
+
+def csr(name: str = "system:node:n1", organization: str = "system:nodes", dns: tuple[str, ...] = (), *,
+        signer: str = request.KUBELET_CLIENT, usages: list[str] | None = None, user: str = "system:node:n1") -> Object:
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization), x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    if dns:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(item) for item in dns]), critical=False)
+    pem = builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return {"metadata": {"name": "csr-1"}, "spec": {
+        "request": base64.b64encode(pem).decode(), "signerName": signer, "usages": usages or CLIENT_USAGES, "username": user}}
+
+
+@pytest.mark.parametrize(("obj", "expected"), [
+    pytest.param(csr(), ["selfnodeclient", "nodeclient"], id="a kubelet renews its own"),
+    pytest.param(csr(user="system:bootstrap:abc"), ["nodeclient"], id="a new kubelet"),
+    pytest.param(csr("mallory"), [], id="not a node's name"),
+    pytest.param(csr(organization="system:masters"), [], id="another group"),
+    pytest.param(csr(dns=("evil",)), [], id="with names"),
+    pytest.param(csr(usages=[*CLIENT_USAGES, "server auth"]), [], id="for serving too"),
+    pytest.param(csr(signer=request.CLIENT), [], id="another signer"),
+])
+def test_recognize(obj: Object, expected: list[str]) -> None:
+    assert approve.recognize(obj) == expected
+
+
+class Reviews(MemoryClient):
+    allowed = True
+
+    async def create(self, resource: Resource, obj: Object, namespace: str | None = None, *, name: str | None = None,
+                     subresource: str | None = None, dry_run: bool = False) -> Object:
+        if resource == SUBJECT_ACCESS_REVIEWS:
+            return {"status": {"allowed": self.allowed}}
+        return await super().create(resource, obj, namespace, name=name, subresource=subresource, dry_run=dry_run)
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Options:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
+    now = datetime.datetime.fromtimestamp(1_700_000_000, datetime.UTC)
+    ca = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(KEY.public_key()).serial_number(1)
+          .not_valid_before(now).not_valid_after(now + datetime.timedelta(days=3650))
+          .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(KEY, hashes.SHA256()))
+    (tmp_path / "ca.crt").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "ca.key").write_bytes(KEY.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    return Options(cluster_signing_cert_file=str(tmp_path / "ca.crt"), cluster_signing_key_file=str(tmp_path / "ca.key"))
+
+
+async def test_a_kubelets_request_is_approved_signed_and_cleaned_away(options: Options) -> None:
+    async with Rig(approve.controller, sign.controller, clean.controller, options=options, client=Reviews()) as rig:
+        body = csr()
+        body["spec"]["expirationSeconds"] = 86400
+        await rig.client.create(CERTIFICATE_SIGNING_REQUESTS, body)
+        await rig.settle()
+        [found] = rig.client.all(CERTIFICATE_SIGNING_REQUESTS)
+        assert found["status"]["conditions"][0]["reason"] == "AutoApproved"
+        certificate = x509.load_pem_x509_certificate(base64.b64decode(found["status"]["certificate"]))
+        assert certificate.subject.rfc4514_string() == "CN=system:node:n1,O=system:nodes"
+        lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        assert lifetime == datetime.timedelta(days=1, minutes=5)
+        await rig.settle(3700)
+        assert rig.client.all(CERTIFICATE_SIGNING_REQUESTS) == []
+
+
+async def test_without_the_right_it_waits(options: Options) -> None:
+    client = Reviews()
+    client.allowed = False
+    async with Rig(approve.controller, sign.controller, options=options, client=client) as rig:
+        await rig.client.create(CERTIFICATE_SIGNING_REQUESTS, csr())
+        await rig.settle(5)
+        assert "status" not in rig.client.all(CERTIFICATE_SIGNING_REQUESTS)[0]
+
+
+async def test_an_approved_request_that_breaks_its_signers_rules_fails(options: Options) -> None:
+    async with Rig(sign.controller, options=options) as rig:
+        approved = {"conditions": [{"type": "Approved", "status": "True"}]}
+        rig.client.load(CERTIFICATE_SIGNING_REQUESTS, {**csr("mallory"), "status": approved})
+        await rig.settle()
+        [found] = rig.client.all(CERTIFICATE_SIGNING_REQUESTS)
+        assert found["status"]["conditions"][-1]["reason"] == "SignerValidationFailure"
+        assert "certificate" not in found["status"]
