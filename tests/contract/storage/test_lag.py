@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,9 @@ from kubepy.apiserver.storage.backend import Backend
 from kubepy.apiserver.storage.interface import Entry
 from kubepy.apiserver.storage.kv import KV, Batch, Watch
 from kubepy.apiserver.storage.store import Store
+
+
+_number = itertools.count()
 
 
 class Lagging:
@@ -63,7 +67,8 @@ async def change(entry: Entry) -> Object:
 async def pair(kv: KV, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Store, Store, Lagging]]:
     """A store that follows and one that lags, with three pods that both know."""
     lagging = Lagging(kv)
-    backends = Backend(kv, prefix=f"/lag-{id(lagging)}"), Backend(lagging, prefix=f"/lag-{id(lagging)}")  # type: ignore[arg-type]
+    prefix = f"/lag-{next(_number)}"
+    backends = Backend(kv, prefix=prefix), Backend(lagging, prefix=prefix)  # type: ignore[arg-type]
     good, late = (backend.store(PODS) for backend in backends)
     await good.ready()
     await late.ready()
