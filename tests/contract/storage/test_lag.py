@@ -16,7 +16,6 @@ from kubepy.apiserver.storage.interface import Entry
 from kubepy.apiserver.storage.kv import KV, Batch, Watch
 from kubepy.apiserver.storage.store import Store
 
-
 _number = itertools.count()
 
 
