@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from kubepy.api.gofmt import go_quote
 from kubepy.api.types import Object
 
 
@@ -63,7 +64,7 @@ def type_invalid(path: Path, value: Any, detail: str) -> FieldError:
 
 def not_supported(path: Path, value: Any, supported: Sequence[str]) -> FieldError:
     """The supported values are listed sorted by the caller where upstream sorts them."""
-    detail = f"supported values: {', '.join(_quote(item) for item in supported)}" if supported else ""
+    detail = f"supported values: {', '.join(go_quote(item) for item in supported)}" if supported else ""
     return FieldError(str(path), "FieldValueNotSupported", _join(f"Unsupported value: {show(value)}", detail))
 
 
@@ -100,14 +101,9 @@ class Struct(dict[str, Any]):
 def show(value: Any) -> str:
     """A value as Kubernetes prints it in a message: strings quoted, null, numbers plain, the rest as JSON."""
     if isinstance(value, str):
-        return _quote(value)
-    if isinstance(value, Struct):
-        return orjson.dumps(value).decode()
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _quote(text: str) -> str:
-    return orjson.dumps(text).decode()
+        return go_quote(value)
+    raw = orjson.dumps(value) if isinstance(value, Struct) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return raw.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026").decode()
 
 
 def _join(head: str, detail: str) -> str:

@@ -29,3 +29,22 @@ def go_float(value: float) -> str:
         fraction = f".{text[1:]}" if len(text) > 1 else ""
         return f"{'-' if sign else ''}{text[0]}{fraction}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
     return repr(value).removesuffix(".0")
+
+
+_SHORT = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+
+
+def go_quote(text: str) -> str:
+    """A text in quotes as `%q` prints it: what is not printable is escaped."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    out = []
+    for char in text:
+        code = ord(char)
+        if code in _SHORT:
+            out.append(_SHORT[code])
+        elif char.isprintable():
+            out.append(char)
+        else:
+            out.append(f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+    return f'"{"".join(out)}"'

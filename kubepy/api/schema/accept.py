@@ -11,7 +11,7 @@ from typing import Any
 
 from kubepy.api.quantity import parse_quantity
 from kubepy.api.schema import scalar
-from kubepy.api.schema.shape import Field, Struct, Type, struct
+from kubepy.api.schema.shape import SCHEMA_PROPS, Field, Struct, Type, struct
 
 Decode = Callable[[Any], Any]
 
@@ -272,6 +272,24 @@ def _micro_time(value: Any) -> Any:
     return _absent(value)
 
 
+def _schema_or_array(value: Any) -> Any:
+    if type(value) is list:
+        return [_schema(item) for item in value]
+    return _schema(value) if type(value) is dict else DROP
+
+
+def _schema_or_bool(value: Any) -> Any:
+    return value if type(value) is bool else _schema(value)
+
+
+def _schema_or_strings(value: Any) -> Any:
+    return _strings(value) if type(value) is list else _schema(value) if type(value) is dict else DROP
+
+
+def _schema(value: Any) -> Any:
+    return _absent(value) if type(value) is not dict else decoder(SCHEMA_PROPS)(value)
+
+
 def _raw(value: Any) -> Any:
     return DROP if value is None else value
 
@@ -281,5 +299,6 @@ for _kind, _handler in (("boolean", _boolean), ("int32", _int32), ("int64", _int
     _SCALARS[(_kind, True)] = _handler
     _SCALARS[(_kind, False)] = _nonzero(_handler)
 for _kind, _handler in (("quantity", _quantity), ("int-or-string", _int_or_string), ("time", _time), ("micro-time", _micro_time),
-                        ("raw", _raw)):
+                        ("raw", _raw), ("schema-or-array", _schema_or_array), ("schema-or-bool", _schema_or_bool),
+                        ("schema-or-strings", _schema_or_strings)):
     _SCALARS[(_kind, True)] = _SCALARS[(_kind, False)] = _handler

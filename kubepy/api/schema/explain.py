@@ -14,7 +14,7 @@ from kubepy.api.codec import go_kind
 from kubepy.api.quantity import QuantityError, parse_quantity
 from kubepy.api.schema import scalar
 from kubepy.api.schema.accept import ZEROS
-from kubepy.api.schema.shape import Field, Struct, Type
+from kubepy.api.schema.shape import SCHEMA_PROPS, Field, Struct, Type, struct
 
 _MAX_STRICT = 100
 _RANGES = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
@@ -98,7 +98,27 @@ class _Walker:
             return {key: self._element(owner, type_.item, item, _join(path, key), stack) for key, item in pairs} or None
         if kind == "raw":
             return gojson.plain(value)
+        if kind.startswith("schema-or-"):
+            return self._schema_or(kind, value)
         return self._scalar(owner, kind, value, stack, go)
+
+    def _schema_or(self, kind: str, value: Any) -> Any:
+        """A JSON schema or what may stand in its place. Go decodes it apart: unknown fields in it go without a word."""
+        if isinstance(value, dict):
+            apart = _Walker(self._converter)
+            result = apart.struct(struct(SCHEMA_PROPS), value, "", ())
+            self.wrong = self.wrong or apart.wrong
+            return result
+        if kind == "schema-or-bool":
+            if isinstance(value, bool):
+                return value
+            self.wrong = self.wrong or "boolean or JSON schema expected"
+            return None
+        if not isinstance(value, list):
+            return None
+        if kind == "schema-or-array":
+            return [self._schema_or(kind, item or {}) for item in value]
+        return [item for item in value if isinstance(item, str)]
 
     def _element(self, owner: Struct, type_: Type, value: Any, path: str, stack: tuple[str, ...]) -> Any:
         if value is None:

@@ -7,19 +7,21 @@ from typing import Any, Literal
 from kubepy.api.schema import definitions, goshape
 
 Kind = Literal["string", "boolean", "int32", "int64", "number", "bytes", "quantity", "int-or-string", "time", "micro-time", "raw",
-               "array", "map", "struct"]
+               "array", "map", "struct", "schema-or-array", "schema-or-bool", "schema-or-strings"]
 
 _APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"
 _SPECIAL: dict[str, Kind] = {
     definitions.QUANTITY: "quantity", definitions.INT_OR_STRING: "int-or-string",
     f"{definitions.META}.Time": "time", f"{definitions.META}.MicroTime": "micro-time", f"{definitions.META}.FieldsV1": "raw",
     "io.k8s.apimachinery.pkg.runtime.RawExtension": "raw", f"{_APIEXTENSIONS}.JSON": "raw",
-    f"{_APIEXTENSIONS}.JSONSchemaPropsOrArray": "raw", f"{_APIEXTENSIONS}.JSONSchemaPropsOrBool": "raw",
-    f"{_APIEXTENSIONS}.JSONSchemaPropsOrStringArray": "raw",
+    f"{_APIEXTENSIONS}.JSONSchemaPropsOrArray": "schema-or-array", f"{_APIEXTENSIONS}.JSONSchemaPropsOrBool": "schema-or-bool",
+    f"{_APIEXTENSIONS}.JSONSchemaPropsOrStringArray": "schema-or-strings",
 }
 _GO_NAMES = {"string": "string", "boolean": "bool", "int32": "int32", "int64": "int64", "number": "float64", "bytes": "[]uint8",
              "quantity": "resource.Quantity", "int-or-string": "intstr.IntOrString", "time": "v1.Time", "micro-time": "v1.MicroTime",
-             "raw": "runtime.RawExtension"}
+             "raw": "runtime.RawExtension", "schema-or-array": "v1.JSONSchemaPropsOrArray", "schema-or-bool": "v1.JSONSchemaPropsOrBool",
+             "schema-or-strings": "v1.JSONSchemaPropsOrStringArray"}
+SCHEMA_PROPS = f"{_APIEXTENSIONS}.JSONSchemaProps"
 
 
 class Type:

@@ -124,6 +124,18 @@ def test_objects_of_another_kind_are_refused(text: str, message: str) -> None:
     assert caught.value.message == message
 
 
+def test_unknown_fields_below_items_and_additional_properties_of_a_schema_go_without_a_word() -> None:
+    schema = {"type": "object", "foo": 1, "properties": {"l": {"type": "array", "items": {"type": "string", "bar": 1}},
+                                                         "m": {"additionalProperties": False},
+                                                         "n": {"additionalProperties": {"minimum": 0}}}}
+    crd = {"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]}}
+    obj, problems = decode(shape("apiextensions.k8s.io/v1", "CustomResourceDefinition"), crd)
+    assert problems == ['unknown field "spec.versions[0].schema.openAPIV3Schema.foo"']
+    assert obj["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"] == {
+        "l": {"type": "array", "items": {"type": "string"}}, "m": {"additionalProperties": False},
+        "n": {"additionalProperties": {"minimum": 0}}}
+
+
 def test_types_nested_too_deep_are_refused() -> None:
     text = '{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","spec":{"versions":[{"schema":{"openAPIV3Schema":'
     value = codec.parse_json((text + '{"not":' * 5000 + "{}" + "}" * 5000 + "}}]}}").encode())
