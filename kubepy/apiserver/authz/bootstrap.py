@@ -86,7 +86,8 @@ _CLUSTER_ROLES = {
     "system:kube-controller-manager": """
         EVENTS
         create | coordination.k8s.io | leases
-        get update | coordination.k8s.io | leases | kube-controller-manager
+        get list update watch | coordination.k8s.io | leases | kube-controller-manager
+        ALL | coordination.k8s.io | leasecandidates
         create | core | secrets serviceaccounts
         delete | core | secrets
         get | core | configmaps namespaces secrets serviceaccounts
@@ -109,7 +110,8 @@ _CLUSTER_ROLES = {
     "system:kube-scheduler": """
         EVENTS
         create | coordination.k8s.io | leases
-        get update | coordination.k8s.io | leases | kube-scheduler
+        get list update watch | coordination.k8s.io | leases | kube-scheduler
+        ALL | coordination.k8s.io | leasecandidates
         READ | core | nodes
         delete get list watch | core | pods
         create | core | bindings pods/binding

@@ -10,6 +10,9 @@ from kubepy.base.log import get_logger
 
 log = get_logger("feed")
 
+_PAUSE = 0.1
+"""Seconds before everything is read again, so that a history that is always too short costs no core."""
+
 
 class Feed:
     """Calls `replace(entries)` with the whole content first (and again when history was lost), then `apply(event)` for each change.
@@ -34,5 +37,6 @@ class Feed:
                         self._apply(event)
             except ApiError as error:  # history no longer reaches back: read everything again
                 log.info("Reading everything again", err=error.message)
+                await asyncio.sleep(_PAUSE)
             finally:
                 watcher.close()
