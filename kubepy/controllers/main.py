@@ -129,7 +129,7 @@ def main(argv: list[str]) -> int:
         env = Environment(client_for, informers, tasks, settings, shell.clock, metadata)
         shell.health.ready["informer-sync"] = informers.synced
         try:
-            await manager.run(env, entries)
+            await manager.run(env, entries, identities.wait if identities is not None else None)
         finally:
             await tasks.stop()
             await metadata.close()

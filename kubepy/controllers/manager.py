@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from kubepy.base.log import get_logger
@@ -81,15 +81,21 @@ def choose(selection: Sequence[str]) -> list[Entry]:
     return [entry for entry in CONTROLLERS if entry.name in chosen]
 
 
-async def run(env: Environment, entries: Iterable[Entry]) -> None:
-    """Builds and starts the controllers, then the caches; waits until cancelled (the environment's tasks end with their owner)."""
+async def run(env: Environment, entries: Iterable[Entry], before: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Builds the controllers, awaits `before`, starts caches and controllers; waits until cancelled.
+
+    The environment's tasks end with their owner."""
+    runtimes: list[tuple[str, Runtime]] = []
     for entry in entries:
         controller = entry.build(env)
         if controller is None:
             log.info("Controller has nothing to do with this configuration", controller=entry.name)
             continue
-        runtime = Runtime(controller, env.informers, env.clock)
-        env.tasks.keep(runtime.run, entry.name)
-        log.v(1).info("Started controller", controller=entry.name)
+        runtimes.append((entry.name, Runtime(controller, env.informers, env.clock)))
     env.informers.start(env.tasks)
+    if before is not None:
+        await before()
+    for name, runtime in runtimes:
+        env.tasks.keep(runtime.run, name)
+        log.v(1).info("Started controller", controller=name)
     await asyncio.Event().wait()

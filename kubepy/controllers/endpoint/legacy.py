@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubepy.api.errors import AlreadyExists, ApiError, NotFound
+from kubepy.api.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kubepy.api.resource import ENDPOINTS, PODS, SERVICES
 from kubepy.api.types import Object
 from kubepy.client.controller import Controller, Watch
@@ -127,6 +127,8 @@ class Reconciler:
         except ApiError as error:
             if is_namespace_terminating(error):
                 return None
+            if isinstance(error, Conflict):
+                raise  # a race with our own last write, not worth an event
             verb, reason = ("create", "FailedToCreateEndpoint") if current is None else ("update", "FailedToUpdateEndpoint")
             self._recorder.event(wanted, "Warning", reason, f"Failed to {verb} endpoint {key}: {error}")
             raise

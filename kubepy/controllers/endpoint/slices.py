@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubepy.api.errors import ApiError, NotFound
+from kubepy.api.errors import ApiError, Conflict, NotFound
 from kubepy.api.pod import is_ready
 from kubepy.api.resource import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from kubepy.api.types import Object
@@ -142,6 +142,8 @@ class Reconciler:
         except ApiError as error:
             if is_namespace_terminating(error):
                 return None
+            if isinstance(error, Conflict):
+                raise
             self._recorder.event(service, "Warning", "FailedToUpdateEndpointSlices",
                                  f"Error updating Endpoint Slices for Service {key}: {error}")
             raise

@@ -45,6 +45,13 @@ class Identities:
             self._clients[account, metadata_only] = found
         return found
 
+    async def wait(self) -> None:
+        """Until every client has its token, or it has taken suspiciously long: requests fail by themselves then."""
+        for _ in range(100):
+            if self._tokens.keys() >= self._clients.keys():
+                return
+            await self._clock.sleep(0.1)
+
     async def close(self) -> None:
         for client in self._clients.values():
             await client.close()
