@@ -30,6 +30,11 @@ _ITEM: dict[str, tuple[str, Verb]] = {"GET": ("get", get), "PUT": ("update", upd
                                       "DELETE": ("delete", delete)}
 _ITEM_VERBS = frozenset(("get", "update", "patch", "delete"))
 _METHODS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+DEPRECATED = {
+    ("", "v1", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("", "v1", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
+"""What every request for a kind is warned of (upstream's APILifecycleDeprecated)."""
 CONNECTS = frozenset(("attach", "exec", "log", "portforward", "proxy"))
 
 
@@ -69,6 +74,8 @@ class Dispatcher:
                 await exchange.answer_text(404, "404 page not found\n")
                 return
             raise not_found()
+        if (text := DEPRECATED.get((info.group, info.version, info.resource))) is not None:
+            exchange.warnings.append(text)
         context = Context(exchange.user, info, kind, exchange.query, exchange.user_agent, warnings=exchange.warnings)
         await self._serve(exchange, context)
 

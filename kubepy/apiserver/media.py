@@ -77,7 +77,7 @@ def negotiate(accept: str, offered: tuple[str, ...] = _SERVED, advertised: tuple
             return Media(kind, transform, parameters["v"], pretty, clause.parameters)
         refused = True
     if refused:
-        raise NotAcceptable(f"only the following media types are accepted: {', '.join(advertised)}")
+        raise NotAcceptable(f"only the following media types are accepted: {', '.join(OFFERED)}")
     raise not_acceptable(advertised)
 
 

@@ -1,6 +1,6 @@
 """Objects as clients asked for them: whole, as a Table, or as metadata only; as JSON or YAML.
 
-The common case, whole objects as compact JSON, never decodes: stored bytes are joined.
+The common case, whole objects as compact JSON, never decodes: stored bytes, which are escaped already, are joined.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def served(kind: Kind, entry: Entry) -> Object:
 
 def entry_json(kind: Kind, entry: Entry) -> bytes:
     if kind.conversion:
-        return orjson.dumps(kind.conversion.from_stored(entry.decode()))
+        return escape(orjson.dumps(kind.conversion.from_stored(entry.decode())))
     return entry.json()
 
 
@@ -53,7 +53,7 @@ async def answer_entry(server: Server, exchange: Exchange, context: Context, ent
     chosen = _negotiate(exchange)
     kind = context.kind
     if not chosen.transform and chosen.type == media.JSON and not chosen.pretty and not exchange.pretty:
-        await exchange.answer(status, escape(entry_json(kind, entry)) + b"\n")
+        await exchange.answer(status, entry_json(kind, entry) + b"\n")
         return
     await _answer(server, exchange, context, status, served(kind, entry), chosen)
 
@@ -125,18 +125,18 @@ def _bare_dump(kind: Kind, entry: Entry) -> bytes:
     obj = served(kind, entry)
     obj.pop("apiVersion", None)
     obj.pop("kind", None)
-    return orjson.dumps(obj)
+    return escape(orjson.dumps(obj))
 
 
 async def answer_list(server: Server, exchange: Exchange, context: Context, page: Page) -> None:
     """Sends a page."""
-    chosen = _negotiate(exchange)
+    accept = exchange.headers.get(b"accept")
+    chosen = media.negotiate(accept.decode("latin-1"), advertised=(*media.OFFERED, *media.STREAMS)) if accept else media.PLAIN
     kind, resource = context.kind, context.kind.resource
     if chosen.transform == "PartialObjectMetadata":
         raise NotAcceptable(f"you requested PartialObjectMetadata, but the requested object is a list ({_go_type(kind, is_list=True)})")
     if not chosen.transform and chosen.type == media.JSON and not chosen.pretty and not exchange.pretty:
-        body = b"%b%b]}\n" % (list_head(kind, page), items_json(kind, page.entries))
-        await exchange.answer(200, escape(body))
+        await exchange.answer(200, b"%b%b]}\n" % (list_head(kind, page), items_json(kind, page.entries)))
         return
     if chosen.transform == "Table":
         shown = Table(server, context, chosen).document((served(kind, entry) for entry in page.entries), _list_metadata(page))

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import TYPE_CHECKING
 
-import numpy as np
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.poly1305 import Poly1305
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _SIGMA = struct.unpack("<4I", b"expand 32-byte k")
 _QUARTERS = ((0, 4, 8, 12), (5, 9, 13, 1), (10, 14, 2, 6), (15, 3, 7, 11), (0, 1, 2, 3), (5, 6, 7, 4), (10, 11, 8, 9), (15, 12, 13, 14))
@@ -42,6 +45,8 @@ class SecretBox:
 
 def xsalsa20(key: bytes, nonce: bytes, length: int) -> bytes:
     """`length` bytes of the key stream; the nonce has 24 bytes."""
+    import numpy as np  # loaded only where secrets are encrypted this way
+
     words = struct.unpack("<8I", key)
     first = _state(words, struct.unpack("<4I", nonce[:16]))
     rounds = _rounds(np.array(first, dtype=np.uint32).reshape(16, 1))
@@ -72,8 +77,12 @@ def _rounds(state: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def _rotate(value: NDArray[np.uint32], bits: int) -> NDArray[np.uint32]:
+    import numpy as np  # loaded only where secrets are encrypted this way
+
     return (value << np.uint32(bits)) | (value >> np.uint32(32 - bits))
 
 
 def _xor(one: bytes, other: bytes) -> bytes:
+    import numpy as np  # loaded only where secrets are encrypted this way
+
     return (np.frombuffer(one, dtype=np.uint8) ^ np.frombuffer(other, dtype=np.uint8)).tobytes()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kubepy.api.resource import PODS
@@ -18,10 +19,12 @@ from kubepy.apiserver.request import Attributes, Context
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.stream import pod as pods
 from kubepy.apiserver.stream.dial import Target
-from kubepy.apiserver.stream.forward import Forwarder
 from kubepy.apiserver.stream.location import Location, pod_location, service_location, split_name
 from kubepy.apiserver.stream.node import Kubelets
 from kubepy.apiserver.stream.serve import pass_through, serve_stream
+
+if TYPE_CHECKING:
+    from kubepy.apiserver.stream.forward import Forwarder
 
 _SPECIAL = frozenset(("exec", "attach", "portforward", "proxy"))
 
@@ -32,10 +35,20 @@ class Connector:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._kubelets = Kubelets(server.options)
-        self._forwarder = Forwarder()
+        self._opened: Forwarder | None = None
+
+    @property
+    def _forwarder(self) -> Forwarder:
+        """Made when it is first needed: the HTTP client takes a while to load."""
+        if self._opened is None:
+            from kubepy.apiserver.stream.forward import Forwarder
+
+            self._opened = Forwarder()
+        return self._opened
 
     async def close(self) -> None:
-        await self._forwarder.close()
+        if self._opened is not None:
+            await self._opened.close()
 
     async def serve(self, exchange: Exchange, context: Context, sub: Subresource) -> None:
         if sub.name in _SPECIAL:

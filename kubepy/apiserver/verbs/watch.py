@@ -30,7 +30,7 @@ BOOKMARK_SECONDS = 60.0
 INITIAL_END = "k8s.io/initial-events-end"
 _CHUNK = 256 << 10
 _SERVED = (media.JSON,)
-_TYPES = (media.JSON, media.YAML, media.PROTOBUF, *media.STREAMS)
+_TYPES = (*media.OFFERED, *media.STREAMS)
 
 
 async def watch(server: Server, exchange: Exchange, context: Context) -> None:
@@ -152,7 +152,7 @@ class Stream:
         """What this watcher sees of the events."""
         match = self.match
         if match is None and self.plain:
-            return [escape(event.frame(event.type)) for event in events]
+            return [event.frame(event.type) for event in events]
         found = []
         for event in events:
             entry, previous = event.entry, event.previous
@@ -171,7 +171,7 @@ class Stream:
                     continue
                 else:
                     continue
-            found.append(escape(event.frame(kind)) if self.plain else self.entry_frame(kind, entry))
+            found.append(event.frame(kind) if self.plain else self.entry_frame(kind, entry))
         return found
 
     def left_frame(self, previous: Entry, revision: int) -> bytes:
@@ -182,7 +182,7 @@ class Stream:
 
     def entry_frame(self, type_: str, entry: Entry) -> bytes:
         if self.plain:
-            return escape(b'{"type":"%b","object":%b}\n' % (type_.encode(), entry.json()))
+            return b'{"type":"%b","object":%b}\n' % (type_.encode(), entry.json())
         return self.object_frame(type_, served(self.kind, entry))
 
     def object_frame(self, type_: str, obj: Object) -> bytes:
