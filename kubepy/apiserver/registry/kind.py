@@ -84,9 +84,22 @@ class Strategy:
         ignored = ("metadata", "status")
         return any(obj.get(key) != old.get(key) for key in {*obj, *old} if key not in ignored)
 
+    def deletion_refused(self, obj: Object) -> str:
+        """Why an object may not be deleted (403), or "": what is the server's own."""
+        return ""
+
     def grace_period(self, context: Context, obj: Object, options: Object) -> int:
         """Seconds the object stays after DELETE (`metadata.deletionGracePeriodSeconds`); 0 removes it at once."""
         return 0
+
+
+def keep_metadata(obj: Object, old: Object, keys: tuple[str, ...] = ("labels", "annotations", "finalizers", "ownerReferences")) -> None:
+    """For kinds whose `/status` changes no metadata (upstream's ResetObjectMetaForStatus)."""
+    metadata, before = obj["metadata"], old["metadata"]
+    for key in keys:
+        metadata.pop(key, None)
+        if before.get(key):
+            metadata[key] = before[key]
 
 
 class Conversion(Protocol):

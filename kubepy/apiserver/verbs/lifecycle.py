@@ -93,7 +93,7 @@ def validate_create(context: Context, kind: Kind, obj: Object) -> None:
     errors = validate_meta(obj["metadata"], kind.resource.namespaced, name_validator(kind.strategy))
     errors += kind.strategy.validate(context, obj)
     if errors:
-        raise Invalid.of(kind.resource.group, kind.resource.kind, obj["metadata"].get("name") or "", errors)
+        raise Invalid.of((kind.stored_as or kind.resource).group, kind.resource.kind, obj["metadata"].get("name") or "", errors)
 
 
 def before_update(context: Context, kind: Kind, obj: Object, old: Object, subresource: str = "") -> None:
@@ -171,7 +171,7 @@ def validate_update(context: Context, kind: Kind, obj: Object, old: Object, subr
             errors += validate_meta(metadata, kind.resource.namespaced, name_validator(strategy))
         errors += strategy.validate_update(context, obj, old)
     if errors:
-        raise Invalid.of(kind.resource.group, kind.resource.kind, metadata.get("name") or "", errors)
+        raise Invalid.of((kind.stored_as or kind.resource).group, kind.resource.kind, metadata.get("name") or "", errors)
 
 
 def _carry(metadata: Object, before: Object, field: str) -> None:

@@ -1,18 +1,29 @@
-"""MutatingAdmissionPolicyBinding: names and write flags."""
+"""MutatingAdmissionPolicyBinding: where a policy applies, and with which parameters (`pkg/registry/admissionregistration`)."""
 from __future__ import annotations
 
+from kubepy.api.field import Errors
 from kubepy.api.resource import Resource
+from kubepy.api.types import Object
+from kubepy.apiserver.registry.admissionregistration.binding import COLUMNS, binding, default_binding
 from kubepy.apiserver.registry.kind import Kind, Strategy
+from kubepy.apiserver.request import Context
 
 
 class MutatingAdmissionPolicyBindingStrategy(Strategy):
     allow_unconditional_update = False
     tracks_generation = True
 
+    def fill(self, obj: Object) -> None:
+        default_binding(obj)
+
+    def validate(self, context: Context, obj: Object) -> Errors:
+        return binding(obj, actions=False)
+
 
 KIND = Kind(
     Resource("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", False),
     "mutatingadmissionpolicybinding",
     MutatingAdmissionPolicyBindingStrategy(),
+    columns=COLUMNS,
     categories=("api-extensions",),
 )

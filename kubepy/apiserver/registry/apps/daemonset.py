@@ -38,6 +38,7 @@ class DaemonSetStrategy(Strategy):
             rolling.setdefault("maxSurge", 0)
         spec.setdefault("revisionHistoryLimit", 10)
         default_template(spec.setdefault("template", {}))
+        obj["metadata"].setdefault("annotations", {}).setdefault(_TEMPLATE_GENERATION, "0")
 
     def prepare_create(self, context: Context, obj: Object) -> None:
         _count_template(obj, 1)
@@ -47,6 +48,9 @@ class DaemonSetStrategy(Strategy):
         if at(obj, "spec.template") != at(old, "spec.template"):
             generation += 1
         _count_template(obj, generation)
+
+    def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
+        _count_template(obj, _template_generation(old))
 
     def validate(self, context: Context, obj: Object) -> Errors:
         spec = obj.get("spec") or {}

@@ -37,6 +37,8 @@ class StatefulSetStrategy(Strategy):
         policy.setdefault("whenDeleted", "Retain")
         policy.setdefault("whenScaled", "Retain")
         spec.setdefault("replicas", 1)
+        if spec.get("ordinals") is not None:
+            spec["ordinals"].setdefault("start", 0)
         spec.setdefault("revisionHistoryLimit", 10)
         spec.setdefault("serviceName", "")
         default_template(spec.setdefault("template", {}))

@@ -14,6 +14,7 @@ _ANNOTATIONS = (_METRICS, _CURRENT, _CONDITIONS, _BEHAVIOR)
 _RULES = (("ScaleUp", "scaleUp"), ("ScaleDown", "scaleDown"))
 _RULE_FIELDS = (("StabilizationWindowSeconds", "stabilizationWindowSeconds"), ("SelectPolicy", "selectPolicy"), ("Policies", "policies"),
                 ("Tolerance", "tolerance"))
+_CONDITION_FIELDS = ("type", "status", "lastTransitionTime", "reason", "message")
 _POLICY_FIELDS = (("Type", "type"), ("Value", "value"), ("PeriodSeconds", "periodSeconds"))
 
 
@@ -29,8 +30,8 @@ class HorizontalPodAutoscalerConversion:
         percentage = spec.pop("targetCPUUtilizationPercentage", None)
         metrics = [_metric_from_v1(metric) for metric in extra[_METRICS] or ()]
         if percentage is not None:
-            metrics.insert(0, {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization",
-                                                                                          "averageUtilization": percentage}}})
+            metrics.append({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization",
+                                                                                       "averageUtilization": percentage}}})
         _set(spec, "metrics", metrics)
         if extra[_BEHAVIOR]:
             spec["behavior"] = _behavior_from_go(extra[_BEHAVIOR])
@@ -77,7 +78,8 @@ class HorizontalPodAutoscalerConversion:
                     status["currentCPUUtilizationPercentage"] = used
         conditions = status.pop("conditions", None)
         if conditions:
-            annotations[_CONDITIONS] = _text(conditions)
+            annotations[_CONDITIONS] = _text([{key: condition[key] for key in _CONDITION_FIELDS if key in condition}
+                                              for condition in conditions])
         status.setdefault("currentReplicas", 0)
         status.setdefault("desiredReplicas", 0)
         found["status"] = status

@@ -62,7 +62,11 @@ class JobStrategy(Strategy):
         return errors
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        return self.validate(context, obj) + spec_update(obj.get("spec") or {}, old.get("spec") or {}, old.get("status") or {})
+        spec = obj.get("spec") or {}
+        errors = self.validate(context, obj) + job_spec(spec, SPEC)  # upstream looks at the spec twice
+        if spec.get("selector") is not None:
+            errors += matches(spec["selector"], spec.get("template") or {}, SPEC)
+        return errors + spec_update(spec, old.get("spec") or {}, old.get("status") or {})
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
         return job_status(obj, old)

@@ -193,7 +193,9 @@ def _completions(new: Object, old: Object) -> Errors:
 def _template(new: Object, old: Object, status: Object) -> Errors:
     """The template is fixed, but for scheduling and resources of a suspended job that has not started."""
     template, before = new.get("template") or {}, old.get("template") or {}
+    path = SPEC.child("template")
     if old.get("suspend") and not status.get("startTime"):
+        path = path.child("spec")
         template = {**template, "metadata": {**(template.get("metadata") or {})}, "spec": {**(template.get("spec") or {})}}
         for key in ("labels", "annotations"):
             _restore(template["metadata"], before.get("metadata") or {}, key)
@@ -204,7 +206,7 @@ def _template(new: Object, old: Object, status: Object) -> Errors:
             if len(template["spec"].get(key) or ()) == len(old_pod.get(key) or ()) and template["spec"].get(key):
                 template["spec"][key] = [{**container, "resources": was.get("resources")}
                                          for container, was in zip(template["spec"][key], old_pod[key], strict=True)]
-    return [] if template == before else [field.invalid(SPEC.child("template"), new.get("template"), check.IMMUTABLE)]
+    return [] if template == before else [field.invalid(path, new.get("template"), check.IMMUTABLE)]
 
 
 def _restore(target: Object, source: Object, key: str) -> None:

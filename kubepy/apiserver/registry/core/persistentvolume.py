@@ -78,8 +78,12 @@ class PersistentVolumeStrategy(Strategy):
     def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
         obj["spec"] = old.get("spec") or {}
         status, before = obj.setdefault("status", {}), old.get("status") or {}
-        if status.get("phase") != before.get("phase") and status.get("lastPhaseTransitionTime") == before.get("lastPhaseTransitionTime"):
-            status["lastPhaseTransitionTime"] = now_text()
+        was, now = before.get("lastPhaseTransitionTime"), status.get("lastPhaseTransitionTime")
+        if status.get("phase") != before.get("phase"):
+            if now is None or now == was:
+                status["lastPhaseTransitionTime"] = now_text()
+        elif now is None and was is not None:
+            status["lastPhaseTransitionTime"] = was
 
     def validate(self, context: Context, obj: Object) -> Errors:
         return _spec(obj.get("spec") or {})

@@ -105,7 +105,7 @@ def _changes(obj: Object, old: Object) -> Errors:
             new["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
     if any(new.get(key) != before.get(key) for key in {*new, *before} if not (key == "volumeName" and not before.get(key))):
         errors.append(field.forbidden(_SPEC, _FIXED))
-    return errors
+    return errors + check.immutable(new.get("volumeMode"), before.get("volumeMode"), Path("volumeMode"))
 
 
 def access_modes(modes: list[str]) -> str:

@@ -86,11 +86,7 @@ class PodStrategy(Strategy):
         return errors
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        errors = self._valid(obj) + pod_update.spec_update(obj, old)
-        spec = obj.get("spec") or {}
-        if spec.get("schedulingGates") and spec.get("nodeName"):
-            errors.append(field.forbidden(pod_update.SPEC.child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
-        return errors
+        return self._valid(obj) + pod_update.spec_update(obj, old)
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
         return pod_update.status_update(obj, old)

@@ -109,7 +109,7 @@ def _paths(rule: Object, path: Path) -> Errors:
 def _path(item: Object, path: Path) -> Errors:
     kind, text = item.get("pathType"), item.get("path", "")
     errors: Errors = []
-    if kind is None:
+    if not kind:
         return [field.required(path.child("pathType"), "pathType must be specified")]
     if kind in ("Exact", "Prefix"):
         if not text.startswith("/"):

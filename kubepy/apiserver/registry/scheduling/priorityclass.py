@@ -22,8 +22,17 @@ class PriorityClassStrategy(Strategy):
     tracks_generation = True
 
     def fill(self, obj: Object) -> None:
-        obj.setdefault("value", 0)
         obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+    def prepare_create(self, context: Context, obj: Object) -> None:
+        obj.setdefault("value", 0)
+
+    def changes_generation(self, obj: Object, old: Object) -> bool:
+        return False
+
+    def deletion_refused(self, obj: Object) -> str:
+        refused = at(obj, "metadata.name") in SYSTEM_CLASSES
+        return "this is a system priority class and cannot be deleted" if refused else ""
 
     def validate(self, context: Context, obj: Object) -> Errors:
         title, value = at(obj, "metadata.name", ""), obj.get("value", 0)

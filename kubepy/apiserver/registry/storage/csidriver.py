@@ -15,7 +15,6 @@ from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
 _POLICIES = ("File", "None", "ReadWriteOnceWithFSType")
-_COUNTED = ("tokenRequests", "requiresRepublish", "seLinuxMount", "nodeAllocatableUpdatePeriodSeconds", "serviceAccountTokenInSecrets")
 
 
 class CSIDriverStrategy(Strategy):
@@ -32,8 +31,7 @@ class CSIDriverStrategy(Strategy):
             spec["volumeLifecycleModes"] = ["Persistent"]
 
     def prepare_update(self, context: Context, obj: Object, old: Object) -> None:
-        new, before = obj.get("spec") or {}, old.get("spec") or {}
-        if any(new.get(key) != before.get(key) for key in _COUNTED):
+        if obj.get("spec") != old.get("spec"):
             obj["metadata"]["generation"] = at(old, "metadata.generation", 0) + 1
 
     def validate(self, context: Context, obj: Object) -> Errors:

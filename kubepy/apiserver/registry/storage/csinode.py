@@ -18,6 +18,10 @@ class CSINodeStrategy(Strategy):
     allow_unconditional_update = False
     returns_deleted = True
 
+    def fill(self, obj: Object) -> None:
+        for driver in at(obj, "spec.drivers", []):
+            driver.setdefault("topologyKeys", None)
+
     def validate(self, context: Context, obj: Object) -> Errors:
         errors: Errors = []
         seen: set[str] = set()
