@@ -64,8 +64,8 @@ async def clear(flows: Iterable[Flows]) -> None:
     async def one(flow: Flows) -> None:
         async with gate:
             try:
-                process = await asyncio.create_subprocess_exec("conntrack", *flow.arguments(), stdout=asyncio.subprocess.DEVNULL,
-                                                               stderr=asyncio.subprocess.PIPE)
+                process = await asyncio.create_subprocess_exec("conntrack", *flow.arguments(), stdin=asyncio.subprocess.DEVNULL,
+                                                               stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
             except OSError as error:
                 log.warning("Cannot run conntrack; UDP clients may keep sending to endpoints that are gone", err=error)
                 return

@@ -22,6 +22,8 @@ from kubepy.proxy.model import SERVICE_LABEL, Family, NodeInfo, node_port_addres
 
 log = get_logger("proxy")
 
+BURST = 2
+"""Writes that may follow each other at once after a quiet time."""
 OURS = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"
 
 
@@ -118,14 +120,18 @@ class Syncer:
 
     async def _sync_loop(self) -> None:
         backoff = Backoff(0.5, 30.0)
-        last = -self._options.min_period
+        period, tokens, last = self._options.min_period, float(BURST), self._clock.monotonic()
         while True:
             await self._changed.wait()
-            wait = last + self._options.min_period - self._clock.monotonic()
-            if wait > 0:
-                await self._clock.sleep(wait)
+            while True:
+                now = self._clock.monotonic()
+                tokens = min(float(BURST), tokens + (now - last) / period) if period else 1.0
+                last = now
+                if tokens >= 1.0:
+                    break
+                await self._clock.sleep((1.0 - tokens) * period)
+            tokens -= 1.0
             self._changed.clear()
-            last = self._clock.monotonic()
             try:
                 await self.sync()
                 backoff.reset()

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace, shape: str) -> dict:
     with ApiServer("--disable-admission-plugins=ServiceAccount") as server, tempfile.NamedTemporaryFile(suffix=".log") as log:
         start = "import sys; from kubepy.scheduler.main import main; sys.exit(main(sys.argv[1:]))"
         scheduler = subprocess.Popen([sys.executable, "-c", start, "--kubeconfig", server.kubeconfig, "--secure-port", "0",
-                                      "-v", str(options.v)], stderr=log)
+                                      "--leader-elect=false", "-v", str(options.v)], stderr=log)
         try:
             time.sleep(3)
             found = subprocess.run([sys.executable, options.tool, "--server", server.url, "--token", server.token,

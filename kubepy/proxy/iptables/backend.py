@@ -3,7 +3,7 @@ everything; others only the chains that changed."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import subprocess
 
 from kubepy.base.log import get_logger
 from kubepy.proxy import metric
@@ -92,20 +92,13 @@ class IptablesBackend:
                 log.warning("NodePorts will not answer on 127.0.0.1", err=error)
 
     async def _run(self, *argv: str, stdin: bytes = b"") -> bytes:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._prefix, *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        command = [*self._prefix, *argv]
+        try:  # in a thread: an event loop's pipes break when a program that fails stops reading
+            done = await asyncio.to_thread(subprocess.run, command, input=stdin, capture_output=True, timeout=TIMEOUT, check=False)
         except OSError as error:
             raise BackendError(f"{argv[0]}: {error.strerror or error}") from error
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                out, err = await process.communicate(stdin)
-        except TimeoutError as error:
+        except subprocess.TimeoutExpired as error:
             raise BackendError(f"{argv[0]}: no answer within {TIMEOUT:.0f} s") from error
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-        if process.returncode:
-            raise BackendError(f"{' '.join(argv)}: exit status {process.returncode}: {err.decode(errors='replace').strip()[:2000]}")
-        return out
+        if done.returncode:
+            raise BackendError(f"{' '.join(argv)}: exit status {done.returncode}: {done.stderr.decode(errors='replace').strip()[:2000]}")
+        return done.stdout
