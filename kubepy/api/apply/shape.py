@@ -16,6 +16,8 @@ Scalar = Literal["string", "numeric", "boolean", "untyped"]
 _KEY_DEFAULTS = {"protocol": "TCP"}
 """Defaults of list keys, which the published definitions leave out: ports are keyed by number and protocol."""
 
+_MAP_TYPES: dict[str, Structure] = {"atomic": "atomic", "granular": "map"}
+
 _UNTYPED = ("io.k8s.apimachinery.pkg.api.resource.Quantity", "io.k8s.apimachinery.pkg.util.intstr.IntOrString")
 
 
@@ -94,15 +96,17 @@ class Shapes:
         """The shape of a schema. Marks beside a reference overrule those of the type it refers to."""
         reference = schema.get("$ref") or next((part["$ref"] for part in schema.get("allOf") or () if "$ref" in part), None)
         if reference:
-            override: Structure | None = "atomic" if schema.get("x-kubernetes-map-type") == "atomic" else None
+            override = _MAP_TYPES.get(schema.get("x-kubernetes-map-type", ""))
             return self._named_as(reference.rpartition("/")[2], override, ())
         return self._build(schema)
 
     def _named_as(self, name: str, override: Structure | None, keys: tuple[str, ...]) -> Shape:
         shape = self._named.get((name, override, keys))
         if shape is None:
-            if override:
+            if override == "atomic":
                 shape = Shape(override)
+            elif override:
+                shape = Shape(override, schema=self._definitions[name], shapes=self)
             else:
                 shape = Shape("scalar") if name in _UNTYPED else self._build(self._definitions[name])
             self._named[(name, override, keys)] = shape

@@ -169,6 +169,7 @@ EMITTED: dict[str, dict[str, Any]] = {
     "rbac.v1.PolicyRule": {"verbs": None},
     "resource.v1.ResourceClaimTemplateSpec": {"metadata": {}, "spec": {}},
     "resource.v1.ResourceClaimSpec": {"devices": {}},
+    "storage.v1.CSINodeDriver": {"topologyKeys": None},
     "storage.v1.CSINodeSpec": {"drivers": None},
     "storage.v1.VolumeAttachmentSpec": {"source": {}},
     "storage.v1.VolumeError": {"time": None},

@@ -24,9 +24,10 @@ class Priority(Plugin):
             return
         spec = pod.setdefault("spec", {})
         if attributes.operation == "UPDATE":
-            before = ((attributes.old or {}).get("spec") or {}).get("priority")
-            if spec.get("priority") is None and before is not None:
-                spec["priority"] = before
+            before = (attributes.old or {}).get("spec") or {}
+            for field in ("priority", "preemptionPolicy"):
+                if spec.get(field) is None and before.get(field) is not None:
+                    spec[field] = before[field]
             return
         name = spec.get("priorityClassName") or ""
         found = await self._class(attributes, name) if name else await self._default()
