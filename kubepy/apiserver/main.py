@@ -71,7 +71,7 @@ async def _serve(options: Options, index: int, sock: socket.socket) -> None:
     start_hooks(server)
 
     async def stopping() -> None:
-        server.closing = True
+        server.close()
         if server.leaving is not None and options.workers == 1:
             try:
                 await asyncio.wait_for(server.leaving(), 2.0)

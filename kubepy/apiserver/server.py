@@ -1,9 +1,10 @@
 """What one API server process consists of; `build.py` assembles it. Filters and verbs get the `Server` and nothing else."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
@@ -60,6 +61,8 @@ class Server:
     """Takes the server out of the kubernetes service's endpoints."""
     stopping: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What is to be closed when the process ends, besides tasks and storage."""
+    watches: set[asyncio.Task[Any]] = field(default_factory=set)
+    """The requests that last until they are told to end."""
     closing: bool = False
     """Set on SIGTERM: /readyz fails and watches end."""
 
@@ -72,6 +75,12 @@ class Server:
         reserver = self.reservers.get(resource)
         if reserver is not None:
             await reserver.deleted(obj)
+
+    def close(self) -> None:
+        """Begins the end: not ready any more, and watches finish now."""
+        self.closing = True
+        for task in list(self.watches):
+            task.cancel()
 
     async def check_storage(self) -> None:
         """Raises when etcd cannot serve."""

@@ -55,7 +55,18 @@ async def watch(server: Server, exchange: Exchange, context: Context) -> None:
         name = info.namespace
     stream = Stream(server, exchange, context, chosen, picked, namespace, name or None)
     initial = true(query, "sendInitialEvents") if "sendInitialEvents" in query else version in ("", "0")
-    await stream.run(version, initial, bookmarks, float(seconds))
+    task = asyncio.current_task()
+    assert task is not None
+    server.watches.add(task)
+    try:
+        await stream.run(version, initial, bookmarks, float(seconds))
+    except asyncio.CancelledError:
+        if not server.closing or not exchange.started:
+            raise
+        task.uncancel()  # the server stops: the client gets a proper end and comes back
+        await exchange.end_stream()
+    finally:
+        server.watches.discard(task)
 
 
 class Stream:
