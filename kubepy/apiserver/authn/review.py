@@ -84,7 +84,8 @@ async def create_token(services: Services, context: Context, obj: Object, entry:
     now = math.floor(services.clock.now())
     token = issuer.issue(namespace, {"name": name, "uid": account["uid"]}, spec["audiences"], seconds, now, **bound)
     metadata.update(name=name, namespace=namespace, uid=account["uid"], creationTimestamp=format_time(now))
-    return {**obj, "metadata": metadata, "spec": spec, "status": {"token": token, "expirationTimestamp": format_time(now + seconds)}}
+    return {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": metadata, "spec": spec,
+            "status": {"token": token, "expirationTimestamp": format_time(now + seconds)}}
 
 
 def _check_seconds(seconds: int) -> None:
