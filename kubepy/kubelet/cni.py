@@ -22,7 +22,7 @@ def conflist(pod_cidrs: Sequence[str], *, bridge: str = BRIDGE, mtu: int = 0, da
     ranges = [[{"subnet": str(ipaddress.ip_network(cidr))}] for cidr in pod_cidrs]
     routes = [{"dst": "::/0" if ipaddress.ip_network(cidr).version == 6 else "0.0.0.0/0"} for cidr in pod_cidrs]
     plugin: dict[str, Any] = {
-        "type": "bridge", "bridge": bridge, "isGateway": True, "hairpinMode": True,
+        "type": "bridge", "bridge": bridge, "isGateway": True, "forceAddress": True, "hairpinMode": True,
         "ipMasq": False,  # masquerading is the proxy's: it knows what leaves the cluster
         "ipam": {"type": "host-local", "ranges": ranges, "routes": routes, "dataDir": data_dir},
     }
