@@ -43,12 +43,16 @@ class Containerd:
         return done.stdout.decode()
 
 
-def start(directory: Path, *, binary: str = "containerd", network_namespace: str | None = None) -> Containerd:
+def start(directory: Path, *, binary: str = "containerd", network_namespace: str | None = None,
+          own_mounts: bool = True) -> Containerd:
     """Starts containerd below `directory` and waits until it answers; `binary` may be another version's."""
     cni = directory / "cni"
     config = write_containerd_config(directory, cni_conf_dir=cni, registry_dir=directory / "certs.d")
     # A mount namespace of its own made shared, so that mount propagation works and nothing is left mounted.
+    directory.mkdir(parents=True, exist_ok=True)
     command = ["unshare", "-m", "sh", "-c", f"mount --make-rshared / && exec {binary} --config {config}"]
+    if not own_mounts:
+        command = [binary, "--config", str(config)]
     if network_namespace:
         command = ["nsenter", f"--net=/var/run/netns/{network_namespace}", *command]
     environment = {**os.environ, "PATH": f"{os.path.dirname(binary)}:{os.environ['PATH']}" if "/" in binary else os.environ["PATH"]}

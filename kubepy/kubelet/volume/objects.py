@@ -48,6 +48,10 @@ class Objects:
             self._held.pop(next(iter(self._held)))
         return obj
 
+    def forget_all(self) -> None:
+        """Asks the server again for everything from now on."""
+        self._held.clear()
+
     async def gather(self, namespace: str, references: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Object | None]:
         wanted = list(dict.fromkeys(references))
         found = await asyncio.gather(*(self.get(kind, namespace, name) for kind, name in wanted))

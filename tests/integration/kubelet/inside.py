@@ -1,0 +1,458 @@
+"""A kubelet on a private containerd, with the API in memory: pods of all kinds run side by side, then are looked at one by one.
+
+Run by `test_kubelet.py`, which gives it namespaces of its own.
+"""
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import shutil
+import signal
+import struct
+import tempfile
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from kubepy.api.resource import CONFIGMAPS, EVENTS, NODES, PODS, SECRETS
+from kubepy.base.clock import SystemClock
+from kubepy.base.http.spdy import DICTIONARY
+from kubepy.client.memory import MemoryClient
+from kubepy.kubelet.agent import Kubelet
+from kubepy.kubelet.cri.client import GrpcRuntime
+from kubepy.kubelet.pod.logrotate import LogRotation
+from kubepy.kubelet.server.app import App
+from kubepy.kubelet.server.listener import Listener
+from kubepy.kubelet.server.stat import Statistics
+from kubepy.kubelet.settings import Settings
+from tests import containerd as private
+from tests import images
+
+pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="session")]
+Pod = dict[str, Any]
+
+
+def pod(name: str, *containers: dict[str, Any], **spec: Any) -> Pod:
+    filled = [{"image": images.BUSYBOX, **container} for container in containers]
+    if "initContainers" in spec:
+        spec["initContainers"] = [{"image": images.BUSYBOX, **container} for container in spec["initContainers"]]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
+            "spec": {"nodeName": "n1", "terminationGracePeriodSeconds": 1, "containers": filled, **spec}}
+
+
+def sh(script: str, name: str = "c", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "command": ["sh", "-c", script], **fields}
+
+
+FOREVER = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+MOUNTS = [{"name": name, "mountPath": f"/{name}"} for name in ("cm", "sec", "down", "mem")]
+LIMITS = {"limits": {"cpu": "200m", "memory": "64Mi"}, "requests": {"cpu": "100m", "memory": "32Mi"}}
+
+PODS_TO_RUN = [
+    pod("ok", sh("exit 0"), restartPolicy="Never"),
+    pod("bad", sh("echo oops > /dev/termination-log; exit 3"), restartPolicy="Never"),
+    pod("fallback", sh("echo from the log; exit 1", terminationMessagePolicy="FallbackToLogsOnError"), restartPolicy="Never"),
+    pod("crash", sh("exit 1")),
+    pod("onfail", sh("exit 0"), restartPolicy="OnFailure"),
+    pod("never", sh("true", image="nosuch:1", imagePullPolicy="Never")),
+    pod("badcmd", {"name": "c", "command": ["/nonexistent"]}, restartPolicy="Never"),
+    pod("init", sh("cat /w/x; " + FOREVER, volumeMounts=[{"name": "w", "mountPath": "/w"}]),
+        initContainers=[sh("echo from-init > /w/x", "i1", volumeMounts=[{"name": "w", "mountPath": "/w"}]), sh("true", "i2")],
+        volumes=[{"name": "w", "emptyDir": {}}]),
+    pod("initfail", sh("true"), initContainers=[sh("exit 5", "i1")], restartPolicy="Never"),
+    pod("sidecar", sh("sleep 1"), initContainers=[sh(FOREVER, "side", restartPolicy="Always")], restartPolicy="Never"),
+    pod("volumes", sh("cat /cm/a /sec/pw /down/labels /one; echo; stat -c '%a %g' /sec/..data/pw; grep -c 'tmpfs /sec ' /proc/mounts; "
+                      "echo $E2 $E3 $POD_IP; id -u; id -G; hostname; tail -1 /etc/hosts; head -1 /etc/resolv.conf; " + FOREVER,
+                      volumeMounts=[*MOUNTS, {"name": "cm", "mountPath": "/one",
+                                              "subPath": "b"}], envFrom=[{"configMapRef": {"name": "cm"}}],
+                      env=[{"name": "E1", "value": "x"}, {"name": "E2", "value": "$(E1)-y"},
+                           {"name": "E3", "valueFrom": {"secretKeyRef": {"name": "sec", "key": "pw"}}},
+                           {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]),
+        securityContext={"fsGroup": 2000, "runAsUser": 1000}, hostname="myhost", subdomain="sub",
+        volumes=[{"name": "cm", "configMap": {"name": "cm"}}, {"name": "sec", "secret": {"secretName": "sec", "defaultMode": 0o400}},
+                 {"name": "down", "downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+                 {"name": "mem", "emptyDir": {"medium": "Memory"}}]),
+    pod("live", sh(FOREVER, livenessProbe={"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1})),
+    pod("ready", sh("sleep 2; touch /tmp/r; " + FOREVER, readinessProbe={"exec": {"command": ["cat", "/tmp/r"]}, "periodSeconds": 1})),
+    pod("web", {"name": "c", "image": images.ECHO, "ports": [{"containerPort": 8080, "name": "http"}],
+                "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+                "startupProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1}}),
+    pod("missing", sh("true", envFrom=[{"configMapRef": {"name": "nope"}}])),
+    pod("missvol", sh("true", volumeMounts=[{"name": "v", "mountPath": "/v"}]), volumes=[{"name": "v", "configMap": {"name": "nope"}}]),
+    pod("limits", sh(FOREVER, resources=LIMITS)),
+    pod("oom", sh("head -c 200m /dev/zero | tail", resources={"limits": {"memory": "20Mi"}}), restartPolicy="Never"),
+    pod("hostnet", sh("ip a | grep -c 198.51.100.1; " + FOREVER), hostNetwork=True),
+    pod("deadline", sh(FOREVER), activeDeadlineSeconds=2),
+    pod("nonroot", sh("true"), securityContext={"runAsNonRoot": True}),
+    pod("share", sh("sleep 1; ps; " + FOREVER, "a"), sh(FOREVER, "b"), shareProcessNamespace=True),
+    pod("hook", sh(FOREVER, lifecycle={"postStart": {"exec": {"command": ["touch", "/w/post"]}},
+                                       "preStop": {"exec": {"command": ["touch", "/w/pre"]}}},
+                   volumeMounts=[{"name": "w", "mountPath": "/w"}]), volumes=[{"name": "w", "hostPath": {"path": "HOOK",
+                                                                                                         "type": "DirectoryOrCreate"}}]),
+]
+
+
+@dataclass
+class World:
+    directory: Path
+    containerd: private.Containerd
+    client: MemoryClient
+    runtime: GrpcRuntime
+    kubelet: Kubelet
+    settings: Settings
+    port: int = 0
+
+    async def status(self, name: str) -> dict[str, Any]:
+        return (await self.client.get(PODS, name, "default")).get("status") or {}
+
+    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 40.0) -> Any:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := await what():
+                return found
+            await asyncio.sleep(0.1)
+        raise AssertionError("it did not come about in time")
+
+    async def container(self, name: str, index: int = 0) -> dict[str, Any]:
+        entries = (await self.status(name)).get("containerStatuses") or [{}]
+        return entries[index]
+
+    async def all_ready(self, *names: str) -> bool:
+        for name in names:
+            entries = (await self.status(name)).get("containerStatuses")
+            if not entries or not all(entry["ready"] for entry in entries):
+                return False
+        return True
+
+    def logs(self, name: str, container: str = "c", attempt: int = 0) -> str:
+        path = next((self.directory / "logs").glob(f"default_{name}_*/{container}/{attempt}.log"))
+        return "\n".join(line.split(" ", 3)[3] for line in path.read_text().splitlines())
+
+    async def new_kubelet(self) -> None:
+        self.kubelet = Kubelet(self.settings, self.client, self.runtime, SystemClock())
+        await self.kubelet.start()
+
+    async def execute(self, name: str, script: str) -> str:
+        worker = self.kubelet.pods.find("default", name)
+        assert worker is not None
+        view = (await self.kubelet.actor.observe(worker.uid)).newest("c")
+        assert view is not None
+        return (await self.runtime.exec_sync(view.id, ["sh", "-c", script], 10)).stdout.decode()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def world() -> AsyncIterator[World]:
+    directory = Path(tempfile.mkdtemp(prefix="kubepy-kubelet-"))
+    runtime = private.start(directory / "containerd", own_mounts=False)
+    for archive in images.archives().values():
+        runtime.ctr("images", "import", "-", data=archive)
+    client, cri = MemoryClient(), GrpcRuntime(runtime.endpoint)
+    settings = Settings(node_name="n1", node_ip="198.51.100.1", root_dir=str(directory / "root"), pod_logs_dir=str(directory / "logs"),
+                        container_logs_dir=str(directory / "links"), runtime_endpoint=runtime.endpoint,
+                        cgroup_root=f"/{directory.name}", cni_conf_dir=str(runtime.cni_conf_dir), cni_data_dir=str(directory / "cni"),
+                        cluster_dns=("10.96.0.10",), static_pod_path=str(directory / "static"))
+    (directory / "static").mkdir()
+    made = World(directory, runtime, client, cri, Kubelet(settings, client, cri, SystemClock()), settings)
+    try:
+        await made.kubelet.start()
+
+        async def registered() -> bool:
+            return bool(client.all(NODES))
+
+        await made.until(registered)
+        await client.patch(NODES, "n1", {"spec": {"podCIDR": "10.77.0.0/24", "podCIDRs": ["10.77.0.0/24"]}}, type="merge")
+        client.load(CONFIGMAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm", "namespace": "default"},
+                                 "data": {"a": "1", "b": "two"}})
+        client.load(SECRETS, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sec", "namespace": "default"},
+                              "data": {"pw": base64.b64encode(b"hunter").decode()}})
+        for entry in PODS_TO_RUN:
+            text = orjson.dumps(entry).replace(b"HOOK", str(directory / "hook").encode())
+            await client.create(PODS, orjson.loads(text), "default")
+        yield made
+    finally:
+        await made.kubelet.stop()
+        await cri.close()
+        private.stop(runtime)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+SEARCH = "search default.svc.cluster.local svc.cluster.local cluster.local"
+
+ENDS = {
+    "ok": ("Succeeded", {"exitCode": 0, "reason": "Completed"}),
+    "bad": ("Failed", {"exitCode": 3, "reason": "Error", "message": "oops\n"}),
+    "fallback": ("Failed", {"exitCode": 1, "message": "from the log\n"}),
+    "onfail": ("Succeeded", {"exitCode": 0}),
+    "badcmd": ("Failed", {"exitCode": 128, "reason": "StartError"}),
+    "oom": ("Failed", {"exitCode": 137, "reason": "OOMKilled"}),
+    "sidecar": ("Succeeded", {"exitCode": 0}),
+    "deadline": ("Failed", {}),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+async def test_a_pod_that_ends(world: World, name: str) -> None:
+    phase, expected = ENDS[name]
+
+    async def ended() -> bool:
+        return (await world.status(name)).get("phase") in ("Succeeded", "Failed") and "terminated" in (await world.container(name))["state"]
+
+    await world.until(ended)
+    assert (await world.status(name))["phase"] == phase
+    state = (await world.container(name))["state"]["terminated"]
+    assert {key: state.get(key) for key in expected} == expected
+
+
+WAITS = {"never": "ErrImageNeverPull", "missing": "CreateContainerConfigError", "missvol": "ContainerCreating", "crash": "CrashLoopBackOff",
+         "live": "CrashLoopBackOff", "nonroot": "CreateContainerConfigError"}
+
+
+@pytest.mark.parametrize("name", WAITS)
+async def test_a_pod_that_waits(world: World, name: str) -> None:
+    async def waits() -> bool:
+        return ((await world.container(name)).get("state") or {}).get("waiting", {}).get("reason") == WAITS[name]
+
+    await world.until(waits)
+
+
+async def test_what_shall_run_runs_and_is_ready(world: World) -> None:
+    names = ("init", "volumes", "ready", "web", "limits", "hostnet", "share", "hook")
+    await world.until(lambda: world.all_ready(*names))
+    assert (await world.status("hostnet"))["podIP"] == "198.51.100.1"
+    assert (await world.status("initfail"))["phase"] == "Failed"
+    assert world.logs("init") == "from-init"
+    assert world.logs("hostnet") == "1"
+    assert "/pause" in world.logs("share", "a")
+    assert (world.directory / "hook" / "post").exists()
+
+
+async def test_volumes_environment_and_names_are_as_asked(world: World) -> None:
+    await world.until(lambda: world.all_ready("volumes"))
+    lines = world.logs("volumes").splitlines()
+    ip = (await world.status("volumes"))["podIP"]
+    assert lines == ['1hunterapp="volumes"two', "440 2000", "1", f"x-y hunter {ip}", "1000", "1000 2000 50000", "myhost",
+                     f"{ip}\tmyhost.sub.default.svc.cluster.local\tmyhost", SEARCH]
+
+
+async def test_a_changed_config_map_reaches_its_volume(world: World) -> None:
+    await world.until(lambda: world.all_ready("volumes"))
+    await world.client.patch(CONFIGMAPS, "cm", {"data": {"a": "changed"}}, "default")
+    world.kubelet.objects.forget_all()
+    world.kubelet.pods.wake_all()
+
+    async def seen() -> bool:
+        return await world.execute("volumes", "cat /cm/a") == "changed"
+
+    await world.until(seen)
+
+
+async def test_limits_reach_the_kernel_and_are_resized_in_place(world: World) -> None:
+    await world.until(lambda: world.all_ready("limits"))
+    read = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || " \
+           "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max"
+    assert (await world.execute("limits", read)).split()[:2] == [str(64 << 20), "20000"]
+    found = await world.client.get(PODS, "limits", "default")
+    found["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "300m", "memory": "96Mi"}, "requests": {"cpu": "150m",
+                                                                                                             "memory": "48Mi"}}
+    await world.client.update(PODS, found)
+
+    async def resized() -> bool:
+        return (await world.execute("limits", read)).split()[:2] == [str(96 << 20), "30000"]
+
+    await world.until(resized)
+    assert (await world.container("limits"))["restartCount"] == 0
+
+
+async def test_an_ephemeral_container_is_started(world: World) -> None:
+    await world.until(lambda: world.all_ready("web"))
+    found = await world.client.get(PODS, "web", "default")
+    found["spec"]["ephemeralContainers"] = [{"name": "debug", "image": images.BUSYBOX, "command": ["sh", "-c", FOREVER]}]
+    await world.client.update(PODS, found)
+
+    async def runs() -> bool:
+        return any("running" in entry["state"] for entry in (await world.status("web")).get("ephemeralContainerStatuses") or ())
+
+    await world.until(runs)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server(world: World) -> AsyncIterator[int]:
+    app = App(world.settings, world.kubelet.pods, world.runtime, Statistics(world.settings, world.runtime, SystemClock()), SystemClock(),
+              None)
+    listener = Listener(app)
+    yield await listener.start("127.0.0.1", 0, None)
+    await listener.stop()
+
+
+async def ask(port: int, head: str, more: bytes = b"", *, until: bytes = b"") -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head.replace("\n", "\r\n").encode() + b"host: x\r\n\r\n" + more)
+    answer = b""
+    async with asyncio.timeout(15):
+        while data := await reader.read(65536):
+            answer += data
+            if until and until in answer:
+                break
+    writer.close()
+    return answer
+
+
+async def test_exec_by_websocket_passes_through(world: World, server: int) -> None:
+    await world.until(lambda: world.all_ready("web"))
+    answer = await ask(server,
+                       "GET /exec/default/web/c?command=echo&command=hi&output=1 HTTP/1.1\nconnection: Upgrade\nupgrade: websocket\n"
+                               "sec-websocket-version: 13\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\n"
+                               "sec-websocket-protocol: v4.channel.k8s.io\n")
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert b"\x01hi\n" in answer
+    assert b'"status":"Success"' in answer
+
+
+def syn_stream(number: int, kind: str) -> bytes:
+    """A SPDY/3.1 SYN_STREAM with one header, stored without compression (which zlib permits)."""
+    headers = struct.pack(">I", 1) + b"".join(struct.pack(">I", len(text)) + text for text in (b"streamtype", kind.encode()))
+    if number == 1:
+        syn_stream.compressor = zlib.compressobj(zdict=DICTIONARY)  # type: ignore[attr-defined]
+    compressor = syn_stream.compressor  # type: ignore[attr-defined]
+    block = compressor.compress(headers) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    body = struct.pack(">IIBB", number, 0, 0, 0) + block
+    return struct.pack(">HHI", 0x8003, 1, len(body)) + body
+
+
+async def test_exec_by_spdy_passes_through_bytes_as_they_are(world: World, server: int) -> None:
+    await world.until(lambda: world.all_ready("web"))
+    frames = b"".join(syn_stream(number, kind) for number, kind in ((1, "error"), (3, "stdout")))
+    answer = await ask(server, "POST /exec/default/web/c?command=printf&command=spdy-%25s&command=works&output=1 HTTP/1.1\n"
+                               "connection: Upgrade\nupgrade: SPDY/3.1\nx-stream-protocol-version: v4.channel.k8s.io\ncontent-length: 0\n",
+                       frames)
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"spdy-works" in rest
+    assert b'"status":"Success"' in rest
+
+
+async def test_what_the_server_refuses(world: World, server: int) -> None:
+    assert b"Upgrade request required" in await ask(server, "POST /exec/default/web/c?command=x&output=1 HTTP/1.1\nconnection: close\n")
+    assert b" 404 " in await ask(server, "GET /containerLogs/default/nopod/c HTTP/1.1\nconnection: close\n")
+    assert b'previous terminated container "c" in pod "web" not found' in \
+        await ask(server, "GET /containerLogs/default/web/c?previous=true HTTP/1.1\nconnection: close\n")
+
+
+async def test_logs_and_statistics_are_served(world: World, server: int) -> None:
+    await world.until(lambda: world.all_ready("init"))
+    assert (await ask(server,
+                      "GET /containerLogs/default/init/c?tailLines=5 HTTP/1.1\nconnection: close\n")).endswith(b"from-init\n\r\n0\r\n\r\n")
+    summary = (await ask(server, "GET /stats/summary HTTP/1.1\nconnection: close\n")).partition(b"\r\n\r\n")[2]
+    assert any(entry["podRef"]["name"] == "web" and entry["containers"] for entry in orjson.loads(summary)["pods"])
+
+
+async def test_logs_are_rotated(world: World) -> None:
+    await world.client.create(PODS, pod("chatty", sh("while :; do echo 0123456789012345678901234567890123456789; sleep 0.001; done")),
+                              "default")
+    await world.until(lambda: world.all_ready("chatty"))
+    await asyncio.sleep(1.0)
+    rotation = LogRotation(replace(world.settings, container_log_max_size=1000, container_log_max_files=3), world.runtime, SystemClock())
+    for _ in range(4):
+        await rotation.look()
+        await asyncio.sleep(1.1)
+    names = sorted(path.name for path in (world.directory / "logs").glob("default_chatty_*/c/*"))
+    assert names[0] == "0.log"
+    assert len(names) == 3
+    assert names[1].endswith(".gz")
+    await world.client.delete(PODS, "chatty", "default")
+
+
+async def test_static_pods_run_and_are_shown_by_mirrors(world: World) -> None:
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "static"}, "spec": {
+        "terminationGracePeriodSeconds": 1, "containers": [{"name": "c", "image": images.BUSYBOX, "command": ["sh", "-c", FOREVER]}]}}
+    file = world.directory / "static" / "static.yaml"
+    file.write_bytes(orjson.dumps(manifest))
+
+    async def mirrored() -> bool:
+        return any(entry["metadata"]["name"] == "static-n1" and entry.get("status", {}).get("phase") == "Running"
+                   for entry in world.client.all(PODS))
+
+    await world.until(mirrored)
+    file.unlink()
+
+    async def gone() -> bool:
+        return not any(entry["metadata"]["name"] == "static-n1" for entry in world.client.all(PODS))
+
+    await world.until(gone)
+
+
+async def test_a_restarted_kubelet_disturbs_nothing(world: World) -> None:
+    names = ("init", "ready", "web", "hook")
+    await world.until(lambda: world.all_ready(*names))
+    before = {name: (await world.container(name))["containerID"] for name in names}
+    await world.kubelet.stop()
+    await world.new_kubelet()
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        for name in names:
+            entry = await world.container(name)
+            assert (entry["containerID"], entry["ready"], entry["restartCount"]) == (before[name], True, 0)
+        await asyncio.sleep(0.1)
+
+
+def pid_of(world: World, container_id: str) -> int:
+    lines = [line.split() for line in world.containerd.ctr("tasks", "ls").splitlines()]
+    return next(int(line[1]) for line in lines if line[0] == container_id)
+
+
+async def test_a_killed_container_is_restarted(world: World) -> None:
+    entry = await world.container("ready")
+    os.kill(pid_of(world, entry["containerID"].rpartition("/")[2]), signal.SIGKILL)
+
+    async def again() -> bool:
+        now = await world.container("ready")
+        return bool(now["restartCount"] == 1 and "running" in now["state"] and now["lastState"]["terminated"]["exitCode"] == 137)
+
+    await world.until(again)
+
+
+async def test_a_killed_pause_process_gives_a_new_sandbox(world: World) -> None:
+    worker = world.kubelet.pods.find("default", "hook")
+    assert worker is not None
+    sandbox = (await world.kubelet.actor.observe(worker.uid)).sandbox
+    assert sandbox is not None
+    os.kill(pid_of(world, sandbox.id), signal.SIGKILL)
+
+    async def again() -> bool:
+        now = await world.container("hook")
+        return bool(now["restartCount"] == 1 and now["ready"])
+
+    await world.until(again)
+    assert any(event["reason"] == "SandboxChanged" for event in world.client.all(EVENTS))
+
+
+async def test_a_pod_deleted_while_the_kubelet_was_away_ends_and_nothing_is_left_of_any(world: World) -> None:
+    await world.kubelet.stop()
+    await world.client.delete(PODS, "hook", "default")
+    await world.client.delete(PODS, "limits", "default", grace_period_seconds=0)
+    await world.new_kubelet()
+    for entry in world.client.all(PODS):
+        if not entry["metadata"].get("deletionTimestamp"):
+            await world.client.delete(PODS, entry["metadata"]["name"], "default")
+
+    async def empty() -> bool:
+        return not world.client.all(PODS)
+
+    await world.until(empty)
+    assert (world.directory / "hook" / "pre").exists()
+
+    async def clean() -> bool:
+        left = await world.runtime.list_sandboxes()
+        directories = [*(world.directory / "root" / "pods").iterdir(), *(world.directory / "logs").iterdir()]
+        return not left and not directories and not world.kubelet.cgroups.pods()
+
+    await world.until(clean)
+
