@@ -18,6 +18,8 @@ _KEY_DEFAULTS = {"protocol": "TCP"}
 
 _MAP_TYPES: dict[str, Structure] = {"atomic": "atomic", "granular": "map"}
 
+_ZEROS: dict[Any, Any] = {"string": "", "integer": 0, "boolean": False}
+
 _UNTYPED = ("io.k8s.apimachinery.pkg.api.resource.Quantity", "io.k8s.apimachinery.pkg.util.intstr.IntOrString")
 
 
@@ -118,7 +120,9 @@ class Shapes:
             kind = next((item for item in kind if item != "null"), None)
         if kind == "array":
             structure, keys = _list_structure(schema)
-            return Shape(structure, keys=keys, schema=schema, shapes=self)
+            shape = Shape(structure, keys=keys, schema=schema, shapes=self)
+            shape.key_defaults = {**self._required_keys(schema, keys), **shape.key_defaults}
+            return shape
         if kind == "object" or "properties" in schema or "additionalProperties" in schema:
             if schema.get("x-kubernetes-map-type") == "atomic":
                 return Shape("atomic")
@@ -132,6 +136,22 @@ class Shapes:
         if kind == "boolean":
             return Shape("scalar", scalar="boolean")
         return DEDUCED
+
+    def _required_keys(self, schema: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+        """Keys that Go always writes count as empty when they are left out: their published schema has a default."""
+        items = schema.get("items") or {}
+        item = self._definitions.get(str(items.get("$ref", "")).rpartition("/")[2]) or items
+        properties, required = item.get("properties") or {}, item.get("required") or () if item is not items else ()
+        found = {}
+        for key in keys:
+            node = properties.get(key) or {}
+            kind = node.get("type")
+            kind = kind[0] if isinstance(kind, list) else kind
+            if "default" in node:
+                found[key] = node["default"]
+            elif key in required and kind in _ZEROS:
+                found[key] = _ZEROS[kind]
+        return found
 
 
 def _list_structure(schema: Mapping[str, Any]) -> tuple[Structure, tuple[str, ...]]:

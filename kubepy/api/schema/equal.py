@@ -12,15 +12,15 @@ def equal(shape: Struct, one: Any, other: Any) -> bool:
     if one is other:
         return True
     one, other = one or {}, other or {}
-    fields = shape.fields
-    for key in {*one, *other}:
-        left, right = one.get(key), other.get(key)
-        if left is right:
-            continue
-        field = fields.get(key)
-        if not (left == right if field is None else _equal(field.type, left, right)):
-            return False
-    return True
+    return all(equal_field(shape, key, one.get(key), other.get(key)) for key in {*one, *other})
+
+
+def equal_field(shape: Struct, name: str, one: Any, other: Any) -> bool:
+    """Whether two decoded values of a struct's field are the same."""
+    if one is other:
+        return True
+    field = shape.fields.get(name)
+    return bool(one == other) if field is None else _equal(field.type, one, other)
 
 
 def _equal(type_: Type, one: Any, other: Any) -> bool:

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from kubepy.api.field import Errors
 from kubepy.api.resource import Resource
+from kubepy.api.schema.equal import equal_field
+from kubepy.api.schema.shape import of_api_version
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.shape import normalize
 from kubepy.apiserver.request import Context
@@ -81,8 +83,9 @@ class Strategy:
 
     def changes_generation(self, obj: Object, old: Object) -> bool:
         """Whether an update bumps `metadata.generation`; asked only where `tracks_generation`."""
-        ignored = ("metadata", "status")
-        return any(obj.get(key) != old.get(key) for key in {*obj, *old} if key not in ignored)
+        changed = [key for key in {*obj, *old} if key not in ("metadata", "status") and obj.get(key) != old.get(key)]
+        shape = of_api_version(obj["apiVersion"], obj["kind"]) if changed else None
+        return any(shape is None or not equal_field(shape, key, obj.get(key), old.get(key)) for key in changed)
 
     def deletion_refused(self, obj: Object) -> str:
         """Why an object may not be deleted (403), or "": what is the server's own."""
