@@ -60,7 +60,8 @@ def build(options: Options) -> Server:
                            compaction_interval=options.etcd_compaction_interval)
     kinds = KindTable(_served(options))
     stores = Stores(backend, kinds)
-    services = Services(stores)
+    services = Services(stores, not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
+                        unreachable_toleration_seconds=options.default_unreachable_toleration_seconds)
     tasks = Tasks("apiserver")
     security: Security = build_security(options, services, tasks)
     chain = build_chain(services, options.enable_admission_plugins, options.disable_admission_plugins)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kubepy.api.resource import Resource
 from kubepy.apiserver.storage.interface import ResourceStore
@@ -31,7 +31,8 @@ class Services:
     """For rules reviews and escalation checks; there also when the authorization mode has no RBAC."""
     documents: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
     """Path to (content type, body) of documents that never change: the service-account issuer's discovery."""
-    extra: dict[str, Any] = field(default_factory=dict)
+    not_ready_toleration_seconds: int = 300
+    unreachable_toleration_seconds: int = 300
 
     def store(self, resource: Resource) -> ResourceStore:
         return self.stores[resource]

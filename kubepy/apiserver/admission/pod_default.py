@@ -7,6 +7,7 @@ from kubepy.api.resource import NODES, PODS, RUNTIME_CLASSES, Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.interface import Plugin, refuse, same
 from kubepy.apiserver.request import Attributes, Operation
+from kubepy.apiserver.services import Services
 
 _NOT_READY = "node.kubernetes.io/not-ready"
 _UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -19,6 +20,10 @@ class DefaultTolerationSeconds(Plugin):
     name = "DefaultTolerationSeconds"
     mutates = True
 
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._seconds = {_NOT_READY: services.not_ready_toleration_seconds, _UNREACHABLE: services.unreachable_toleration_seconds}
+
     def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
         return same(resource, PODS) and subresource == "" and operation in ("CREATE", "UPDATE")
 
@@ -29,8 +34,7 @@ class DefaultTolerationSeconds(Plugin):
         tolerations = list(spec.get("tolerations") or ())
         for key in (_NOT_READY, _UNREACHABLE):
             if not any(item.get("key") in (key, None, "") and item.get("effect") in ("NoExecute", None, "") for item in tolerations):
-                seconds = self.services.extra.get(f"toleration_seconds/{key}", 300)
-                tolerations.append({"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": seconds})
+                tolerations.append({"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": self._seconds[key]})
         if tolerations:
             spec["tolerations"] = tolerations
 
