@@ -164,7 +164,7 @@ class FieldManager:
         kept.fields = difference(kept.fields, change.removed)
         if kept.fields:
             managed[owner] = kept
-        return live if not (change.added or change.removed or change.modified) else merged
+        return live if merged == live else merged
 
     def _prune(self, merged: Object, managed: Managed, last: FieldSet) -> Object:
         """Removes what the manager applied before and no longer does, unless another manager owns it."""
