@@ -11,7 +11,7 @@ import orjson
 
 from kubepy.api.errors import BadRequest, NotAcceptable
 from kubepy.api.types import Object
-from kubepy.apiserver import media
+from kubepy.apiserver import media, rows
 from kubepy.apiserver.column import DEFAULT_COLUMNS
 from kubepy.apiserver.exchange import Exchange, Headers, encode, escape
 from kubepy.apiserver.info import first
@@ -139,7 +139,12 @@ async def answer_list(server: Server, exchange: Exchange, context: Context, page
         await exchange.answer(200, b"%b%b]}\n" % (list_head(kind, page), items_json(kind, page.entries)))
         return
     if chosen.transform == "Table":
-        shown = Table(server, context, chosen).document((served(kind, entry) for entry in page.entries), _list_metadata(page))
+        table = Table(server, context, chosen)
+        if chosen.type == media.JSON and table.include in ("", "Metadata") and kind.conversion is None \
+                and not chosen.pretty and not exchange.pretty:
+            await exchange.answer(200, table.listing(page.entries, _list_metadata(page)))
+            return
+        shown = table.document((served(kind, entry) for entry in page.entries), _list_metadata(page))
     elif chosen.transform:
         items = [partial(served(kind, entry), chosen.version) for entry in page.entries]
         shown = {"kind": "PartialObjectMetadataList", "apiVersion": _META + chosen.version, "metadata": _list_metadata(page),
@@ -179,7 +184,18 @@ class Table:
             shown = partial(obj, self.version)
         return {"cells": cells, "object": shown}
 
+    def listing(self, entries: Iterable[Entry], metadata: Object) -> bytes:
+        """The JSON of a table of stored objects, whose rows carry their metadata."""
+        columns, now = self.columns, self.now
+        rendered = []
+        for entry in entries:
+            obj, own = rows.split(entry.json())
+            rendered.append(rows.row([column.cell(obj, now) for column in columns], own, self.version))
+        head = orjson.dumps({"kind": "Table", "apiVersion": _META + self.version, "metadata": metadata,
+                             "columnDefinitions": self.definitions()})
+        return b'%b,"rows":[%b]}\n' % (escape(head[:-1]), b",".join(rendered))
+
     def document(self, objects: Iterable[Object], metadata: Object, *, definitions: bool = True) -> Object:
-        rows: Sequence[Object] = [self.row(obj) for obj in objects]
+        shown: Sequence[Object] = [self.row(obj) for obj in objects]
         return {"kind": "Table", "apiVersion": _META + self.version, "metadata": metadata,
-                "columnDefinitions": self.definitions() if definitions else None, "rows": rows}
+                "columnDefinitions": self.definitions() if definitions else None, "rows": shown}

@@ -78,6 +78,7 @@ async def serve(app: App, sock: socket.socket, tls: ServerTls | None, stopping: 
     config.ssl = tls.context if tls else None
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # decoding a list makes thousands of objects that need no collector
     await Serving(config, stopping).serve(sockets=[sock])
 
 
