@@ -153,15 +153,17 @@ class FieldManager:
             change = compare(live, merged, self._shape)
         except TypedError as error:
             raise errors.ApiError(f"failed to create manager for existing fields: {error}", code=500, reason="") from error
-        taken = difference(union(change.added, change.modified), _SYSTEM)
+        # what the endpoint resets anyway is nobody's loss
+        taken = difference(recursive_difference(union(change.added, change.modified), self._reset), _SYSTEM)
+        removed = recursive_difference(change.removed, self._reset)
         conflicts = {other: shared for other, entry in managed.items()
                      if other != owner and (shared := intersection(entry.fields, taken))}
         if conflicts and not force:
             raise _conflict(conflicts)
         kept = managed[owner]
         del managed[owner]
-        _take_away(managed, taken, change.removed)
-        kept.fields = difference(kept.fields, change.removed)
+        _take_away(managed, taken, removed)
+        kept.fields = difference(kept.fields, removed)
         if kept.fields:
             managed[owner] = kept
         return live if merged == live else merged
