@@ -102,8 +102,16 @@ def show(value: Any) -> str:
     """A value as Kubernetes prints it in a message: strings quoted, null, numbers plain, the rest as JSON."""
     if isinstance(value, str):
         return go_quote(value)
-    raw = orjson.dumps(value) if isinstance(value, Struct) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    raw = orjson.dumps(_ordered(value))
     return raw.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026").decode()
+
+
+def _ordered(value: Any) -> Any:
+    """Maps sorted by key, Go structs as they are."""
+    if isinstance(value, dict):
+        keys = value if isinstance(value, Struct) else sorted(value)
+        return {key: _ordered(value[key]) for key in keys}
+    return [_ordered(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _join(head: str, detail: str) -> str:

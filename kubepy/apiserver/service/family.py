@@ -104,7 +104,7 @@ def set_families(obj: Object, families: Sequence[str], old: Object | None = None
         elif position >= len(asked):
             asked.append(family)
     headless_without_selector = is_headless(spec) and not spec.get("selector")
-    if not headless_without_selector:
+    if not headless_without_selector and not errors:
         for position, family in enumerate(asked):
             if family in (IPV4, IPV6) and family not in families:
                 errors.append(invalid(_SPEC.child("ipFamilies").index(position), family, "not configured on this cluster"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from kubepy.api.errors import InternalError, Invalid
 from kubepy.api.field import Path, invalid
 from kubepy.api.types import Object
+from kubepy.apiserver.registry.core.service_validation import addresses
 from kubepy.apiserver.service.allocator import Addresses, NodePorts, Refused
 from kubepy.apiserver.service.family import (
     carry_over,
@@ -60,7 +61,9 @@ class ServiceReserver:
         if old is not None:
             drop_unneeded(obj, old)
             carry_over(obj, old)
-        if spec.get("clusterIPs") and not spec.get("clusterIP"):
+        if spec.get("clusterIP") and not spec.get("clusterIPs"):
+            spec["clusterIPs"] = [spec["clusterIP"]]
+        if addresses(spec):
             return  # validation refuses it
         set_families(obj, self.families, old)
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import yaml
 
-from kubepy.api.errors import BadRequest, Conflict, NotFound
+from kubepy.api.errors import BadRequest, Conflict, Forbidden, NotFound
 from kubepy.api.types import Object
 from kubepy.apiserver import media
 from kubepy.apiserver.exchange import Exchange
@@ -121,6 +121,8 @@ async def delete_object(server: Server, context: Context, name: str, options: Ob
         current = store.cached(namespace, name)
         if current is not None:
             attributes.old = _served(kind, current)
+            if why := kind.strategy.deletion_refused(attributes.old):
+                raise Forbidden.of(kind.resource, name, why)
         await server.admission.admit(attributes)
         await server.admission.admit_valid(attributes)
     now = server.clock.now()

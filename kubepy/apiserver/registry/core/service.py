@@ -1,7 +1,7 @@
 """Service: a stable address for a set of pods.
 
-Follows `pkg/registry/core/service`: families are filled in before validation, an update keeps what was allocated. Cluster addresses and
-node ports themselves are allocated by the server, which also tells the strategy the cluster's families.
+Follows `pkg/registry/core/service`. Families, cluster addresses and node ports are settled before validation by `apiserver/service`, which also
+carries over what an update leaves out.
 """
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from kubepy.api.field import Errors
 from kubepy.api.resource import SERVICES
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.columns import AGE, NAME, NONE, at, column, field, labels
-from kubepy.apiserver.registry.core.service_family import fill_families, refused_families
-from kubepy.apiserver.registry.core.service_update import changes, drop_stale, keep_allocated
+from kubepy.apiserver.registry.core.service_update import changes
 from kubepy.apiserver.registry.core.service_validation import addresses, externally_accessible, service
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, Subresource
 from kubepy.apiserver.request import Context
@@ -23,10 +22,6 @@ class ServiceStrategy(Strategy):
     has_status = True
     returns_deleted = True
     name_kind = "label"
-
-    def __init__(self) -> None:
-        self.families: tuple[str, ...] = ("IPv4",)
-        """The families of the cluster's service ranges, the first one preferred; set when the server starts."""
 
     def fill(self, obj: Object) -> None:
         spec = obj["spec"]
@@ -50,34 +45,13 @@ class ServiceStrategy(Strategy):
             if ingress.get("ip"):
                 ingress.setdefault("ipMode", "VIP")
 
-    def prepare_create(self, context: Context, obj: Object) -> None:
-        spec = obj["spec"]
-        if spec.get("clusterIP") and not spec.get("clusterIPs"):
-            spec["clusterIPs"] = [spec["clusterIP"]]
-        if spec.get("type") != "ExternalName" and not addresses(spec):
-            fill_families(spec, self.families)
-
-    def prepare_update(self, context: Context, obj: Object, old: Object) -> None:
-        spec, before = obj["spec"], old.get("spec") or {}
-        if spec.get("clusterIP") != before.get("clusterIP") and spec.get("clusterIPs") == before.get("clusterIPs"):
-            spec["clusterIPs"] = [spec["clusterIP"]] if spec.get("clusterIP") else []
-        elif spec.get("clusterIP") and not spec.get("clusterIPs"):
-            spec["clusterIPs"] = before["clusterIPs"] if spec["clusterIP"] == before.get("clusterIP") else [spec["clusterIP"]]
-        keep_allocated(spec, before)
-        drop_stale(spec, before)
-        if not spec.get("clusterIPs"):
-            spec.pop("clusterIPs", None)
-        if spec.get("type") != "ExternalName" and not addresses(spec):
-            fill_families(spec, self.families)
-
     def validate(self, context: Context, obj: Object) -> Errors:
         spec = obj.get("spec") or {}
-        return addresses(spec) or refused_families(spec, self.families) or service(spec)
+        return addresses(spec) or service(spec)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         spec = obj.get("spec") or {}
-        first = addresses(spec) or refused_families(spec, self.families)
-        return first or changes(spec, old.get("spec") or {}) + service(spec)
+        return addresses(spec) or changes(spec, old.get("spec") or {}) + service(spec)
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
         spec = obj.get("spec") or {}
