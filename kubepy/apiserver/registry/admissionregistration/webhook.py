@@ -59,7 +59,7 @@ def _webhook(webhook: Object, path: Path, mutating: bool) -> Errors:
     if webhook.get("matchPolicy") is not None:
         errors += check.one_of(webhook["matchPolicy"], path.child("matchPolicy"), MATCH_POLICIES)
     effects = webhook.get("sideEffects")
-    if effects is None:
+    if not effects:
         errors.append(field.required(path.child("sideEffects"), "must specify one of None, NoneOnDryRun"))
     else:
         errors += check.one_of(effects, path.child("sideEffects"), ("None", "NoneOnDryRun"))

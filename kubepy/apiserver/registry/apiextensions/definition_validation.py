@@ -74,7 +74,7 @@ def _versions(versions: list[Object]) -> Errors:
             errors += _parts_of(versions[0], _SPEC)
     for position, version in enumerate(versions):
         if (version.get("schema") or {}).get("openAPIV3Schema") is None:
-            errors.append(field.required(path.index(position).child("schema", "openAPIV3Schema"), "schemas are required"))
+            errors.append(field.required(path.index(position).child("schema", "openAPIV3Schema")))
     return errors
 
 

@@ -1,7 +1,7 @@
 """Service: a stable address for a set of pods.
 
-Follows `pkg/registry/core/service`. Families, cluster addresses and node ports are settled before validation by `apiserver/service`, which also
-carries over what an update leaves out.
+Follows `pkg/registry/core/service`. Families, cluster addresses and node ports are settled before validation by
+`apiserver/service`, which also carries over what an update leaves out.
 """
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _repeated(ports: list[Object], kind: str) -> Errors:
             errors.append(field.forbidden(at.child("nodePort"), "may not be used when `type` is 'ClusterIP'"))
         elif node_port:
             if (protocol, node_port) in taken:
-                errors.append(field.duplicate(at.child("nodePort"), node_port))
+                errors.append(field.invalid(at.child("nodePort"), node_port, "provided port is already allocated"))
             taken.add((protocol, node_port))
     return errors
 
