@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import orjson
 
-from kubepy.api.codec import META_ORDER, parse_body
+from kubepy.api.codec import META_ORDER, parse_body, unrecognized
 from kubepy.api.errors import BadRequest, Invalid
 from kubepy.api.field import FieldError
+from kubepy.api.protobuf import ProtobufError, decode_body
 from kubepy.api.schema.decode import DecodeError, decode_object
 from kubepy.api.schema.decode import decode as decode_value
 from kubepy.api.schema.shape import of_kind
@@ -23,7 +24,9 @@ async def read_object(exchange: Exchange, context: Context, group: str, version:
 
 
 def decode(context: Context, data: bytes, content_type: str, group: str, version: str, kind: str) -> Object:
-    """Reads JSON or YAML; apiVersion and kind default to the request's and must be it. Raises BadRequest."""
+    """Reads JSON, YAML or protobuf; apiVersion and kind default to the request's and must be it. Raises BadRequest."""
+    if content_type == media.PROTOBUF:
+        data = json_of(data, kind)
     body = parse_body(data, kind, yaml=content_type == media.YAML)
     shape = of_kind(group, version, kind)
     if shape is None:
@@ -32,6 +35,14 @@ def decode(context: Context, data: bytes, content_type: str, group: str, version
     for text in warnings:
         context.warn(text)
     return _with_metadata(obj)
+
+
+def json_of(data: bytes, kind: str) -> bytes:
+    """A protobuf body as the JSON one that says the same."""
+    try:
+        return orjson.dumps(decode_body(data)[0])
+    except ProtobufError as error:
+        raise unrecognized(kind, str(error), data) from error
 
 
 def decode_patched(context: Context, kind: Kind, patched: Object, shown: str = "") -> Object:

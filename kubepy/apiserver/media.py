@@ -1,6 +1,6 @@
 """Content negotiation: what a request's Accept header gets, and what a body's Content-Type is (`negotiation` upstream).
 
-Known difference: protobuf is neither offered nor read; clients that list JSON as their second choice get JSON.
+Known difference: protobuf is read but not written; clients that list JSON as their second choice get JSON.
 """
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def body_type(content_type: str, offered: tuple[str, ...] = OFFERED) -> str:
     if not content_type:
         return JSON
     kind = content_type.partition(";")[0].strip().lower()
-    if kind not in offered or kind == PROTOBUF:
+    if kind not in offered:
         raise unsupported(offered)
     return kind
 

@@ -10,6 +10,7 @@ import yaml
 from kubepy.api.errors import BadRequest, Conflict, Forbidden, NotFound
 from kubepy.api.types import Object
 from kubepy.apiserver import media
+from kubepy.apiserver.body import json_of
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.representation import answer_list, answer_written
@@ -33,6 +34,8 @@ async def read_options(exchange: Exchange, context: Context) -> Object:
     if not data.strip():
         return option.delete_options(context, None)
     kind = media.body_type(exchange.header(b"content-type"))
+    if kind == media.PROTOBUF:
+        data = json_of(data, "DeleteOptions")
     try:
         body: Any = yaml.load(data, Loader=yaml.CSafeLoader) if kind == media.YAML else orjson.loads(data)
     except (orjson.JSONDecodeError, yaml.YAMLError) as error:
