@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubepy.api.types import Object
+from kubepy.base.clock import Clock
+from kubepy.client.interface import Client
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.pod import Pod, Template
 from kubepy.scheduler.snapshot import Node, Snapshot
@@ -89,11 +91,21 @@ class Cycle:
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """The API and the time."""
+
+    client: Client
+    clock: Clock
+
+
 class Plugin:
     """Base of all plugins: every extension point, each doing nothing. `args` is the plugin's configuration (a dict)."""
 
     name: ClassVar[str] = ""
     wakes: Sequence[Wake] = ()
+    handle: Handle | None = None
+    """What a plugin needs to act; set before the first pod is tried."""
 
     def __init__(self, args: Object | None = None) -> None:
         self.args: Object = args or {}
@@ -134,7 +146,17 @@ class Plugin:
         """The plain rule for one node."""
         return None
 
-    # --- what follows a decision: I/O ---
+    # --- what follows a decision ---
+
+    def reserve(self, cycle: Cycle, node: str) -> None:
+        """Sets aside what the pod needs on the node; raises NotBound. No I/O: nothing may change in between."""
+
+    def unreserve(self, cycle: Cycle, node: str) -> None:
+        """Takes that back: the pod will not be bound after all. Also called where nothing was reserved."""
+
+    def waits(self, cycle: Cycle) -> bool:
+        """Whether `pre_bind` may take long for this pod: then it does not hold up others."""
+        return True
 
     async def pre_bind(self, cycle: Cycle, node: str) -> None:
         """What must be true before the pod is bound; raises `NotBound` to give up."""

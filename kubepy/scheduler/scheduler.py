@@ -24,7 +24,7 @@ from kubepy.scheduler import metric
 from kubepy.scheduler.config import Config
 from kubepy.scheduler.cycle import Decision, Unfit, decide
 from kubepy.scheduler.evict import evict
-from kubepy.scheduler.framework import Cycle, NotBound, Profile
+from kubepy.scheduler.framework import Cycle, Handle, NotBound, Profile, overrides
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.preemption import TERMINATING, Candidate, plan_preemption
 from kubepy.scheduler.queue import Entry, Queue
@@ -63,6 +63,12 @@ class Scheduler:
         self._bindings: asyncio.Queue[_Binding] = asyncio.Queue(BACKLOG)
         self._patches = asyncio.Semaphore(config.parallelism)
         self._tasks = Tasks("scheduler", self._clock)
+        handle = Handle(client, self._clock)
+        for profile in config.profiles.values():
+            for plugin in profile.plugins:
+                plugin.handle = handle
+        self._reserving = {name: [p for p in profile.plugins if overrides(p, "reserve")] for name, profile in config.profiles.items()}
+        self._binding = {name: [p for p in profile.plugins if overrides(p, "pre_bind")] for name, profile in config.profiles.items()}
 
     def register(self, factory: InformerFactory) -> None:
         self.feed.register(factory)
@@ -111,7 +117,17 @@ class Scheduler:
             return
         log.v(3).info("Decided", pod=pod.key, node=decision.node, feasible=decision.feasible, nodes=len(self.snapshot))
         self.snapshot.assume(pod, decision.node)
-        await self._bindings.put(_Binding(entry, decision.cycle, decision.node, began, pod))
+        job = _Binding(entry, decision.cycle, decision.node, began, pod)
+        try:
+            for plugin in self._reserving[profile.name]:
+                plugin.reserve(job.cycle, job.node)
+        except NotBound as error:
+            self._unbound(job, str(error))
+            return
+        if any(plugin.waits(job.cycle) for plugin in self._binding[profile.name]):
+            self._tasks.start(self._finish(job), "bind")
+        else:
+            await self._bindings.put(job)
 
     def _refused(self, entry: Entry, profile: Profile, decision: Decision, began: float) -> None:
         unfit = decision.unfit
@@ -166,17 +182,19 @@ class Scheduler:
 
     async def _bind_loop(self) -> None:
         while True:
-            job = await self._bindings.get()
-            try:
-                await self._bind(job)
-            except NotBound as error:
-                self._unbound(job, str(error))
-            except (ApiError, ConnectionError) as error:
-                self._unbound(job, f"binding rejected: {error}")
+            await self._finish(await self._bindings.get())
+
+    async def _finish(self, job: _Binding) -> None:
+        try:
+            await self._bind(job)
+        except NotBound as error:
+            self._unbound(job, str(error))
+        except (ApiError, ConnectionError) as error:
+            self._unbound(job, f"binding rejected: {error}")
 
     async def _bind(self, job: _Binding) -> None:
         pod = job.pod
-        for plugin in self.config.profiles[pod.scheduler].plugins:
+        for plugin in self._binding[pod.scheduler]:
             await plugin.pre_bind(job.cycle, job.node)
         try:
             await self._client.create(PODS, _binding(pod, job.node), pod.namespace, name=pod.name, subresource="binding")
@@ -210,6 +228,8 @@ class Scheduler:
         pod = job.pod
         log.warning("Binding failed", pod=pod.key, node=job.node, err=why)
         metric.ATTEMPTS.labels("error", pod.scheduler).inc()
+        for plugin in self._reserving[pod.scheduler]:
+            plugin.unreserve(job.cycle, job.node)
         known = self.snapshot.assumed.get(pod.key)
         if known is not None and known.pod is pod:
             self.snapshot.unassume(pod)

@@ -19,6 +19,7 @@ from kubepy.api.types import Object
 from kubepy.scheduler.label import LabelColumn, LabelTable, Mask
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.tally import Tallies
+from kubepy.scheduler.volume import Volumes, claim_keys
 
 Counts = NDArray[np.int64]
 Taints = tuple[tuple[str, str, str], ...]
@@ -77,6 +78,9 @@ class Snapshot:
         """Image name -> slot -> size."""
         self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
         """(protocol, port) -> slot -> host addresses taken."""
+        self.claims: dict[str, int] = {}
+        """Claim key -> how many pods on nodes use it."""
+        self.volumes = Volumes()
         self.version = next(_VERSIONS)
         """Rises whenever a node comes, goes, or changes its labels, taints or cordon: what kept verdicts depend on."""
         self.assumed: dict[str, Assumed] = {}
@@ -272,6 +276,8 @@ class Snapshot:
         self.tallies.add(pod, node.slot)
         for address, protocol, port in pod.template.ports:
             self.ports.setdefault((protocol, port), {}).setdefault(node.slot, []).append(address)
+        for key, _ in claim_keys(pod.namespace, pod.name, pod.template.volumes) if pod.template.volumes else ():
+            self.claims[key] = self.claims.get(key, 0) + 1
 
     def _discount(self, pod: Pod, node: Node) -> None:
         del node.pods[pod.key]
@@ -284,6 +290,13 @@ class Snapshot:
                 del where[node.slot]
                 if not where:
                     del self.ports[protocol, port]
+
+        for key, _ in claim_keys(pod.namespace, pod.name, pod.template.volumes) if pod.template.volumes else ():
+            left = self.claims[key] - 1
+            if left:
+                self.claims[key] = left
+            else:
+                del self.claims[key]
 
     def _tally(self, pod: Pod, slot: int, sign: int) -> None:
         for resource, value in pod.requests.items():

@@ -2,7 +2,16 @@
 parsed pod, so that 30,000 bound pods stay small."""
 from __future__ import annotations
 
-from kubepy.api.resource import NAMESPACES, NODES, POD_DISRUPTION_BUDGETS, PODS
+from kubepy.api.resource import (
+    NAMESPACES,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    STORAGE_CLASSES,
+    Resource,
+)
 from kubepy.api.types import Object
 from kubepy.client.informer import InformerFactory
 from kubepy.client.store import key_of
@@ -32,8 +41,25 @@ class Feed:
             self._namespace_set, lambda _, new: self._namespace_set(new), self._namespace_gone)
         factory.informer(POD_DISRUPTION_BUDGETS).add_handler(self._budget_set, lambda _, new: self._budget_set(new),
                                                              self._forget_budget)
+        volumes = self._snapshot.volumes
+        self._keep(factory, PERSISTENT_VOLUME_CLAIMS, volumes.claims)
+        self._keep(factory, PERSISTENT_VOLUMES, volumes.volumes)
+        self._keep(factory, STORAGE_CLASSES, volumes.classes)
         factory.informer(PODS, field_selector=LIVING, transform=self._parsed).add_handler(
             lambda obj: self.pod_set(obj["pod"]), lambda _, new: self.pod_set(new["pod"]), lambda obj: self.pod_gone(obj["pod"]))
+
+    def _keep(self, factory: InformerFactory, resource: Resource, where: dict[str, Object]) -> None:
+        """Keeps storage objects as they are, and tells the queue."""
+
+        def put(old: Object | None, new: Object) -> None:
+            where[key_of(new)] = new
+            self._queue.happened(Event(resource.kind, "add" if old is None else "update", old, new))
+
+        def gone(obj: Object) -> None:
+            where.pop(key_of(obj), None)
+            self._snapshot.volumes.reserved.pop(obj["metadata"]["name"], None)
+
+        factory.informer(resource).add_handler(lambda obj: put(None, obj), put, gone)
 
     def _parsed(self, obj: Object) -> Object:
         metadata = obj["metadata"]

@@ -13,6 +13,8 @@ from kubepy.scheduler.plugins.node_unschedulable import NodeUnschedulable
 from kubepy.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from kubepy.scheduler.plugins.queueing import DefaultBinder, PrioritySort, SchedulingGates
 from kubepy.scheduler.plugins.taint_toleration import TaintToleration
+from kubepy.scheduler.plugins.volume_binding import VolumeBinding
+from kubepy.scheduler.plugins.volume_restrictions import VolumeRestrictions, VolumeZone
 
 DEFAULT: tuple[tuple[type[Plugin], int], ...] = (
     (SchedulingGates, 0),
@@ -23,6 +25,9 @@ DEFAULT: tuple[tuple[type[Plugin], int], ...] = (
     (NodeAffinity, 2),
     (NodePorts, 0),
     (NodeResourcesFit, 1),
+    (VolumeRestrictions, 0),
+    (VolumeBinding, 0),
+    (VolumeZone, 0),
     (PodTopologySpread, 2),
     (InterPodAffinity, 2),
     (NodeResourcesBalancedAllocation, 1),

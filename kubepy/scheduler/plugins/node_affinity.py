@@ -52,14 +52,14 @@ class NodeAffinity(Plugin):
         refusals: list[Refusal] = []
         enforced = np.zeros(snapshot.capacity, np.bool_)
         if self._required is not None:
-            enforced = ~_matching(snapshot, self._required)
+            enforced = ~matching(snapshot, self._required)
             refusals.append(Refusal(enforced, ENFORCED, False))
         accepted = np.ones(snapshot.capacity, np.bool_)
         for key, value in (template.node_selector or {}).items():
             column = snapshot.column(key)
             accepted &= column.ids == column.number(value) if column.number(value) >= 0 else np.zeros_like(accepted)
         if template.node_required is not None:
-            accepted &= _matching(snapshot, template.node_required)
+            accepted &= matching(snapshot, template.node_required)
         refusals.append(Refusal(~accepted & ~enforced, REASON, False))
         return refusals
 
@@ -115,13 +115,14 @@ def accepted_mask(cycle: Cycle) -> Mask:
             number = column.number(value)
             accepted &= (column.ids == number) if number >= 0 else False
         if template.node_required is not None:
-            accepted &= _matching(snapshot, template.node_required)
+            accepted &= matching(snapshot, template.node_required)
         return accepted
 
     return cycle.kept("NodeAffinity/accepted", make)
 
 
-def _matching(snapshot: Snapshot, selector: Object) -> Mask:
+def matching(snapshot: Snapshot, selector: Object) -> Mask:
+    """The nodes a node selector accepts."""
     found = np.zeros(snapshot.capacity, np.bool_)
     for term in selector.get("nodeSelectorTerms") or ():
         found |= _term_mask(snapshot, term)

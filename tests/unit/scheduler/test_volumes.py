@@ -1,0 +1,146 @@
+"""Pods with claims: where their volumes let them go, and how delayed claims are bound."""
+from __future__ import annotations
+
+import importlib.util
+import random
+from pathlib import Path
+
+import pytest
+
+from kubepy.api.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES
+from kubepy.base.clock import settle
+from kubepy.scheduler import config, cycle
+from kubepy.scheduler.framework import Cycle
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+cluster, whole = load("cluster"), load("test_scheduler")
+PROFILE = config.default().profiles["default-scheduler"]
+BOUND = {"pv.kubernetes.io/bind-completed": "yes"}
+
+
+def affinity(*zones):
+    return {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": list(zones)}]}]}}
+
+
+def volume(name, size="1Gi", zones=None, cls="local", labels=None, **spec):
+    return {"metadata": {"name": name, "labels": labels or {}}, "status": {"phase": "Available"}, "spec": {
+        "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "storageClassName": cls,
+        **({"nodeAffinity": affinity(*zones)} if zones else {}), **spec}}
+
+
+def claim(name, cls="local", size="1Gi", volume="", annotations=None, modes=("ReadWriteOnce",)):
+    return {"metadata": {"name": name, "namespace": "default", "uid": f"uid-{name}", "annotations": {**(BOUND if volume else {}),
+                                                                                                   **(annotations or {})}},
+            "spec": {"storageClassName": cls, "accessModes": list(modes), "resources": {"requests": {"storage": size}},
+                     **({"volumeName": volume} if volume else {})}, "status": {"phase": "Bound" if volume else "Pending"}}
+
+
+def storage_class(name, provisioner="kubernetes.io/no-provisioner", delayed=True, zones=()):
+    return {"metadata": {"name": name}, "provisioner": provisioner, "volumeBindingMode": "WaitForFirstConsumer" if delayed else "Immediate",
+            **({"allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": list(zones)}]}]} if zones else {})}
+
+
+CLASSES = [storage_class("local"), storage_class("fast", "x"), storage_class("zoned", "x", zones=["b"]),
+           storage_class("now", "x", delayed=False)]
+NODES = [cluster.node("n1", labels={"zone": "a"}), cluster.node("n2", labels={"zone": "b"})]
+
+
+def uses(*names):
+    return [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names]
+
+
+def decide(claims, volumes=(), pods=(), use=None):
+    snapshot = cluster.snapshot(NODES, pods)
+    for one in claims:
+        snapshot.volumes.claims[f"default/{one['metadata']['name']}"] = one
+    for one in volumes:
+        snapshot.volumes.volumes[one["metadata"]["name"]] = one
+    for one in CLASSES:
+        snapshot.volumes.classes[one["metadata"]["name"]] = one
+    pod = cluster.parsed("new", volumes=uses(*(use or [one["metadata"]["name"] for one in claims])))
+    attempt = Cycle(pod, snapshot)
+    feasible, unfit = cycle.fit(attempt, PROFILE)
+    names = sorted(node.name for node in snapshot.nodes.values() if feasible[node.slot])
+    plain = sorted(node.name for node in snapshot.nodes.values() if cycle.fits_node(Cycle(pod, snapshot), PROFILE, node) == ("", ()))
+    assert names == plain
+    return names or unfit.message().removeprefix("0/2 nodes are available: ")
+
+
+@pytest.mark.parametrize(("claims", "volumes", "expected"), [
+    pytest.param([claim("c", volume="v")], [volume("v", zones=["b"])], ["n2"], id="where its volume is"),
+    pytest.param([claim("c", volume="v")], [volume("v")], ["n1", "n2"], id="a volume that is everywhere"),
+    pytest.param([claim("c", volume="v")], [volume("v", zones=["x"])], "2 node(s) didn't match PersistentVolume's node affinity.",
+                 id="a volume that is nowhere"),
+    pytest.param([claim("c", volume="v")], [], "2 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s).",
+                 id="a volume that is gone"),
+    pytest.param([claim("c", volume="v")], [volume("v", labels={"topology.kubernetes.io/zone": "z"})], ["n1", "n2"],
+                 id="a zone label does not matter where nodes have none"),
+    pytest.param([claim("c")], [volume("v", zones=["b"])], ["n2"], id="where a volume is free"),
+    pytest.param([claim("c", size="2Gi")], [volume("v")], "2 node(s) didn't find available persistent volumes to bind.", id="too small"),
+    pytest.param([claim("c"), claim("d")], [volume("v", zones=["b"]), volume("w", zones=["a", "b"])], ["n2"], id="one volume each"),
+    pytest.param([claim("c", "fast")], [], ["n1", "n2"], id="provisioned anywhere"),
+    pytest.param([claim("c", "zoned")], [], ["n2"], id="provisioned where the class allows"),
+    pytest.param([claim("c", "now")], [], "pod has unbound immediate PersistentVolumeClaims.", id="an immediate claim must be bound"),
+    pytest.param([claim("c", "fast", annotations={"volume.kubernetes.io/selected-node": "n1"})], [], ["n1"],
+                 id="being provisioned already"),
+])
+def test_where(claims, volumes, expected):
+    assert decide(claims, volumes) == expected
+
+
+def test_a_claim_that_is_not_there():
+    assert decide([], use=["c"]) == 'persistentvolumeclaim "c" not found.'
+
+
+def test_one_pod_at_a_time():
+    other = cluster.pod("other", node="n1", volumes=uses("c"))
+    one = claim("c", volume="v", modes=["ReadWriteOncePod"])
+    assert decide([one], [volume("v")]) == ["n1", "n2"]
+    assert decide([one], [volume("v")], [other]) == ("2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod "
+                                                     "access mode.")
+
+
+async def made(world, resource, obj):
+    await world.client.create(resource, {"apiVersion": resource.api_version, "kind": resource.kind, **obj})
+
+
+async def test_a_claim_is_provisioned_for_the_chosen_node_before_the_pod_is_bound():
+    async with whole.World() as world:
+        await world.node("n1")
+        await made(world, STORAGE_CLASSES, storage_class("fast", "x"))
+        await made(world, PERSISTENT_VOLUME_CLAIMS, claim("c", "fast"))
+        await settle(50)
+        await world.pod("a", volumes=uses("c"))
+        asked = await world.client.get(PERSISTENT_VOLUME_CLAIMS, "c", "default")
+        assert asked["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] == "n1"
+        assert await world.where("a") is None
+        await world.pod("b")
+        assert await world.where("b") == "n1"  # others do not wait
+        done = {"metadata": {"annotations": BOUND}, "spec": {"volumeName": "v"}}
+        await world.client.patch(PERSISTENT_VOLUME_CLAIMS, "c", done, "default")
+        await world.clock.advance(1)
+        assert await world.where("a") == "n1"
+
+
+async def test_a_free_volume_is_claimed_once():
+    async with whole.World() as world:
+        world.scheduler._rng = random.Random(3)
+        await world.node("n1")
+        await made(world, STORAGE_CLASSES, storage_class("local"))
+        await made(world, PERSISTENT_VOLUMES, volume("v"))
+        for name in ("c", "d"):
+            await made(world, PERSISTENT_VOLUME_CLAIMS, claim(name))
+        await settle(50)
+        await world.pod("a", volumes=uses("c"))
+        await world.pod("b", volumes=uses("d"))
+        found = await world.client.get(PERSISTENT_VOLUMES, "v")
+        assert found["spec"]["claimRef"]["name"] == "c"
+        waiting = await world.client.get(PODS, "b", "default")
+        assert "node(s) didn't find available persistent volumes to bind" in waiting["status"]["conditions"][0]["message"]
