@@ -112,10 +112,7 @@ class RbacIndex:
         """A binding as it is now; None: it is gone."""
         key = (namespace, name)
         if (old := self._bindings.pop(key, None)) is not None:
-            self._forget_tables(old)
-            self._by_role[old.role].discard(key)
-            for subject, _ in old.subjects:
-                self._by_subject[namespace].get(subject, {}).pop(key, None)
+            self._unlink(key, old)
         if obj is None:
             return
         binding = read_binding(namespace, name, obj)
@@ -124,6 +121,22 @@ class RbacIndex:
         for subject, _ in binding.subjects:
             self._by_subject[namespace].setdefault(subject, {})[key] = None
         self._forget_tables(binding)
+
+    def _unlink(self, key: BindingKey, old: Binding) -> None:
+        """Takes a binding out of every index, and leaves no empty entries behind."""
+        self._forget_tables(old)
+        users = self._by_role[old.role]
+        users.discard(key)
+        if not users:
+            del self._by_role[old.role]
+        known = self._by_subject[old.namespace]
+        for subject, _ in old.subjects:
+            keys = known.get(subject, {})
+            keys.pop(key, None)
+            if not keys:
+                known.pop(subject, None)
+        if not known:
+            del self._by_subject[old.namespace]
 
     def keep_only_roles(self, cluster: bool, keys: set[RoleKey]) -> None:
         for key in [key for key in self._roles if (key[0] == "") == cluster and key not in keys]:

@@ -121,6 +121,15 @@ def test_changes_take_effect(rbac: Rbac) -> None:
     assert rbac.decide(access).reason == ""
 
 
+def test_what_is_gone_leaves_nothing_behind(rbac: Rbac) -> None:
+    index = rbac.index
+    rbac.decide(ask(BOB, "get", "pods", namespace="ns"))
+    for namespace, names in (("", ("readers", "roots", "scalers")), ("ns", ("ones", "viewers", "lost"))):
+        for name in names:
+            index.set_binding(namespace, name, None)
+    assert [index._bindings, index._by_subject, index._by_role, index._tables] == [{}, {}, {}, {}]
+
+
 @pytest.mark.parametrize(("owner", "servant", "missing"), [
     pytest.param([rule("get list", "core", "pods")], [rule("get", "core", "pods")], [], id="less"),
     pytest.param([rule("get", "core", "pods"), rule("list", "core", "pods")], [rule("get list", "core", "pods")], [], id="by two rules"),
