@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kubepy.base.log import get_logger
 from kubepy.client.controller import Controller, Runtime
-from kubepy.controllers import clusterrole, cronjob, namespace, podgc, protection, replicaset, rootca, serviceaccount
+from kubepy.controllers import clusterrole, cronjob, disruption, namespace, podgc, protection, quota, replicaset, rootca, serviceaccount
 from kubepy.controllers.certificate import approve, clean, sign
 from kubepy.controllers.daemonset import reconcile as daemonset
 from kubepy.controllers.deployment import reconcile as deployment
@@ -57,6 +57,8 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("certificatesigningrequest-approving-controller", ("csrapproving",), approve.controller),
     Entry("certificatesigningrequest-signing-controller", ("csrsigning",), sign.controller),
     Entry("certificatesigningrequest-cleaner-controller", ("csrcleaner",), clean.controller),
+    Entry("disruption-controller", ("disruption",), disruption.controller),
+    Entry("resourcequota-controller", ("resourcequota",), quota.controller),
     Entry("deployment-controller", ("deployment",), deployment.controller),
     Entry("replicaset-controller", ("replicaset",), replicaset.replicaset),
     Entry("replicationcontroller-controller", ("replicationcontroller",), replicaset.replicationcontroller),
