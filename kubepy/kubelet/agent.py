@@ -19,6 +19,7 @@ from kubepy.client.interface import Client
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container.env import Sources
 from kubepy.kubelet.cri.interface import Runtime
+from kubepy.kubelet.eviction.manager import Eviction
 from kubepy.kubelet.image.collect import ImageCollector
 from kubepy.kubelet.image.manager import Images
 from kubepy.kubelet.node.agent import NodeAgent
@@ -34,6 +35,7 @@ from kubepy.kubelet.pod.reporter import Reporter
 from kubepy.kubelet.pod.status import Node
 from kubepy.kubelet.pod.worker import Shared
 from kubepy.kubelet.probe.manager import Probes
+from kubepy.kubelet.server.stat import Statistics
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.source.file import FileSource
 from kubepy.kubelet.volume.manager import Volumes
@@ -67,8 +69,11 @@ class Kubelet:
         self.probes = Probes(runtime, self.events, clock, self.pods.wake)
         self.reporter = Reporter(client, clock, self.pods.api_pod)
         self.pleg = Pleg(runtime, clock, self.pods.wake)
+        self.statistics = Statistics(settings, runtime, clock)
+        self.collector = ImageCollector(settings, runtime, clock)
+        self.eviction = Eviction(settings, self.pods, self.statistics, self.events, clock, lambda: self.collector.look(everything=True))
         self.node = NodeAgent(settings, client, runtime, self.machine, self.events, clock, ips=self.ips, port=lambda: settings.port,
-                              problem=self._problem, pressures=frozenset)
+                              problem=self._problem, pressures=self.eviction.pressures)
         self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={settings.node_name}", clock=clock)
         self._node_informer = Informer(client, NODES, field_selector=f"metadata.name={settings.node_name}", clock=clock)
         self._service_informer = Informer(client, SERVICES, clock=clock)
@@ -85,7 +90,8 @@ class Kubelet:
                                   lambda: Node(self.ips, self.around.runtime), lambda: self.node.state.network_problem,
                                   self.pods.others, lambda: amounts(self.around.allocatable), settings.sync_frequency,
                                   settings.crash_loop_max)
-        self.pods.admit = partial(admit, node=lambda: self.node.node, settings=settings, machine=self.machine)
+        self.pods.admit = partial(admit, node=lambda: self.node.node, settings=settings, machine=self.machine,
+                                  pressures=self.eviction.pressures)
         self.events.start(self.tasks)
         self.tasks.keep(self.reporter.run, "status")
         self.tasks.keep(self.node.run_status, "node")
@@ -103,7 +109,8 @@ class Kubelet:
         self.tasks.keep(self.pods.run, "cleanup")
         self.tasks.keep(self._network_back, "network")
         self.tasks.keep(LogRotation(settings, self.runtime, self.clock).run, "logs")
-        self.tasks.keep(ImageCollector(settings, self.runtime, self.clock).run, "images")
+        self.tasks.keep(self.collector.run, "images")
+        self.tasks.keep(self.eviction.run, "eviction")
         log.info("Kubelet started", node=settings.node_name, endpoint=settings.runtime_endpoint)
 
     async def stop(self) -> None:

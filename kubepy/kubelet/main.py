@@ -30,7 +30,6 @@ from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.server.access import Access
 from kubepy.kubelet.server.app import App
 from kubepy.kubelet.server.listener import Listener
-from kubepy.kubelet.server.stat import Statistics
 from kubepy.kubelet.settings import Settings, SettingsError, load_file
 
 log = logs.get_logger("kubelet")
@@ -186,7 +185,7 @@ async def _run(settings: Settings, client: HttpClient) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     settings = await _believe_runtime(settings, runtime)
     kubelet = Kubelet(settings, client, runtime, clock)
-    statistics = Statistics(settings, runtime, clock)
+    statistics = kubelet.statistics
     listeners: list[Listener] = []
     try:
         if settings.enable_server and settings.port:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from kubepy.api.scheduling import amounts, pod_requests
 from kubepy.api.types import Object
+from kubepy.kubelet.eviction.rank import refused
 from kubepy.kubelet.node.machine import Machine
 from kubepy.kubelet.node.status import allocatable
 from kubepy.kubelet.pod import spec as podspec
@@ -19,9 +20,10 @@ SAFE_SYSCTLS = frozenset((
 
 
 def admit(pod: Object, others: Sequence[Object], *, node: Callable[[], Object | None], settings: Settings,
-          machine: Machine) -> tuple[str, str] | None:
+          machine: Machine, pressures: Callable[[], frozenset[str]] = frozenset) -> tuple[str, str] | None:
     """(reason, message) of the refusal, or None."""
-    return _sysctls(pod, settings) or _node_selector(pod, node()) or _ports(pod, others) or _resources(pod, others, settings, machine)
+    return (refused(pod, pressures()) or _sysctls(pod, settings) or _node_selector(pod, node()) or _ports(pod, others)
+            or _resources(pod, others, settings, machine))
 
 
 def _sysctls(pod: Object, settings: Settings) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
 
 
 def conditions(pod: Object, old: Sequence[Object], status: Object, now: float, *, sandbox_ready: bool,
-               resize: tuple[str, str, str] | None = None) -> list[Object]:
+               resize: tuple[str, str, str] | None = None, disrupted: bool = False) -> list[Object]:
     """All conditions: ours renewed (with their transition times kept while their status stays), others' as they were."""
     before = {entry["type"]: entry for entry in old}
     phase = status["phase"]
@@ -28,6 +28,8 @@ def conditions(pod: Object, old: Sequence[Object], status: Object, now: float, *
     ]
     if resize is not None:
         made.append(_condition(resize[0], True, resize[1], resize[2]))
+    if disrupted and "DisruptionTarget" not in before:
+        made.append(_condition("DisruptionTarget", True, "TerminationByKubelet", str(status.get("message", ""))))
     generation = pod["metadata"].get("generation")
     result = []
     for entry in made:

@@ -55,6 +55,9 @@ class Pods:
     def all(self) -> list[Object]:
         return [worker.pod for worker in self._workers.values()]
 
+    def workers(self) -> list[Worker]:
+        return list(self._workers.values())
+
     def worker(self, uid: str) -> Worker | None:
         return self._workers.get(uid)
 

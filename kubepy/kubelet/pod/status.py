@@ -84,7 +84,8 @@ def pod_status(pod: Object, seen: PodView, now: float, node: Node, facts: Facts)
     sandbox = seen.sandbox
     status["conditions"] = condition.conditions(
         pod, old.get("conditions") or [], status, now,
-        sandbox_ready=sandbox is not None and sandbox.ready and (sandbox.host_network or bool(sandbox.ips)), resize=facts.resize)
+        sandbox_ready=sandbox is not None and sandbox.ready and (sandbox.host_network or bool(sandbox.ips)), resize=facts.resize,
+        disrupted=facts.failed is not None and facts.failed[0] == "Evicted")
     return status
 
 

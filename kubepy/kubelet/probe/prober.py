@@ -42,7 +42,7 @@ async def _exec(runtime: Runtime, container_id: str, command: list[str], timeout
         done = await runtime.exec_sync(container_id, command, max(1, int(timeout)))
     except CriError as error:
         if error.code == "DEADLINE_EXCEEDED" or "timed out" in error.message or "timeout" in error.message:
-            return Outcome(False, f"command timed out: {error.go()} after {int(timeout)}s")
+            return Outcome(False, f'command timed out: "{" ".join(command)}" timed out after {int(timeout)}s')
         if error.code in ("UNAVAILABLE", "CANCELLED"):
             return Outcome(None, error.go())
         return Outcome(False, error.go())

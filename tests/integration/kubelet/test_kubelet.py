@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.mark.root
 def test_pods_on_a_real_containerd() -> None:
-    script = ("mount --make-rshared / && ip link set lo up && ip link add up0 type veth peer name up1 "
+    script = ("mount --make-rshared / && mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns "
+              "&& ip link set lo up && ip link add up0 type veth peer name up1 "
               "&& ip addr add 198.51.100.1/24 dev up0 && ip link set up0 up && ip link set up1 up && ip route add default dev up0 "
               f"&& exec {sys.executable} -m pytest -q -p no:cacheprovider tests/integration/kubelet/inside.py")
     done = subprocess.run(["unshare", "--net", "--mount", "sh", "-c", script], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
