@@ -45,6 +45,8 @@ class Strategy:
     """`status` is reset on create and kept on update; `/status` changes nothing else."""
     resets_spec = False
     """Nobody owns fields of `spec`: the server decides what of it is kept (certificate signing requests)."""
+    status_keeps_metadata = False
+    """`/status` changes no labels, annotations, finalizers or owners (upstream's ResetObjectMetaForStatus)."""
     keeps_status_on_create = False
     """A new object may bring its status (nodes)."""
     tracks_generation = False

@@ -13,7 +13,7 @@ from kubepy.api.errors import ApiError, BadRequest, Conflict, Invalid
 from kubepy.api.field import Errors, Path, invalid
 from kubepy.api.types import Object
 from kubepy.api.validation.meta import validate_meta, validate_meta_update
-from kubepy.apiserver.registry.kind import Kind, Strategy
+from kubepy.apiserver.registry.kind import Kind, Strategy, keep_metadata
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.verbs.partial import KEEP
 from kubepy.apiserver.zero import zero
@@ -113,6 +113,8 @@ def before_update(context: Context, kind: Kind, obj: Object, old: Object, subres
     metadata.pop("selfLink", None)
     if subresource == "status":
         keep_all_but_status(obj, old)
+        if strategy.status_keeps_metadata:
+            keep_metadata(obj, old)
         strategy.prepare_status(context, obj, old)
         return
     keep = KEEP.get((kind.resource.group, kind.resource.plural, subresource)) if subresource else None
@@ -188,8 +190,7 @@ def check_version(kind: Kind, obj: Object, old: Object, *, unconditional: bool) 
     if version in ("", "0"):
         if not unconditional:
             problem = invalid(Path("metadata.resourceVersion"), 0, "must be specified for an update")
-            problem = type(problem)(problem.field, problem.reason, "Invalid value: 0x0: must be specified for an update")
-            raise Invalid.of(kind.resource.group, kind.resource.kind, name, [problem])
+            raise Invalid.of(kind.resource.group, kind.resource.plural, name, [problem])
         obj["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
     elif not (version.isascii() and version.isdigit()):
         raise ApiError(f'strconv.ParseUint: parsing "{version}": invalid syntax', reason="")

@@ -41,6 +41,8 @@ def field_manager(kind: Kind, subresource: str) -> FieldManager:
         reset: Object = {}
         if kind.strategy.has_status:
             reset = {"f:spec": {}} if subresource in ("status", "approval") else {"f:status": {}}
+        if kind.strategy.status_keeps_metadata and subresource == "status":
+            reset["f:metadata"] = {}
         if kind.strategy.resets_spec:
             reset["f:spec"] = {}
         found = _managers[key] = FieldManager(shape, resource.api_version, subresource=subresource, reset=reset)

@@ -8,7 +8,7 @@ from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.admissionregistration import rule
 from kubepy.apiserver.registry.columns import AGE, NAME, UNSET, at, column
-from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, keep_metadata
+from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
@@ -18,15 +18,13 @@ _REASONS = ("Unauthorized", "Forbidden", "Invalid", "RequestEntityTooLarge")
 class ValidatingAdmissionPolicyStrategy(Strategy):
     allow_unconditional_update = False
     has_status = True
+    status_keeps_metadata = True
     tracks_generation = True
 
     def fill(self, obj: Object) -> None:
         spec = obj["spec"]
         spec.setdefault("failurePolicy", "Fail")
         rule.default_match(spec.get("matchConstraints"))
-
-    def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
-        keep_metadata(obj, old)
 
     def validate(self, context: Context, obj: Object) -> Errors:
         spec = obj.get("spec") or {}

@@ -9,13 +9,14 @@ from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.apiextensions.definition_validation import definition, definition_update
 from kubepy.apiserver.registry.columns import PLAIN, at
-from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, keep_metadata
+from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
 
 class CustomResourceDefinitionStrategy(Strategy):
     allow_unconditional_update = False
     has_status = True
+    status_keeps_metadata = True
     tracks_generation = True
 
     def fill(self, obj: Object) -> None:
@@ -36,9 +37,6 @@ class CustomResourceDefinitionStrategy(Strategy):
 
     def prepare_update(self, context: Context, obj: Object, old: Object) -> None:
         _store_version(obj)
-
-    def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
-        keep_metadata(obj, old)
 
     def validate(self, context: Context, obj: Object) -> Errors:
         return definition(obj)

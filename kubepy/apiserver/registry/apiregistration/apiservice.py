@@ -7,7 +7,7 @@ from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
-from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, keep_metadata
+from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.registry.moment import now_text
 from kubepy.apiserver.request import Context
 
@@ -17,6 +17,7 @@ _SPEC = Path("spec")
 class APIServiceStrategy(Strategy):
     allow_unconditional_update = False
     has_status = True
+    status_keeps_metadata = True
     name_kind = "path"
 
     def fill(self, obj: Object) -> None:
@@ -28,9 +29,6 @@ class APIServiceStrategy(Strategy):
         if at(obj, "spec.service") is None:
             obj["status"] = {"conditions": [{"type": "Available", "status": "True", "reason": "Local", "lastTransitionTime": now_text(),
                                              "message": "Local APIServices are always available"}]}
-
-    def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
-        keep_metadata(obj, old)
 
     def validate(self, context: Context, obj: Object) -> Errors:
         spec, title = obj.get("spec") or {}, at(obj, "metadata.name", "")

@@ -7,7 +7,7 @@ from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, NONE, at, column
-from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, keep_metadata
+from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
@@ -16,14 +16,12 @@ _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "proxy
 
 class FlowSchemaStrategy(Strategy):
     has_status = True
+    status_keeps_metadata = True
     tracks_generation = True
 
     def fill(self, obj: Object) -> None:
         if not obj["spec"].get("matchingPrecedence"):
             obj["spec"]["matchingPrecedence"] = 1000
-
-    def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
-        keep_metadata(obj, old)
 
     def validate(self, context: Context, obj: Object) -> Errors:
         spec, title = obj.get("spec") or {}, at(obj, "metadata.name", "")

@@ -9,7 +9,7 @@ from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.columns import AGE, NAME, NONE, at, column
 from kubepy.apiserver.registry.flowcontrol.flowschema import conditions
-from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, keep_metadata
+from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
@@ -18,6 +18,7 @@ _MAX_QUEUES = 10_000_000
 
 class PriorityLevelConfigurationStrategy(Strategy):
     has_status = True
+    status_keeps_metadata = True
     tracks_generation = True
 
     def fill(self, obj: Object) -> None:
@@ -37,9 +38,6 @@ class PriorityLevelConfigurationStrategy(Strategy):
                 for key, value in (("queues", 64), ("handSize", 8), ("queueLengthLimit", 50)):
                     if not queuing.get(key):
                         queuing[key] = value
-
-    def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
-        keep_metadata(obj, old)
 
     def validate(self, context: Context, obj: Object) -> Errors:
         spec = obj.get("spec") or {}

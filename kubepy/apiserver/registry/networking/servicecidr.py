@@ -6,7 +6,7 @@ from kubepy.api.field import Errors, Path
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
-from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, keep_metadata
+from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.registry.networking.canonical import canonical_range
 from kubepy.apiserver.request import Context
 
@@ -15,9 +15,7 @@ _CIDRS = Path("spec.cidrs")
 
 class ServiceCIDRStrategy(Strategy):
     has_status = True
-
-    def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
-        keep_metadata(obj, old)
+    status_keeps_metadata = True
 
     def validate(self, context: Context, obj: Object) -> Errors:
         cidrs = at(obj, "spec.cidrs", [])

@@ -7,7 +7,7 @@ from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
-from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, keep_metadata
+from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.registry.resource.claim_spec import claim_spec, default_claim
 from kubepy.apiserver.request import Context
 
@@ -17,13 +17,11 @@ _MAX_RESERVED = 256
 
 class ResourceClaimStrategy(Strategy):
     has_status = True
+    status_keeps_metadata = True
     returns_deleted = True
 
     def fill(self, obj: Object) -> None:
         default_claim(obj["spec"])
-
-    def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
-        keep_metadata(obj, old)
 
     def validate(self, context: Context, obj: Object) -> Errors:
         return claim_spec(obj.get("spec") or {}, _SPEC)

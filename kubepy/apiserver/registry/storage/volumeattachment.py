@@ -8,7 +8,7 @@ from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
 from kubepy.apiserver.registry.core.podspec_network_volumes import csi_driver_name
-from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, keep_metadata
+from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
@@ -18,10 +18,8 @@ _ONE_SOURCE = "must specify exactly one of inlineVolumeSpec and persistentVolume
 class VolumeAttachmentStrategy(Strategy):
     allow_unconditional_update = False
     has_status = True
+    status_keeps_metadata = True
     returns_deleted = True
-
-    def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
-        keep_metadata(obj, old)
 
     def validate(self, context: Context, obj: Object) -> Errors:
         spec = obj.get("spec") or {}
