@@ -34,6 +34,8 @@ async def create_object(server: Server, context: Context, obj: Object, *, tracke
     if obj["metadata"].get("resourceVersion") not in (None, "", "0"):
         raise ApiError("resourceVersion should not be set on objects to be created", reason="")
     now = server.clock.now()
+    for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
+        obj["metadata"].pop(field, None)
     if not tracked:
         obj = manage.track(context, obj, None, "", now)
     name = obj["metadata"].get("name") or ""

@@ -21,6 +21,8 @@ from kubepy.apiserver.verbs import lifecycle, option
 from kubepy.apiserver.verbs.select import list_page
 
 COLLECTION_WORKERS = 8
+JOB_WARNING = ("child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+               "propagationPolicy=Orphan to suppress this warning")
 _SCHEME = '"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"'
 _FIELDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "gracePeriodSeconds": (int, "int64"), "orphanDependents": (bool, "bool"), "propagationPolicy": (str, "v1.DeletionPropagation"),
@@ -77,6 +79,9 @@ def _json_error(data: bytes) -> str:
 async def delete(server: Server, exchange: Exchange, context: Context) -> None:
     kind = context.kind
     options = await read_options(exchange, context)
+    if (kind.resource.group, kind.resource.plural) == ("batch", "jobs") and \
+            options.get("propagationPolicy") is None and options.get("orphanDependents") is None:
+        context.warn(JOB_WARNING)
     result, removed = await delete_object(server, context, context.info.name, options)
     if removed and not kind.strategy.returns_deleted:
         chosen = media.negotiate(exchange.header(b"accept"))

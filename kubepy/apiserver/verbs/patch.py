@@ -51,6 +51,8 @@ async def patch(server: Server, exchange: Exchange, context: Context) -> None:
 def check_identity(context: Context, obj: Object, old: Object) -> None:
     """A patch cannot move an object; raises BadRequest."""
     name = obj["metadata"].get("name")
+    if not name:
+        raise BadRequest(f"the name of the object ({context.info.name} based on URL) was undeterminable: name must be provided")
     if name != context.info.name:
         raise BadRequest(f"the name of the object ({name or ''}) does not match the name on the URL ({context.info.name})")
     if (obj["metadata"].get("namespace") or "") != (old["metadata"].get("namespace") or ""):
