@@ -118,7 +118,15 @@ class Dispatcher:
         if kind.handler is not None:
             await virtual.serve(server, exchange, context)
             return
-        await verb(server, exchange, context)
+        if kind.stored_as is None:
+            await verb(server, exchange, context)
+            return
+        try:
+            await verb(server, exchange, context)
+        except NotFound as error:
+            if (error.details or {}).get("kind") != kind.stored_as.plural:
+                raise
+            raise NotFound.of(kind.resource, info.name) from error
 
 
 def check_scope(kind: Kind, info: RequestInfo) -> None:
