@@ -18,6 +18,7 @@ from kubepy.controllers.job import ttl as job_ttl
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.node import eviction, ipam, lifecycle, ttl
 from kubepy.controllers.statefulset import reconcile as statefulset
+from kubepy.controllers.volume import binder
 
 log = get_logger("manager")
 
@@ -52,6 +53,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("cronjob-controller", ("cronjob",), cronjob.controller),
     Entry("endpointslice-mirroring-controller", ("endpointslicemirroring",), mirror.controller),
     Entry("clusterrole-aggregation-controller", ("clusterrole-aggregation",), clusterrole.controller),
+    Entry("persistentvolume-binder-controller", ("persistentvolume-binder",), binder.controller),
     Entry("persistentvolumeclaim-protection-controller", ("pvc-protection",), protection.claims),
     Entry("persistentvolume-protection-controller", ("pv-protection",), protection.volumes),
     Entry("certificatesigningrequest-approving-controller", ("csrapproving",), approve.controller),
