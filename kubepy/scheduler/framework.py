@@ -27,6 +27,7 @@ from kubepy.scheduler.snapshot import Node, Snapshot
 
 MAX_SCORE = 100
 Scores = NDArray[np.float64]
+Where = slice | NDArray[np.int64]
 T = TypeVar("T")
 
 
@@ -160,6 +161,28 @@ class Plugin:
 
     async def pre_bind(self, cycle: Cycle, node: str) -> None:
         """What must be true before the pod is bound; raises `NotBound` to give up."""
+
+
+def tracked(cycle: Cycle, name: str, compute: Callable[[Where], NDArray[Any]]) -> NDArray[Any]:
+    """An array over the slots (its last axis) that depends on the pod's template and on each node for itself: kept with the template, and
+    computed again only where pods have come or gone. `compute` gets the slots to do and must not look at others. Not to be changed."""
+    pod, snapshot = cycle.pod, cycle.snapshot
+    if pod.requests is not pod.template.requests:
+        return compute(slice(None))
+    kept = pod.template.verdicts.get(name)
+    if kept is not None and kept[0] == snapshot.version:
+        seen, array = kept[1]
+        slots = snapshot.changed_since(seen)
+        if slots is not None:
+            if slots:
+                where = np.array(slots)
+                array[..., where] = compute(where)
+            pod.template.verdicts[name] = (snapshot.version, (snapshot.changes, array))
+            found: NDArray[Any] = array
+            return found
+    fresh = compute(slice(None))
+    pod.template.verdicts[name] = (snapshot.version, (snapshot.changes, fresh))
+    return fresh
 
 
 class NotBound(Exception):

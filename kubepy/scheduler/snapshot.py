@@ -23,6 +23,7 @@ from kubepy.scheduler.volume import Volumes, claim_keys
 
 Counts = NDArray[np.int64]
 Taints = tuple[tuple[str, str, str], ...]
+CHANGES_KEPT = 1024
 CPU, MEMORY, STORAGE, PODS = range(4)
 _VERSIONS = itertools.count(1)  # one for all snapshots, since templates are shared between them
 BASIC = ("cpu", "memory", "ephemeral-storage", "pods")
@@ -83,6 +84,9 @@ class Snapshot:
         self.volumes = Volumes()
         self.version = next(_VERSIONS)
         """Rises whenever a node comes, goes, or changes its labels, taints or cordon: what kept verdicts depend on."""
+        self.changes = 0
+        """How often the pods on nodes have changed; `changed_since` says where."""
+        self._changed: list[int] = []
         self.assumed: dict[str, Assumed] = {}
         self.placed: dict[str, Pod] = {}
         """Every pod counted on a node or waiting for its node, by key."""
@@ -172,7 +176,15 @@ class Snapshot:
             self.taint_sets.append(node.taints)
         self.taint_ids[slot] = number
 
+    def changed_since(self, changes: int) -> list[int] | None:
+        """The slots whose pods have changed since `changes` was read; None when that was too long ago to say."""
+        back = self.changes - changes
+        if back > len(self._changed):
+            return None
+        return list(set(self._changed[len(self._changed) - back:])) if back else []
+
     def _size(self, node: Node) -> None:
+        self.version = next(_VERSIONS)
         self.allocatable[:, node.slot] = 0
         for resource, value in node.allocatable.items():
             row = self.row(resource)  # may replace the array
@@ -299,6 +311,10 @@ class Snapshot:
                 del self.claims[key]
 
     def _tally(self, pod: Pod, slot: int, sign: int) -> None:
+        self.changes += 1
+        self._changed.append(slot)
+        if len(self._changed) > 2 * CHANGES_KEPT:
+            del self._changed[:CHANGES_KEPT]
         for resource, value in pod.requests.items():
             row = self.rows.get(resource)
             if row is None:

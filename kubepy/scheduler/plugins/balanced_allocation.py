@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kubepy.api.types import Object
-from kubepy.scheduler.framework import MAX_SCORE, Cycle, Plugin, Scores
+from kubepy.scheduler.framework import MAX_SCORE, Cycle, Plugin, Scores, Where, tracked
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.snapshot import Node
 
@@ -22,22 +22,20 @@ class NodeResourcesBalancedAllocation(Plugin):
         snapshot, pod = cycle.snapshot, cycle.pod
         if not any(pod.requests.get(resource) for resource in self._resources):
             return None
-        fractions, present = [], []
-        for resource in self._resources:
-            if resource not in ("cpu", "memory") and not pod.requests.get(resource):
-                continue
-            row = snapshot.row(resource)
-            capacity = snapshot.allocatable[row]
-            there = capacity > 0
-            fraction = np.minimum((snapshot.used[row] + pod.requests.get(resource, 0)) / np.maximum(capacity, 1), 1.0)
-            fractions.append(np.where(there, fraction, 0.0))
-            present.append(there)
-        values, mask = np.array(fractions), np.array(present)
-        count = np.maximum(mask.sum(axis=0), 1)
-        mean = values.sum(axis=0) / count
-        spread = np.sqrt((np.where(mask, values - mean, 0.0) ** 2).sum(axis=0) / count)
-        found: Scores = np.floor((1 - spread) * MAX_SCORE + 1e-9)
-        return found
+        rows = [(snapshot.row(r), pod.requests.get(r, 0)) for r in self._resources if r in ("cpu", "memory") or pod.requests.get(r)]
+
+        def compute(where: Where) -> Scores:
+            capacities = np.array([snapshot.allocatable[row][where] for row, _ in rows])
+            used = np.array([snapshot.used[row][where] + wanted for row, wanted in rows])
+            there = capacities > 0
+            fractions = np.where(there, np.minimum(used / np.maximum(capacities, 1), 1.0), 0.0)
+            count = np.maximum(there.sum(axis=0), 1)
+            mean = fractions.sum(axis=0) / count
+            spread = np.sqrt((np.where(there, fractions - mean, 0.0) ** 2).sum(axis=0) / count)
+            found: Scores = np.floor((1 - spread) * MAX_SCORE + 1e-9)
+            return found
+
+        return tracked(cycle, self.name, compute)
 
     def score_node(self, cycle: Cycle, node: Node, feasible: Sequence[Node]) -> float | None:
         wanted = cycle.pod.requests

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubepy.api.types import Object
-from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake
+from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake, Where, tracked
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import CPU, MEMORY, PODS, Node
@@ -37,23 +37,23 @@ class NodeResourcesFit(Plugin):
         return resource not in self._ignored and (not group or group not in self._ignored_groups)
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
-        snapshot, pod = cycle.snapshot, cycle.pod
-        refusals: list[Refusal] = []
-        full = snapshot.used[PODS] + 1 > snapshot.allocatable[PODS]
-        if full.any():
-            refusals.append(Refusal(full, TOO_MANY))
-        for resource, wanted in pod.requests.items():
-            if not wanted or not self._looked_at(resource):
-                continue
-            row = snapshot.row(resource)
-            used, allocatable = snapshot.used[row], snapshot.allocatable[row]
-            short = used + wanted > allocatable
-            never = wanted > allocatable
-            if short.any():
-                refusals.append(Refusal(short, f"Insufficient {resource}"))
-                if never.any():  # no pod's departure makes room for more than the node has
-                    refusals.append(Refusal(never, f"Insufficient {resource}", False))
-        return _without_double_counting(refusals)
+        snapshot = cycle.snapshot
+        wanted = [(r, v, snapshot.row(r)) for r, v in cycle.pod.requests.items() if v and self._looked_at(r)]
+
+        def compute(where: Where) -> NDArray[np.bool_]:
+            """Two rows a resource: short of it for now, and too small for ever; the first row: no place for another pod."""
+            rows = [snapshot.used[PODS][where] + 1 > snapshot.allocatable[PODS][where]]
+            for _, value, row in wanted:
+                allocatable = snapshot.allocatable[row][where]
+                never = value > allocatable  # no pod's departure makes room for more than the node has
+                rows += [(snapshot.used[row][where] + value > allocatable) & ~never, never]
+            return np.array(rows)
+
+        found = tracked(cycle, self.name, compute)
+        if not found.any():
+            return ()
+        reasons = [(TOO_MANY, True)] + [(f"Insufficient {r}", helps) for r, _, _ in wanted for helps in (True, False)]
+        return [Refusal(row, text, helps) for row, (text, helps) in zip(found, reasons, strict=True) if row.any()]
 
     def filter_node(self, cycle: Cycle, node: Node) -> Sequence[Reason]:
         reasons: list[Reason] = []
@@ -71,24 +71,28 @@ class NodeResourcesFit(Plugin):
 
     def score(self, cycle: Cycle, feasible: Mask) -> Scores | None:
         snapshot, pod = cycle.snapshot, cycle.pod
-        total = np.zeros(snapshot.capacity, np.float64)
-        weights = np.zeros(snapshot.capacity, np.float64)
-        for resource, weight in self._resources:
-            if resource == "cpu":
-                wanted, capacity = snapshot.nonzero[0] + pod.nonzero[0], snapshot.allocatable[CPU]
-            elif resource == "memory":
-                wanted, capacity = snapshot.nonzero[1] + pod.nonzero[1], snapshot.allocatable[MEMORY]
-            else:
-                asked = pod.requests.get(resource, 0)
-                if not asked:
+        rows = {r: snapshot.row(r) for r, _ in self._resources if r not in ("cpu", "memory") and pod.requests.get(r)}
+
+        def compute(where: Where) -> Scores:
+            total: Scores = np.zeros(snapshot.capacity)[where]
+            weights: Scores = np.zeros(snapshot.capacity)[where]
+            for resource, weight in self._resources:
+                if resource in ("cpu", "memory"):
+                    index, row = (0, CPU) if resource == "cpu" else (1, MEMORY)
+                    wanted = snapshot.nonzero[index][where] + pod.nonzero[index]
+                elif resource in rows:
+                    row = rows[resource]
+                    wanted = snapshot.used[row][where] + pod.requests[resource]
+                else:
                     continue
-                row = snapshot.row(resource)
-                wanted, capacity = snapshot.used[row] + asked, snapshot.allocatable[row]
-            there = capacity > 0
-            total += np.where(there, self._rate(wanted, np.maximum(capacity, 1)) * weight, 0)
-            weights += np.where(there, weight, 0)
-        found: Scores = np.floor(total / np.maximum(weights, 1))
-        return found
+                capacity = snapshot.allocatable[row][where]
+                there = capacity > 0
+                total += np.where(there, self._rate(wanted, np.maximum(capacity, 1)) * weight, 0)
+                weights += np.where(there, weight, 0)
+            found: Scores = np.floor(total / np.maximum(weights, 1))
+            return found
+
+        return tracked(cycle, self.name + "/score", compute)
 
     def score_node(self, cycle: Cycle, node: Node, feasible: Sequence[Node]) -> float | None:
         total = weights = 0
@@ -113,15 +117,6 @@ class NodeResourcesFit(Plugin):
         kept = wanted if self._type == "MostAllocated" else capacity - wanted
         rate: Scores = np.where(wanted > capacity, 0, kept * MAX_SCORE // capacity).astype(np.float64)
         return rate
-
-
-def _without_double_counting(refusals: list[Refusal]) -> list[Refusal]:
-    """A reason that appears twice (for nodes that could and could not be helped) counts each node once."""
-    kept: list[Refusal] = []
-    for index, refusal in enumerate(refusals):
-        later = next((r for r in refusals[index + 1:] if r.reason == refusal.reason), None)
-        kept.append(refusal._replace(nodes=refusal.nodes & ~later.nodes) if later is not None else refusal)
-    return kept
 
 
 def _frees(pod: Pod, event: Event) -> bool:
