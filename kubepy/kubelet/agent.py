@@ -5,7 +5,6 @@ import asyncio
 import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from kubepy.api.resource import NODES, PODS, SERVICES
 from kubepy.api.scheduling import amounts
@@ -16,6 +15,7 @@ from kubepy.base.task import Tasks
 from kubepy.client.events import EventRecorder
 from kubepy.client.informer import Informer
 from kubepy.client.interface import Client
+from kubepy.kubelet import metric
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container.env import Sources
 from kubepy.kubelet.cri.interface import Runtime
@@ -65,7 +65,7 @@ class Kubelet:
         self.objects = Objects(client, clock)
         self.volumes = Volumes(settings, client, self.objects, Tokens(client, clock), self._sources)
         self.actor = Actor(runtime, client, settings, self.cgroups, self.images, self.objects, self.events, clock, self.around)
-        self.pods = Pods(client, settings.node_name, lambda: self.node.node, Path(settings.pod_logs_dir))
+        self.pods = Pods(client, settings.node_name, lambda: self.node.node)
         self.probes = Probes(runtime, self.events, clock, self.pods.wake)
         self.reporter = Reporter(client, clock, self.pods.api_pod)
         self.pleg = Pleg(runtime, clock, self.pods.wake)
@@ -86,6 +86,7 @@ class Kubelet:
         for directory in (settings.root_dir, str(settings.pods_dir), settings.pod_logs_dir):
             os.makedirs(directory, exist_ok=True)
         self.cgroups.start()
+        metric.NODE_NAME.labels(settings.node_name).set(1)
         self.pods.shared = Shared(self.actor, self.reporter, self.probes, self.volumes, self.cgroups, self.objects, self.events, self.clock,
                                   lambda: Node(self.ips, self.around.runtime), lambda: self.node.state.network_problem,
                                   self.pods.others, lambda: amounts(self.around.allocatable), settings.sync_frequency,

@@ -5,19 +5,29 @@ reconnects by itself after the runtime was away; calls meanwhile fail with UNAVA
 """
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from kubepy.kubelet import metric
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError
 
 _CALL = 120.0  # upstream's runtimeRequestTimeout
 _MESSAGE = 16 << 20
 M = TypeVar("M", bound=Message)
+
+
+@cache
+def _operation(method: str) -> str:
+    """`RunPodSandbox` is `run_podsandbox` in metrics, as upstream spells it."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", method.replace("PodSandbox", "Podsandbox")).lower()
 
 
 class GrpcRuntime:
@@ -39,9 +49,15 @@ class GrpcRuntime:
             call = self._methods[method] = self._channel.unary_unary(
                 f"/runtime.v1.{service}/{method}", request_serializer=type(request).SerializeToString,
                 response_deserializer=answer.FromString)
+        name = _operation(method)
+        metric.OPERATIONS.labels(name).inc()
+        began = time.perf_counter()
         try:
-            return await call(request, timeout=timeout if timeout is not None else self._timeout)  # type: ignore[no-any-return]
+            answer_message = await call(request, timeout=timeout if timeout is not None else self._timeout)
+            metric.OPERATION_SECONDS.labels(name).observe(time.perf_counter() - began)
+            return answer_message  # type: ignore[no-any-return]
         except grpc.aio.AioRpcError as error:
+            metric.OPERATION_ERRORS.labels(name).inc()
             raise CriError(error.code().name, error.details() or "") from error
 
     async def _gone_is_fine(self, method: str, request: Message, answer: type[M], timeout: float | None = None, *,

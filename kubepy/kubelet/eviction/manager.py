@@ -14,6 +14,7 @@ from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.client.events import Recorder
+from kubepy.kubelet import metric
 from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.eviction.rank import CONDITIONS, RESOURCES, Observation, crossed, message, rank
 from kubepy.kubelet.node.machine import meminfo
@@ -68,6 +69,7 @@ class Eviction:
         running = [worker.pod for worker in self._pods.workers() if worker.state == "running"]
         for pod in rank(running, totals, resource)[:1]:
             text = message(pod, first, by_container.get(podspec.uid_of(pod), {}))
+            metric.EVICTIONS.labels(first.signal).inc()
             self._evict(pod, text)
 
     def _evict(self, pod: Object, text: str) -> None:

@@ -16,11 +16,14 @@ from kubepy.api.types import Object
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 from kubepy.client.interface import Client
+from kubepy.kubelet import metric
 from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.worker import Shared, Worker
 
 log = get_logger("pods")
+_STRAY_PASSES = 15
+"""Half a minute: a cgroup may be younger than what is known of its pod, or be another kubelet's."""
 Admit = Callable[[Object, list[Object]], tuple[str, str] | None]
 """(pod, the node's other pods) to (reason, message) when the pod cannot run here."""
 
@@ -28,17 +31,18 @@ Admit = Callable[[Object, list[Object]], tuple[str, str] | None]
 class Pods:
     """All pods by UID (a static pod's is its hash; its mirror in the API has another)."""
 
-    def __init__(self, client: Client, node_name: str, node: Callable[[], Object | None], logs_dir: Path) -> None:
+    def __init__(self, client: Client, node_name: str, node: Callable[[], Object | None]) -> None:
         self._client = client
         self._node_name = node_name
         self._node = node
-        self._logs_dir = logs_dir
         self._tasks = Tasks("pods")
         self._workers: dict[str, Worker] = {}
         self._api: dict[str, Object] = {}
         self._mirrors: dict[str, Object] = {}
         self._static: dict[str, Object] = {}
         self._cleaning: set[str] = set()
+        self._strays: dict[str, int] = {}
+        """Cgroups of pods nobody knows, and in how many passes they were seen."""
         self.shared: Shared | None = None
         self.admit: Admit = lambda pod, others: None
         self.ready = False
@@ -66,7 +70,8 @@ class Pods:
         return [worker.pod for worker in self._workers.values() if worker.uid != uid and worker.state == "running"]
 
     def find(self, namespace: str, name: str, uid: str = "") -> Worker | None:
-        return next((worker for worker in self._workers.values()
+        # A successor of the same name is found before one that is still ending.
+        return next((worker for worker in sorted(self._workers.values(), key=lambda worker: worker.state != "running")
                      if worker.pod["metadata"]["name"] == name and (worker.pod["metadata"].get("namespace") or "default") == namespace
                      and (not uid or worker.uid == uid or worker.pod["metadata"]["uid"] == uid)), None)
 
@@ -163,6 +168,8 @@ class Pods:
             if podspec.uid_of(pod) not in self._workers:
                 self._dispatch(pod)
         known = set(self._workers)
+        for static in (True, False):
+            metric.DESIRED_PODS.labels(str(static).lower()).set(sum(1 for uid in known if (uid in self._static) is static))
         present: dict[str, Object] = {}
         for sandbox in await shared.actor.runtime.list_sandboxes():
             present.setdefault(sandbox.metadata.uid, {"metadata": {"name": sandbox.metadata.name, "namespace": sandbox.metadata.namespace,
@@ -170,7 +177,9 @@ class Pods:
         for uid, pod in present.items():
             if uid and uid not in known:
                 self._remove(uid, pod)
-        for uid in shared.cgroups.pods() - known - set(present):
+        strays = shared.cgroups.pods() - known - set(present)
+        self._strays = {uid: self._strays.get(uid, 0) + 1 for uid in strays}
+        for uid in [uid for uid, passes in self._strays.items() if passes > _STRAY_PASSES]:
             await asyncio.to_thread(shared.cgroups.remove_pod, uid)
         for uid in await asyncio.to_thread(_entries, shared.volumes.directory("x").parent):
             if uid not in known and uid not in present and uid not in self._cleaning:
@@ -178,10 +187,6 @@ class Pods:
                     await shared.volumes.unmount(uid)
                 except OSError as error:
                     log.warning("Orphaned pod's volumes are still there", uid=uid, err=error)
-        for name in await asyncio.to_thread(_entries, self._logs_dir):
-            uid = name.rpartition("_")[2]
-            if uid not in known and uid not in present:
-                await asyncio.to_thread(shutil.rmtree, self._logs_dir / name, True)
 
     def _remove(self, uid: str, pod: Object) -> None:
         """Kills and removes, in the background, all that the runtime has of a pod nobody wants."""

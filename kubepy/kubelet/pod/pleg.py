@@ -6,6 +6,8 @@ from collections.abc import Callable
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
+from kubepy.kubelet import metric
+from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.pod import spec as podspec
 
@@ -39,10 +41,16 @@ class Pleg:
             await tasks.stop()
 
     async def relist(self) -> None:
-        seen = {sandbox.id: (sandbox.metadata.uid, int(sandbox.state)) for sandbox in await self._runtime.list_sandboxes()}
-        for container in await self._runtime.list_containers():
+        began = self._clock.monotonic()
+        sandboxes, containers = await self._runtime.list_sandboxes(), await self._runtime.list_containers()
+        seen = {sandbox.id: (sandbox.metadata.uid, int(sandbox.state)) for sandbox in sandboxes}
+        for container in containers:
             seen[container.id] = (container.labels.get(podspec.POD_UID, ""), int(container.state))
         self.relisted_at = self._clock.monotonic()
+        metric.RELIST_SECONDS.observe(self.relisted_at - began)
+        metric.RUNNING_PODS.set(sum(1 for sandbox in sandboxes if sandbox.state == pb.SANDBOX_READY))
+        for name, state in (("running", pb.CONTAINER_RUNNING), ("exited", pb.CONTAINER_EXITED), ("created", pb.CONTAINER_CREATED)):
+            metric.RUNNING_CONTAINERS.labels(name).set(sum(1 for container in containers if container.state == state))
         changed = {entry[0] for key, entry in seen.items() if self._known.get(key) != entry}
         changed |= {entry[0] for key, entry in self._known.items() if key not in seen}
         self._known = seen

@@ -21,6 +21,7 @@ from kubepy.base.clock import Clock, parse_time
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 from kubepy.client.events import Recorder
+from kubepy.kubelet import metric
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.pod import spec as podspec
@@ -82,6 +83,9 @@ class Worker:
         self._current: asyncio.Task[float] | None = None
         self._view = PodView(self.uid)
         self._failures = 0
+        self._created = shared.clock.monotonic()
+        self._adopted = bool((pod.get("status") or {}).get("containerStatuses"))
+        self._seen_running = False
         self._actual: dict[str, Mapping[str, Any]] = {}
         """Resources of running containers, by ID."""
         self._by_name: dict[str, Mapping[str, Any]] = {}
@@ -149,9 +153,11 @@ class Worker:
             self._current = None
 
     async def _guarded(self, step: Callable[[], Coroutine[Any, Any, float]]) -> float:
+        began = self._shared.clock.monotonic()
         try:
             delay: float = await step()
             self._failures = 0
+            metric.WORKER_SECONDS.labels("sync" if self._seen_running else "create").observe(self._shared.clock.monotonic() - began)
             return delay
         except (CriError, StartError, VolumeError, ApiError, ConnectionError, OSError, TimeoutError) as error:
             self._failures += 1
@@ -267,6 +273,7 @@ class Worker:
                      err=error.message)
             self._waiting[start.name] = (error.reason, error.message)
             return error.retry
+        metric.STARTED_CONTAINERS.labels("init_container" if podspec.is_init(self.pod, start.name) else "container").inc()
         self._waiting.pop(start.name, None)
         return 0.0
 
@@ -343,6 +350,11 @@ class Worker:
         known = shared.reporter.status(self.uid)
         pod = self.pod if known is None else {**self.pod, "status": _merged(self.pod.get("status") or {}, known)}
         status = pod_status(pod, view, shared.clock.now(), shared.node(), facts)
+        if not self._seen_running and status["phase"] == "Running":
+            self._seen_running = True
+            if not self._adopted:
+                metric.START_SECONDS.observe(shared.clock.monotonic() - self._created)
+                metric.STARTED_PODS.inc()
         if not self.gone:
             shared.reporter.set(self.pod, status)
         return status

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 from kubepy.client.events import Recorder
+from kubepy.kubelet import metric
 from kubepy.kubelet.cri.interface import Runtime
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.observed import RUNNING, ContainerView, PodView
@@ -112,6 +114,9 @@ class Probes:
 
     def _say(self, uid: str, container: Object, kind: str, outcome: Outcome) -> None:
         pod = self._pods.get(uid)
+        if pod is not None:
+            metric.PROBES.labels(kind, "successful" if outcome.ok else "failed", container["name"], pod["metadata"]["name"],
+                                 pod["metadata"].get("namespace") or "default").inc()
         if not outcome.ok and pod is not None:
             part = "initContainers" if podspec.is_init(pod, container["name"]) else "containers"
             self._events.event(pod, "Warning", "Unhealthy", f"{kind} probe failed: {outcome.output}",
@@ -144,7 +149,13 @@ class Probes:
     def forget(self, uid: str) -> None:
         for key in [key for key in self._running if key[0] == uid]:
             self._stop(key)
-        self._pods.pop(uid, None)
+        pod = self._pods.pop(uid, None)
+        for container in podspec.every_container(pod) if pod is not None else ():
+            for kind in ("Startup", "Liveness", "Readiness"):
+                for result in ("successful", "failed"):
+                    with contextlib.suppress(KeyError):
+                        metric.PROBES.remove(kind, result, container["name"], pod["metadata"]["name"],  # type: ignore[index]
+                                             pod["metadata"].get("namespace") or "default")  # type: ignore[index]
 
     def _stop(self, key: tuple[str, str, str]) -> None:
         self._running.pop(key).cancel()

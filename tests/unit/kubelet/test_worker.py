@@ -1,0 +1,226 @@
+"""A kubelet without a machine: fake runtime, API in memory, virtual clock. What happens when, told as a story."""
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubepy.api.resource import EVENTS, NODES, PODS
+from kubepy.base.clock import VirtualClock, settle
+from kubepy.client.memory import MemoryClient
+from kubepy.kubelet.agent import Kubelet
+from kubepy.kubelet.cri.fake import FakeRuntime
+from kubepy.kubelet.cri.interface import CriError
+from kubepy.kubelet.settings import Settings
+from tests.unit.kubelet.test_plan import container
+
+IMAGE = "docker.io/library/busybox:latest"
+
+
+@dataclass
+class World:
+    clock: VirtualClock
+    client: MemoryClient
+    runtime: FakeRuntime
+    kubelet: Kubelet
+
+    async def create(self, name: str, *containers: dict[str, Any], **spec: Any) -> None:
+        filled = [{"imagePullPolicy": "IfNotPresent", **entry} for entry in containers or (container(),)]
+        await self.client.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": {
+            "nodeName": "n1", "hostNetwork": True, "containers": filled, **spec}})
+        await self.passes(0.1)
+
+    async def passes(self, seconds: float) -> None:
+        """Time in small steps, so that what waits for threads gets its turn too."""
+        import asyncio
+        for _ in range(max(1, int(seconds / 0.5))):
+            await self.clock.advance(seconds / max(1, int(seconds / 0.5)))
+            await asyncio.sleep(0.002)
+            await settle()
+
+    async def status(self, name: str = "p") -> dict[str, Any]:
+        found = next((entry for entry in self.client.all(PODS) if entry["metadata"]["name"] == name), {})
+        return found.get("status") or {}
+
+    async def entry(self, name: str = "p", index: int = 0) -> dict[str, Any]:
+        return ((await self.status(name)).get("containerStatuses") or [{}])[index]
+
+    async def until(self, what: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> float:
+        """Lets time pass until something is so; how long that took."""
+        began = self.clock.now()
+        while not await what():
+            assert self.clock.now() - began < seconds, "it did not come about in time"
+            await self.passes(0.5)
+        return self.clock.now() - began
+
+    def reasons(self) -> list[str]:
+        return [entry["reason"] for entry in self.client.all(EVENTS) if entry["involvedObject"]["kind"] == "Pod"]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    clock = VirtualClock()
+    client, runtime = MemoryClient(clock), FakeRuntime(clock)
+    runtime.add_image(IMAGE)
+    (tmp_path / "cgroup").mkdir()
+    (tmp_path / "cgroup" / "cgroup.controllers").write_text("cpu memory pids")
+    settings = Settings(node_name="n1", node_ip="192.0.2.1", root_dir=str(tmp_path / "root"), pod_logs_dir=str(tmp_path / "logs"),
+                        container_logs_dir=str(tmp_path / "links"))
+    kubelet = Kubelet(settings, client, runtime, clock)
+    kubelet.cgroups.root, kubelet.cgroups.v2 = tmp_path / "cgroup", True
+    await kubelet.start()
+    made = World(clock, client, runtime, kubelet)
+    await made.passes(1.0)
+    yield made
+    await kubelet.stop()
+
+
+async def test_the_node_registers_and_becomes_ready(world: World) -> None:
+    node = world.client.all(NODES)[0]
+    assert {entry["type"]: entry["status"] for entry in node["status"]["conditions"]}["Ready"] == "True"
+
+
+async def test_a_pod_runs_ends_and_is_removed(world: World) -> None:
+    await world.create("p", container("a"), container("b"))
+
+    async def running() -> bool:
+        return (await world.status()).get("phase") == "Running"
+
+    await world.until(running)
+    assert world.runtime.running() == ["a", "b"]
+    await world.client.delete(PODS, "p", "default")
+
+    async def gone() -> bool:
+        return not world.client.all(PODS)
+
+    await world.until(gone)
+    await world.passes(5.0)
+    assert await world.runtime.list_containers() == []
+    assert await world.runtime.list_sandboxes() == []
+    assert world.reasons().count("Killing") == 2
+
+
+async def test_a_crash_loop_backs_off_ten_then_twenty_seconds(world: World) -> None:
+    await world.create("p")
+
+    async def running() -> bool:
+        return world.runtime.running() == ["c"]
+
+    await world.until(running)
+    waits = []
+    for _ in range(3):
+        world.runtime.exit("c", 1)
+        waits.append(await world.until(running, 60.0))
+    assert waits == [pytest.approx(expected, abs=1.6) for expected in (0.5, 10.0, 20.0)]
+    assert (await world.entry())["restartCount"] == 3
+    world.runtime.exit("c", 1)
+    await world.passes(2.0)
+    entry = await world.entry()
+    assert entry["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert entry["lastState"]["terminated"]["exitCode"] == 1
+    assert (await world.status())["phase"] == "Running"
+
+
+async def test_a_failing_pull_backs_off_and_succeeds_when_the_image_is_there(world: World) -> None:
+    await world.create("p", container(image="example.com/app:1"))
+
+    async def failed() -> bool:
+        return bool((await world.entry()).get("state", {}).get("waiting", {}).get("reason") == "ErrImagePull")
+
+    await world.until(failed)
+    await world.passes(4.0)
+    assert (await world.entry())["state"]["waiting"]["reason"] in ("ErrImagePull", "ImagePullBackOff")
+    world.runtime.remote.add("example.com/app:1")
+
+    async def running() -> bool:
+        return world.runtime.running() == ["c"]
+
+    await world.until(running)
+    assert [call for call in world.runtime.calls if call[0] == "pull_image"] == [("pull_image", "example.com/app:1")] * 2
+    assert {"Pulling", "Failed", "Pulled"} <= set(world.reasons())
+
+
+async def test_a_failed_liveness_probe_restarts_after_its_threshold(world: World) -> None:
+    world.runtime.on_exec = lambda name, command: (1, b"sick")
+    await world.create("p", container(livenessProbe={"exec": {"command": ["check"]}, "periodSeconds": 10, "failureThreshold": 3}))
+
+    async def restarted() -> bool:
+        return (await world.entry()).get("restartCount") == 1
+
+    took = await world.until(restarted, 60.0)
+    assert 20.0 <= took <= 24.0
+    assert world.reasons().count("Unhealthy") == 1  # counted, not repeated
+    assert "Container c failed liveness probe, will be restarted" in [entry["message"] for entry in world.client.all(EVENTS)]
+
+
+async def test_readiness_follows_its_probe(world: World) -> None:
+    answers = {"code": 1}
+    world.runtime.on_exec = lambda name, command: (answers["code"], b"")
+    await world.create("p", container(readinessProbe={"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 1}))
+    await world.passes(3.0)
+    assert (await world.entry())["ready"] is False
+    answers["code"] = 0
+    await world.passes(3.0)
+    assert (await world.entry())["ready"] is True
+    answers["code"] = 1
+    await world.passes(3.0)
+    assert (await world.entry())["ready"] is False
+
+
+async def test_a_shorter_grace_period_takes_the_place_of_a_longer_one(world: World) -> None:
+    world.runtime.ignores_term.add("c")
+    await world.create("p", terminationGracePeriodSeconds=600)
+    await world.passes(1.0)
+    await world.client.delete(PODS, "p", "default")
+    await world.passes(5.0)
+    assert world.runtime.running() == ["c"]
+    await world.client.delete(PODS, "p", "default", grace_period_seconds=5)
+
+    async def ended() -> bool:
+        return world.runtime.running() == []
+
+    assert await world.until(ended, 20.0) <= 8.0
+
+
+async def test_an_absent_api_server_disturbs_no_pod_and_hears_the_news_later(world: World) -> None:
+    await world.create("p")
+    await world.passes(1.0)
+
+    def away(action: Any) -> None:
+        raise ConnectionError("away")
+
+    world.client.before = away
+    world.runtime.exit("c", 7)
+    await world.passes(20.0)
+    assert world.runtime.running() == ["c"]
+    assert (await world.entry())["restartCount"] == 0
+    world.client.before = None
+    await world.passes(10.0)
+    entry = await world.entry()
+    assert (entry["restartCount"], entry["lastState"]["terminated"]["exitCode"]) == (1, 7)
+
+
+async def test_an_absent_runtime_makes_the_node_unready_until_it_is_back(world: World) -> None:
+    def ready() -> str:
+        return next(entry["status"] for entry in world.client.all(NODES)[0]["status"]["conditions"] if entry["type"] == "Ready")
+
+    gone = CriError("UNAVAILABLE", "connection refused")
+    world.runtime.fail = dict.fromkeys(("status", "list_sandboxes", "list_containers", "version"), gone)
+    await world.kubelet.node.look()
+    await world.kubelet.node.report()
+    assert ready() == "False"
+    world.runtime.fail = {}
+    await world.kubelet.node.look()
+    await world.kubelet.node.report()
+    assert ready() == "True"
+
+
+async def test_a_pod_that_does_not_fit_is_rejected(world: World) -> None:
+    await world.create("p", container(resources={"requests": {"cpu": "1000"}}))
+    await world.passes(1.0)
+    status = await world.status()
+    assert (status["phase"], status["reason"]) == ("Failed", "OutOfcpu")
+    assert world.runtime.running() == []
