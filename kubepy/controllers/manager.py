@@ -7,7 +7,19 @@ from typing import NamedTuple
 
 from kubepy.base.log import get_logger
 from kubepy.client.controller import Controller, Runtime
-from kubepy.controllers import clusterrole, cronjob, disruption, namespace, podgc, protection, quota, replicaset, rootca, serviceaccount
+from kubepy.controllers import (
+    bootstrap,
+    clusterrole,
+    cronjob,
+    disruption,
+    namespace,
+    podgc,
+    protection,
+    quota,
+    replicaset,
+    rootca,
+    serviceaccount,
+)
 from kubepy.controllers.certificate import approve, clean, sign
 from kubepy.controllers.daemonset import reconcile as daemonset
 from kubepy.controllers.deployment import reconcile as deployment
@@ -61,6 +73,8 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("certificatesigningrequest-cleaner-controller", ("csrcleaner",), clean.controller),
     Entry("disruption-controller", ("disruption",), disruption.controller),
     Entry("resourcequota-controller", ("resourcequota",), quota.controller),
+    Entry("bootstrap-signer-controller", ("bootstrapsigner", "bootstrap-signer"), bootstrap.signer, enabled=False),
+    Entry("token-cleaner-controller", ("tokencleaner", "token-cleaner"), bootstrap.cleaner, enabled=False),
     Entry("deployment-controller", ("deployment",), deployment.controller),
     Entry("replicaset-controller", ("replicaset",), replicaset.replicaset),
     Entry("replicationcontroller-controller", ("replicationcontroller",), replicaset.replicationcontroller),
