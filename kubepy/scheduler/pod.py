@@ -214,7 +214,7 @@ def _parse_template(namespace: str, labels: Labels, spec: Object, volumes: tuple
         anti_affinity=tuple(_term(t, namespace, labels) for t in apart.get(required) or ()),
         preferred=(*((int(p["weight"]), _term(p["podAffinityTerm"], namespace, labels)) for p in together.get(preferred) or ()),
                    *((-int(p["weight"]), _term(p["podAffinityTerm"], namespace, labels)) for p in apart.get(preferred) or ())),
-        spread=tuple(_spread(c, namespace, labels) for c in spec.get("topologySpreadConstraints") or ()),
+        spread=tuple(parse_spread(c, namespace, labels) for c in spec.get("topologySpreadConstraints") or ()),
         volumes=volumes, resource_claims=tuple(spec.get("resourceClaims") or ()),
     )
 
@@ -228,7 +228,7 @@ def _term(term: Object, namespace: str, labels: Labels) -> Term:
     return Term(term.get("topologyKey") or "", Selector.of(term.get("labelSelector"), namespaces, by_labels))
 
 
-def _spread(constraint: Object, namespace: str, labels: Labels) -> Spread:
+def parse_spread(constraint: Object, namespace: str, labels: Labels) -> Spread:
     selector = constraint.get("labelSelector")
     keys = [key for key in constraint.get("matchLabelKeys") or () if key in labels]
     if keys:

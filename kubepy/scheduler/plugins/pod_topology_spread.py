@@ -19,12 +19,18 @@ from kubepy.api.types import Object
 from kubepy.scheduler.framework import MAX_SCORE, Cycle, Plugin, Reason, Refusal, Scores, Wake
 from kubepy.scheduler.label import Mask, by_domain, to_nodes
 from kubepy.scheduler.plugins.node_affinity import accepted_mask, accepts
-from kubepy.scheduler.pod import Pod, Spread
+from kubepy.scheduler.pod import Pod, Spread, parse_spread
 from kubepy.scheduler.snapshot import Node, Snapshot
 
 UNEVEN = "node(s) didn't match pod topology spread constraints"
 NO_LABEL = "node(s) didn't match pod topology spread constraints (missing required label)"
 HOSTNAME = "kubernetes.io/hostname"
+SYSTEM_DEFAULTS: tuple[Object, ...] = (
+    {"topologyKey": HOSTNAME, "maxSkew": 3, "whenUnsatisfiable": "ScheduleAnyway"},
+    {"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 5, "whenUnsatisfiable": "ScheduleAnyway"},
+)
+OWNERS = ("ReplicaSet", "ReplicationController", "StatefulSet")
+ITS_OWN_LABELS = ("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index")
 
 
 @dataclass(slots=True)
@@ -44,14 +50,16 @@ class PodTopologySpread(Plugin):
 
     def __init__(self, args: Object | None = None) -> None:
         super().__init__(args)
-        for constraint in self.args.get("defaultConstraints") or ():
-            if constraint.get("labelSelector"):
-                raise ValueError("defaultConstraints: labelSelector: Forbidden")
+        self._made: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Spread, ...]] = {}
+        self._listed = self.args.get("defaultingType") == "List"
+        self._default_constraints = tuple(self.args.get("defaultConstraints") or ()) if self._listed else SYSTEM_DEFAULTS
+        if any(constraint.get("labelSelector") for constraint in self._default_constraints):
+            raise ValueError("defaultConstraints: labelSelector: Forbidden")
 
     # --- filter ---
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
-        hard = [spread for spread in cycle.template.spread if spread.hard]
+        hard = self._hard(cycle)
         if not hard:
             return ()
         snapshot = cycle.snapshot
@@ -86,7 +94,7 @@ class PodTopologySpread(Plugin):
         return _Hard(spread, counts, least, itself)
 
     def filter_node(self, cycle: Cycle, node: Node) -> Sequence[Reason]:
-        hard = [spread for spread in cycle.template.spread if spread.hard]
+        hard = self._hard(cycle)
         snapshot = cycle.snapshot
         for spread in hard:
             if spread.topology_key not in node.labels:
@@ -169,14 +177,30 @@ class PodTopologySpread(Plugin):
 
     # --- shared ---
 
+    def _hard(self, cycle: Cycle) -> Sequence[Spread]:
+        return [spread for spread in cycle.template.spread or self._defaults(cycle) if spread.hard]
+
     def _soft(self, cycle: Cycle) -> tuple[Sequence[Spread], bool]:
-        """The soft constraints, and whether they are the pod's own (then nodes need all of their keys)."""
+        """The soft constraints, and whether nodes need all of their keys: not for the system's defaults, which suit any cluster."""
         if cycle.template.spread:
             return [spread for spread in cycle.template.spread if not spread.hard], True
-        return self._defaults(cycle), False
+        return [spread for spread in self._defaults(cycle) if not spread.hard], self._listed
 
     def _defaults(self, cycle: Cycle) -> Sequence[Spread]:
-        return ()
+        """The profile's constraints for a pod that has none, selecting its fellows."""
+        pod = cycle.pod
+        if not self._default_constraints or pod.owner is None or pod.owner[0] not in OWNERS or not pod.labels:
+            return ()
+        labels = {key: value for key, value in pod.labels.items() if key not in ITS_OWN_LABELS}
+        key = (pod.namespace, frozenset(labels.items()))
+        found = self._made.get(key)
+        if found is None:
+            if len(self._made) > 4096:
+                self._made.clear()
+            selector = {"matchLabels": labels}
+            found = self._made[key] = tuple(parse_spread({**c, "labelSelector": selector}, pod.namespace, labels)
+                                            for c in self._default_constraints)
+        return found
 
     def _keyed(self, snapshot: Snapshot, spreads: Sequence[Spread]) -> Mask:
         """Nodes that have every constraint's key."""

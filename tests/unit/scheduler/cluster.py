@@ -119,6 +119,8 @@ def random_pod(rng, name, nodes=()):
         if rng.random() < 0.2 else []
     labels = {"group": rng.choice(GROUPS), **({"tier": "1"} if rng.random() < 0.3 else {})}
     metadata = {"deletionTimestamp": "2030-01-01T00:00:00Z"} if nodes and rng.random() < 0.1 else {}
+    if rng.random() < 0.5:
+        metadata["ownerReferences"] = [{"kind": "ReplicaSet", "name": "r", "uid": "r", "controller": True}]
     return pod(name, namespace=rng.choice(["default", "default", "other"]), requests=requests, labels=labels, ports=ports,
                image=rng.choice(["app", "big", "none"]), priority=rng.choice([0, 0, 10]), metadata=metadata,
                node=rng.choice(nodes) if nodes else None, **spec)
