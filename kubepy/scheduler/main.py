@@ -9,6 +9,7 @@ from kubepy.client.events import EventRecorder
 from kubepy.client.informer import InformerFactory
 from kubepy.scheduler import config as configuration
 from kubepy.scheduler.config import Config, ConfigError
+from kubepy.scheduler.explain import handler
 from kubepy.scheduler.scheduler import Scheduler
 
 DESCRIPTION = """\
@@ -38,13 +39,15 @@ def main(argv: list[str]) -> int:
         if election.get(field):
             setattr(args, name, election[field])
 
+    leading: list[Scheduler] = []
+
     async def work(process: daemon.Daemon) -> None:
-        await _work(process, config)
+        await _work(process, config, leading)
 
-    return daemon.run("kube-scheduler", args, work)
+    return daemon.run("kube-scheduler", args, work, extra={"/debug/explain": handler(lambda: leading[-1] if leading else None)})
 
 
-async def _work(process: daemon.Daemon, config: Config) -> None:
+async def _work(process: daemon.Daemon, config: Config, leading: list[Scheduler]) -> None:
     recorder = EventRecorder(process.client, "default-scheduler")
     recorder.start(process.tasks)
     factory = InformerFactory(process.client)
@@ -52,4 +55,5 @@ async def _work(process: daemon.Daemon, config: Config) -> None:
     scheduler.register(factory)
     factory.start(process.tasks)
     process.health.ready["informer-sync"] = factory.synced
+    leading.append(scheduler)
     await scheduler.run(factory)

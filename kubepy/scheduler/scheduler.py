@@ -58,7 +58,7 @@ class Scheduler:
         self._clock = clock or SystemClock()
         self.queue = Queue(self._clock, config.profiles, config.initial_backoff, config.max_backoff)
         self.feed = Feed(self.snapshot, self.queue)
-        self._client, self._recorder = client, recorder
+        self.client, self._recorder = client, recorder
         self._rng = rng or random.Random()
         self._bindings: asyncio.Queue[_Binding] = asyncio.Queue(BACKLOG)
         self._patches = asyncio.Semaphore(config.parallelism)
@@ -167,14 +167,14 @@ class Scheduler:
 
     async def _evict(self, pod: Pod, chosen: Candidate) -> None:
         try:
-            await evict(self._client, self._recorder, self._clock, pod, chosen)
+            await evict(self.client, self._recorder, self._clock, pod, chosen)
         except (ApiError, ConnectionError) as error:
             log.error("Preemption failed", error, pod=pod.key, node=chosen.node)
             self.queue.activate([pod.key])
 
     async def _take_back(self, pod: Pod) -> None:
         try:
-            await self._client.patch(PODS, pod.name, {"status": {"nominatedNodeName": None}}, pod.namespace, subresource="status")
+            await self.client.patch(PODS, pod.name, {"status": {"nominatedNodeName": None}}, pod.namespace, subresource="status")
         except (ApiError, ConnectionError) as error:
             log.v(2).info("Cannot take a nomination back", pod=pod.key, err=error)
 
@@ -197,7 +197,7 @@ class Scheduler:
         for plugin in self._binding[pod.scheduler]:
             await plugin.pre_bind(job.cycle, job.node)
         try:
-            await self._client.create(PODS, _binding(pod, job.node), pod.namespace, name=pod.name, subresource="binding")
+            await self.client.create(PODS, _binding(pod, job.node), pod.namespace, name=pod.name, subresource="binding")
         except (ConnectionError, Conflict) as error:
             if not await self._is_bound(pod, job.node):
                 raise NotBound(f"binding rejected: {error}") from error
@@ -215,7 +215,7 @@ class Scheduler:
         """What became of a binding whose answer was lost; raises ConnectionError when nobody can say (it is tried again later)."""
         for _ in range(5):
             try:
-                found = await self._client.get(PODS, pod.name, pod.namespace)
+                found = await self.client.get(PODS, pod.name, pod.namespace)
             except NotFound:
                 return False
             except ConnectionError:
@@ -260,7 +260,7 @@ class Scheduler:
             change["nominatedNodeName"] = nominated or None
         async with self._patches:
             try:
-                await self._client.patch(PODS, pod.name, {"metadata": {"uid": pod.uid}, "status": change}, pod.namespace, type="strategic",
+                await self.client.patch(PODS, pod.name, {"metadata": {"uid": pod.uid}, "status": change}, pod.namespace, type="strategic",
                                          subresource="status")
             except (NotFound, Conflict):
                 return  # it is gone

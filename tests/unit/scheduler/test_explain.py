@@ -1,0 +1,32 @@
+"""What the explanation says."""
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from kubepy.scheduler import config
+from kubepy.scheduler.explain import explain
+
+spec = importlib.util.spec_from_file_location("cluster", Path(__file__).with_name("cluster.py"))
+cluster = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cluster)
+PROFILE = config.default().profiles["default-scheduler"]
+
+
+def test_each_node_has_its_reason_or_its_scores():
+    snapshot = cluster.snapshot([cluster.node("big", cpu="8"), cluster.node("small", cpu="1"), cluster.node("tiny", cpu="500m"),
+                                 cluster.node("tainted", taints=[{"key": "a", "effect": "NoSchedule"}])],
+                                [cluster.pod("web", node="big", requests={"cpu": "7"})])
+    found = explain(cluster.parsed("new", requests={"cpu": "1"}), snapshot, PROFILE)
+    assert found["feasible"] == 2
+    first, second, *refused = found["nodes"]
+    assert {first["name"], second["name"]} == {"big", "small"}
+    assert first["score"] >= second["score"]
+    assert first["score"] == sum(first["scores"].values())
+    assert [(entry["name"], entry["plugin"], entry["reasons"]) for entry in refused] == [
+        ("tainted", "TaintToleration", ["node(s) had untolerated taint(s)"]), ("tiny", "NodeResourcesFit", ["Insufficient cpu"])]
+    moved = explain(cluster.PARSER.parse(cluster.pod("web", node="big", requests={"cpu": "7"})), snapshot, PROFILE)
+    assert moved["feasible"] == 1  # where it runs it is not in its own way
+    drained = explain(cluster.parsed("new", requests={"cpu": "7"}), snapshot, PROFILE, without=["big"])
+    assert drained["feasible"] == 0
+    assert snapshot.used[0].sum() == 7000
