@@ -1,6 +1,7 @@
 """A kubelet without a machine: fake runtime, API in memory, virtual clock. What happens when, told as a story."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +35,11 @@ class World:
         await self.passes(0.1)
 
     async def passes(self, seconds: float) -> None:
-        """Time in small steps, so that what waits for threads gets its turn too."""
-        import asyncio
-        for _ in range(max(1, int(seconds / 0.5))):
-            await self.clock.advance(seconds / max(1, int(seconds / 0.5)))
-            await asyncio.sleep(0.002)
-            await settle()
+        """Time in small steps, with everything settled in between."""
+        steps = max(1, int(seconds / 0.5))
+        for _ in range(steps):
+            await self.clock.advance(seconds / steps)
+            await settle(200)
 
     async def status(self, name: str = "p") -> dict[str, Any]:
         found = next((entry for entry in self.client.all(PODS) if entry["metadata"]["name"] == name), {})
@@ -61,7 +61,11 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    async def at_once(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        return function(*arguments, **named)
+
+    monkeypatch.setattr(asyncio, "to_thread", at_once)  # threads know nothing of virtual time
     clock = VirtualClock()
     client, runtime = MemoryClient(clock), FakeRuntime(clock)
     runtime.add_image(IMAGE)
@@ -128,7 +132,7 @@ async def test_a_failing_pull_backs_off_and_succeeds_when_the_image_is_there(wor
     await world.create("p", container(image="example.com/app:1"))
 
     async def failed() -> bool:
-        return bool((await world.entry()).get("state", {}).get("waiting", {}).get("reason") == "ErrImagePull")
+        return bool((await world.entry()).get("state", {}).get("waiting", {}).get("reason") in ("ErrImagePull", "ImagePullBackOff"))
 
     await world.until(failed)
     await world.passes(4.0)
