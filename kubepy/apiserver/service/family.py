@@ -81,6 +81,13 @@ def drop_unneeded(obj: Object, old: Object) -> None:
         for port in spec.get("ports") or ():
             if port.get("nodePort") in old_ports:
                 port.pop("nodePort", None)
+    if spec.get("type") not in ("NodePort", "LoadBalancer") and before.get("type") in ("NodePort", "LoadBalancer") \
+            and not spec.get("externalIPs") and spec.get("externalTrafficPolicy") == before.get("externalTrafficPolicy"):
+        spec.pop("externalTrafficPolicy", None)
+    if before.get("type") == "LoadBalancer" and spec.get("type") != "LoadBalancer":
+        for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
+            if spec.get(field) == before.get(field):
+                spec.pop(field, None)
     if needs_health_port(before) and not needs_health_port(spec) and spec.get("healthCheckNodePort") == before.get("healthCheckNodePort"):
         spec.pop("healthCheckNodePort", None)
 
