@@ -37,6 +37,10 @@ class Selector:
         return cls(orjson.dumps(labels, option=_SORTED), frozenset(namespaces), orjson.dumps(namespace_labels, option=_SORTED),
                    scheduling.compile_selector(labels), scheduling.compile_selector(namespace_labels))
 
+    def may_select(self, pod: Pod) -> bool:
+        """The same without knowing the namespace's labels: never wrongly False."""
+        return (pod.namespace in self.namespaces or self.namespace_labels != b"null") and self.accepts(pod.labels)
+
     def selects(self, labels: Labels, namespace: str, namespace_labels: Labels) -> bool:
         return (namespace in self.namespaces or self.accepts_namespace(namespace_labels)) and self.accepts(labels)
 

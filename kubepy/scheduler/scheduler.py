@@ -147,6 +147,9 @@ class Scheduler:
     def _preempt(self, pod: Pod, profile: Profile, unfit: Unfit) -> str | None:
         """Looks for pods that could make room, and starts their eviction. Returns the node to nominate, "" to take a nomination back,
         None to leave it as it is."""
+        if unfit.pre_filter:
+            unfit.after = "not found"  # upstream: DynamicResources, asked first, finds that nothing was prepared for it, and that ends it
+            return None
         metric.PREEMPTIONS.inc()
         outcome = plan_preemption(pod, self.snapshot, profile, unfit, self.feed.budgets(), self._rng)
         chosen = outcome.chosen

@@ -25,7 +25,7 @@ class InterPodAffinity(Plugin):
 
     def __init__(self, args: dict[str, object] | None = None) -> None:
         super().__init__(args)
-        self.wakes = (Wake("AssignedPod", frozenset({"add", "delete", "label"})), Wake("Node", frozenset({"add", "label"})),
+        self.wakes = (Wake("AssignedPod", frozenset({"add", "delete", "label"}), _matters), Wake("Node", frozenset({"add", "label"})),
                       Wake("Pod", frozenset({"label"})), Wake("Namespace", frozenset({"label"}), _has_terms))
         self._ignore_preferred = bool(self.args.get("ignorePreferredTermsOfExistingPods"))
 
@@ -174,6 +174,16 @@ def _add(snapshot: Snapshot, total: Scores | None, term: Term, weights: Counts) 
     column = snapshot.column(term.topology_key)
     more: Scores = to_nodes(column, by_domain(column, weights))
     return more if total is None else total + more
+
+
+def _matters(pod: Pod, event: Event) -> bool:
+    """A pod it wants to be near to came; one it must be away from, or that wants it away, left; or either changed its labels."""
+    template = pod.template
+    came, gone = event.new, event.old
+    if isinstance(came, Pod) and any(term.selector.may_select(came) for term in template.affinity):
+        return True
+    return isinstance(gone, Pod) and (any(term.selector.may_select(gone) for term in template.anti_affinity)
+                                      or any(term.selector.may_select(pod) for term in gone.template.anti_affinity))
 
 
 def _has_terms(pod: Pod, event: Event) -> bool:

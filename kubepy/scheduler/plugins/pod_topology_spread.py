@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kubepy.api import scheduling
 from kubepy.api.types import Object
-from kubepy.scheduler.framework import MAX_SCORE, Cycle, Plugin, Reason, Refusal, Scores, Wake
+from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake
 from kubepy.scheduler.label import Mask, by_domain, to_nodes
 from kubepy.scheduler.plugins.node_affinity import accepted_mask, accepts
 from kubepy.scheduler.pod import Pod, Spread, parse_spread
@@ -45,11 +45,10 @@ class _Hard:
 
 class PodTopologySpread(Plugin):
     name = "PodTopologySpread"
-    wakes = (Wake("AssignedPod", frozenset({"add", "delete", "label"})), Wake("Node", frozenset({"add", "delete", "label", "taint"})),
-             Wake("Pod", frozenset({"label"})))
-
     def __init__(self, args: Object | None = None) -> None:
         super().__init__(args)
+        self.wakes = (Wake("AssignedPod", frozenset({"add", "delete", "label"}), self._matters),
+                      Wake("Node", frozenset({"add", "delete", "label", "taint"})), Wake("Pod", frozenset({"label"})))
         self._made: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Spread, ...]] = {}
         self._listed = self.args.get("defaultingType") == "List"
         self._default_constraints = tuple(self.args.get("defaultConstraints") or ()) if self._listed else SYSTEM_DEFAULTS
@@ -176,6 +175,12 @@ class PodTopologySpread(Plugin):
         return MAX_SCORE * (max(values) + min(values) - raw(node)) // max(values)
 
     # --- shared ---
+
+    def _matters(self, pod: Pod, event: Event) -> bool:
+        """A pod that some hard constraint counts came, went or changed."""
+        hard = [spread for spread in pod.template.spread if spread.hard]
+        others = [other for other in (event.old, event.new) if isinstance(other, Pod)]
+        return not hard or any(spread.selector.may_select(other) for spread in hard for other in others)
 
     def _hard(self, cycle: Cycle) -> Sequence[Spread]:
         return [spread for spread in cycle.template.spread or self._defaults(cycle) if spread.hard]

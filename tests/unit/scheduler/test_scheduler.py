@@ -178,3 +178,21 @@ async def test_a_pod_that_cannot_preempt_says_so():
         assert world.recorder.events[-1][3] == (
             "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: "
             "1 No preemption victims found for incoming pod.")
+
+
+async def test_a_pod_that_must_be_apart_is_woken_only_by_those_it_fled():
+    async with World() as world:
+        apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"labelSelector": {"matchLabels": {"app": "x"}}, "topologyKey": "kubernetes.io/hostname"}]}}
+        await world.node("n1")
+        await world.pod("first", labels={"app": "x"})
+        await world.pod("other", labels={"app": "y"})
+        await world.pod("second", labels={"app": "x"}, affinity=apart)
+        entry = world.scheduler.queue.entries["default/second"]
+        assert entry.attempts == 1
+        await world.client.delete(PODS, "other", "default", grace_period_seconds=0)
+        await world.clock.advance(20)
+        assert entry.attempts == 1
+        await world.client.delete(PODS, "first", "default", grace_period_seconds=0)
+        await world.clock.advance(20)
+        assert await world.where("second") == "n1"
