@@ -100,6 +100,7 @@ class Supervisor:
             began = time.monotonic()
             if adopted:
                 process, adopted = adopted, None
+                status.since = time.time()
                 log.info("Taking over a running process", part=component.name, pid=process.pid)
             else:
                 try:

@@ -75,7 +75,8 @@ def main(argv: list[str]) -> int:
         progress.fail(str(error))
         return 2
     running = supervisor.running_pid(settings)
-    problems = preflight.check(settings, running=running is not None)
+    alive = any(_is_running(part) for part in supervisor.read_state(settings).get("parts", {}).values())
+    problems = preflight.check(settings, running=running is not None or alive)
     if problems:
         for problem in problems:
             progress.fail(f"{problem.what}\n  → {problem.remedy}")
