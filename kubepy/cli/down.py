@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from kubepy.cli import supervisor
+from kubepy.cli.component import plan_components
 from kubepy.cli.kubeconfig import remove_admin
+from kubepy.cli.node import kill_leftovers, stop_pods
 from kubepy.cli.process import ProcessId
 from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings, default_data_dir
@@ -50,26 +51,35 @@ async def _take_down(settings: Settings, options: argparse.Namespace, progress: 
             progress.fail(f"the supervisor (pid {pid}) has not stopped after {STOP_TIMEOUT:.0f} s; see {settings.log_dir}/supervisor.log")
             return 1
     else:
-        await _stop_orphans(supervisor.read_state(settings))
+        await _stop_orphans(settings, keep_pods=options.keep_pods)
     progress.done("everything is stopped", f"{progress.seconds:.1f} s")
     if not options.keep_pods:
         _command("proxy", "--cleanup", "--proxy-mode=iptables")
     if options.purge:
+        if not settings.runtime_endpoint:
+            kill_leftovers(str(settings.containerd_socket))
         _purge(settings)
         remove_admin(options.kubeconfig)
         progress.done(f"{settings.data_dir} and the kubectl context are removed")
     return 0
 
 
-async def _stop_orphans(state: dict[str, Any]) -> None:
-    """Ends parts whose supervisor was killed."""
-    parts = [ProcessId(part["pid"], part["started"]) for part in state.get("parts", {}).values() if part.get("pid")]
-    for process in reversed(parts):
+async def _stop_orphans(settings: Settings, *, keep_pods: bool) -> None:
+    """Ends parts whose supervisor was killed, in the order it would have used."""
+    known = supervisor.read_state(settings).get("parts", {})
+    for component in reversed(plan_components(settings)):
+        part = known.get(component.name, {})
+        process = ProcessId(part.get("pid", 0), part.get("started", 0))
+        if not process.pid or not process.alive():
+            continue
+        if component.name == "containerd" and not keep_pods:
+            await stop_pods(settings.cri_endpoint)
         process.signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), 15)
+            await asyncio.wait_for(process.wait(), component.grace)
         except TimeoutError:
             process.signal(signal.SIGKILL)
+    settings.state_file.unlink(missing_ok=True)
 
 
 def _command(*arguments: str) -> None:

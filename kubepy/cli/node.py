@@ -2,6 +2,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 from kubepy.base.log import get_logger
 from kubepy.kubelet.cri import runtime_pb2 as pb
@@ -34,6 +39,33 @@ async def stop_pods(endpoint: str) -> int:
         return len(sandboxes)
     finally:
         await runtime.close()
+
+
+def kill_leftovers(socket: str) -> int:
+    """Kills what still runs under shims of the containerd at `socket`, which must be stopped; returns how many shims there were.
+
+    Only for removing a cluster: a shim outlives its containerd on purpose."""
+    shims = [pid for pid, argv in _commands() if argv and "containerd-shim" in argv[0] and socket in argv]
+    for shim in shims:
+        for pid in (*_descendants(shim), shim):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    return len(shims)
+
+
+def _commands() -> Iterator[tuple[int, list[str]]]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield int(path.parent.name), path.read_text(errors="replace").split("\0")
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                found += [child, *_descendants(child)]
+    return found
 
 
 async def _stop_pod(runtime: Runtime, sandbox: pb.PodSandbox, containers: list[str]) -> None:

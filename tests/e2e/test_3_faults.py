@@ -15,14 +15,14 @@ kind: Pod
 metadata: {name: steady}
 spec:
   terminationGracePeriodSeconds: 1
-  containers: [{name: c, image: "busybox:1.36", command: [sh, -c, "exec sleep 98765"]}]
+  containers: [{name: c, image: "busybox:1.36", command: [sleep, "SECONDS"]}]
 """
 OURS = ("apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns", "etcd", "containerd")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def steady(cluster: Cluster) -> None:
-    cluster.kubectl("apply", "-f", "-", input=POD)
+    cluster.kubectl("apply", "-f", "-", input=POD.replace("SECONDS", _seconds(cluster)))
     cluster.kubectl("wait", "--for=condition=Ready", "pod/steady", "--timeout=60s")
 
 
@@ -30,6 +30,11 @@ def _container(cluster: Cluster, pod: str) -> tuple[str, int]:
     """The container's ID and restart count."""
     status = cluster.get("pod", pod)["status"]["containerStatuses"][0]
     return status["containerID"], status["restartCount"]
+
+
+def _seconds(cluster: Cluster) -> str:
+    """How long the pod sleeps: a number no other process on this machine has among its arguments."""
+    return str(10**9 + int(cluster.name[-8:], 16))
 
 
 def _process(argument: str) -> int:
@@ -54,7 +59,7 @@ def test_a_killed_part_is_restarted_and_pods_go_on(cluster: Cluster, name: str) 
 
 def test_a_killed_process_of_a_pod_is_restarted(cluster: Cluster) -> None:
     _, restarts = _container(cluster, "steady")
-    os.kill(_process("98765"), signal.SIGKILL)
+    os.kill(_process(_seconds(cluster)), signal.SIGKILL)
     eventually("the container was restarted", lambda: _container(cluster, "steady")[1] == restarts + 1, 60)
     cluster.kubectl("wait", "--for=condition=Ready", "pod/steady", "--timeout=60s")
 
@@ -82,7 +87,7 @@ def test_everything_survives_down_and_up(cluster: Cluster) -> None:
     uid = cluster.get("pod", "steady")["metadata"]["uid"]
     cluster.down()
     with pytest.raises(AssertionError):
-        _process("98765")
+        _process(_seconds(cluster))
     cluster.up()
     eventually("the same pod runs again", lambda: (pod := cluster.get("pod", "steady"))["metadata"]["uid"] == uid
                and pod["status"]["phase"] == "Running" and pod["status"]["containerStatuses"][0]["ready"], 60)
