@@ -24,6 +24,16 @@ class Volumes:
     classes: dict[str, Object] = field(default_factory=dict)
     reserved: dict[str, str] = field(default_factory=dict)
     """Volume name -> claim key."""
+    limits: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Node -> CSI driver -> how many volumes it can attach there."""
+
+    def set_csi_node(self, obj: Object) -> None:
+        counts = {driver["name"]: int((driver.get("allocatable") or {})["count"]) for driver in (obj.get("spec") or {}).get("drivers") or ()
+                  if (driver.get("allocatable") or {}).get("count") is not None}
+        if counts:
+            self.limits[obj["metadata"]["name"]] = counts
+        else:
+            self.limits.pop(obj["metadata"]["name"], None)
 
     def delayed(self, claim: Object) -> bool:
         """Whether the claim waits for its first consumer."""

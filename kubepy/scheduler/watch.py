@@ -3,6 +3,7 @@ parsed pod, so that 30,000 bound pods stay small."""
 from __future__ import annotations
 
 from kubepy.api.resource import (
+    CSI_NODES,
     NAMESPACES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -45,8 +46,14 @@ class Feed:
         self._keep(factory, PERSISTENT_VOLUME_CLAIMS, volumes.claims)
         self._keep(factory, PERSISTENT_VOLUMES, volumes.volumes)
         self._keep(factory, STORAGE_CLASSES, volumes.classes)
+        factory.informer(CSI_NODES).add_handler(self._csi_node_set, lambda _, new: self._csi_node_set(new),
+                                                lambda obj: volumes.set_csi_node({"metadata": obj["metadata"]}))
         factory.informer(PODS, field_selector=LIVING, transform=self._parsed).add_handler(
             lambda obj: self.pod_set(obj["pod"]), lambda _, new: self.pod_set(new["pod"]), lambda obj: self.pod_gone(obj["pod"]))
+
+    def _csi_node_set(self, obj: Object) -> None:
+        self._snapshot.volumes.set_csi_node(obj)
+        self._queue.happened(Event("CSINode", "update", None, obj))
 
     def _keep(self, factory: InformerFactory, resource: Resource, where: dict[str, Object]) -> None:
         """Keeps storage objects as they are, and tells the queue."""

@@ -10,6 +10,7 @@ from kubepy.scheduler.plugins.node_name import NodeName
 from kubepy.scheduler.plugins.node_ports import NodePorts
 from kubepy.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from kubepy.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from kubepy.scheduler.plugins.node_volume_limits import NodeVolumeLimits
 from kubepy.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from kubepy.scheduler.plugins.queueing import DefaultBinder, PrioritySort, SchedulingGates
 from kubepy.scheduler.plugins.taint_toleration import TaintToleration
@@ -26,6 +27,7 @@ DEFAULT: tuple[tuple[type[Plugin], int], ...] = (
     (NodePorts, 0),
     (NodeResourcesFit, 1),
     (VolumeRestrictions, 0),
+    (NodeVolumeLimits, 0),
     (VolumeBinding, 0),
     (VolumeZone, 0),
     (PodTopologySpread, 2),

@@ -56,7 +56,7 @@ def uses(*names):
     return [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names]
 
 
-def decide(claims, volumes=(), pods=(), use=None):
+def decide(claims, volumes=(), pods=(), use=None, limits=None):
     snapshot = cluster.snapshot(NODES, pods)
     for one in claims:
         snapshot.volumes.claims[f"default/{one['metadata']['name']}"] = one
@@ -64,6 +64,9 @@ def decide(claims, volumes=(), pods=(), use=None):
         snapshot.volumes.volumes[one["metadata"]["name"]] = one
     for one in CLASSES:
         snapshot.volumes.classes[one["metadata"]["name"]] = one
+    for name, counts in (limits or {}).items():
+        snapshot.volumes.set_csi_node({"metadata": {"name": name}, "spec": {"drivers": [
+            {"name": driver, "allocatable": {"count": count}} for driver, count in counts.items()]}})
     pod = cluster.parsed("new", volumes=uses(*(use or [one["metadata"]["name"] for one in claims])))
     attempt = Cycle(pod, snapshot)
     feasible, unfit = cycle.fit(attempt, PROFILE)
@@ -105,6 +108,17 @@ def test_one_pod_at_a_time():
     assert decide([one], [volume("v")]) == ["n1", "n2"]
     assert decide([one], [volume("v")], [other]) == ("2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod "
                                                      "access mode.")
+
+
+@pytest.mark.parametrize(("use", "expected"), [
+    pytest.param(["c"], ["n1", "n2"], id="a volume the node has already"),
+    pytest.param(["d"], ["n2"], id="one more than the node can take"),
+])
+def test_volume_limits(use, expected):
+    volumes = [volume(name, csi={"driver": "x", "volumeHandle": name}) for name in ("v", "w")]
+    claims = [claim("c", volume="v"), claim("d", volume="w")]
+    other = cluster.pod("other", node="n1", volumes=uses("c"))
+    assert decide(claims, volumes, [other], use, limits={"n1": {"x": 1}, "n2": {"x": 1}}) == expected
 
 
 async def made(world, resource, obj):
