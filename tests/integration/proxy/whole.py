@@ -59,7 +59,9 @@ def main():
         server = stack.enter_context(ApiServer())
         api = stack.enter_context(httpx.Client(base_url=server.url, verify=False, headers={"Authorization": f"Bearer {server.token}"}))
         common = ("--kubeconfig", server.kubeconfig, "-v", "2")
-        stack.enter_context(daemon("proxy", *common, "--hostname-override", "me", "--cluster-cidr", "10.244.0.0/16",
+        own = server.directory / "proxy.conf"  # the proxy's rights are kube-proxy's
+        own.write_text(Path(server.kubeconfig).read_text().replace("user: {token:", "user: {as: 'system:kube-proxy', token:"))
+        stack.enter_context(daemon("proxy", "--kubeconfig", str(own), "--hostname-override", "me", "--cluster-cidr", "10.244.0.0/16",
                                    "--iptables-sync-period", "1s"))
         stack.enter_context(daemon("dns", *common, "--listen", "127.0.0.1:10053", "--upstream", "127.0.0.1:1"))
 
