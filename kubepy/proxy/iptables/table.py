@@ -5,6 +5,7 @@ and deleted in the same transaction, after nothing jumps to it any more.
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ JUMPS = (
     Jump("nat", "POSTROUTING", chain.POSTROUTING, "kubernetes postrouting rules"),
 )
 CANARY_RULE = '-m comment --comment "here as long as nobody has flushed the rules" -j RETURN'
+LONG, FEW = 50, 20
+"""From how many rules on a chain is edited rather than written, and for at most how many edits."""
 TABLES = ("filter", "nat", "mangle")
 
 
@@ -88,15 +91,36 @@ def full(rules: Rules, saved: Mapping[str, Saved]) -> str:
 
 
 def partial(old: Rules, new: Rules) -> str:
-    """Writes the chains that differ; "" where nothing does."""
+    """Writes the chains that differ; "" where nothing does. A long chain of which little differs is not written anew: its rules are
+    alternatives whose order does not matter, but for the last one, which stays last."""
     out: list[str] = []
     for table, before, after in (("filter", old.filter, new.filter), ("nat", old.nat, new.nat)):
-        changed = [name for name, rules in after.items()
-                   if (kept := before.get(name)) is not rules and kept != rules]
+        changed: list[str] = []
+        edits: list[str] = []
+        for name, rules in after.items():
+            kept = before.get(name)
+            if kept is rules or kept == rules:
+                continue
+            lines = _edits(name, kept, rules) if kept is not None else None
+            if lines is None:
+                changed.append(name)
+            else:
+                edits += lines
         stale = [name for name in before if name not in after]
-        if changed or stale:
-            out += _table(table, after, changed, stale, ())
+        if changed or stale or edits:
+            out += _table(table, after, changed, stale, edits)
     return "\n".join(out) + "\n" if out else ""
+
+
+def _edits(name: str, old: Sequence[str], new: Sequence[str]) -> list[str] | None:
+    """Deletions and insertions that make one list of alternatives of the other; None where writing the chain is simpler."""
+    if len(new) < LONG or old[-1:] != new[-1:]:
+        return None
+    gone, come = Counter(old), Counter(new)
+    removed, added = list((gone - come).elements()), list((come - gone).elements())
+    if len(removed) + len(added) > FEW:
+        return None
+    return [*(f"-D {name} {rule}" for rule in removed), *(f"-I {name} 1 {rule}" for rule in added)]
 
 
 def cleanup(saved: Mapping[str, Saved]) -> str:

@@ -171,3 +171,22 @@ async def test_a_new_proxy_takes_over_without_a_gap_and_cleanup_leaves_nothing(n
     left = net.inside(net.node, "iptables-save")
     assert "KUBE" not in left
     assert "10.1.1.1" in left
+
+
+async def test_a_long_chain_is_edited_and_says_the_same_as_one_written_anew(net, backend):
+    def many(*skip):
+        return [service(f"s{index}", ip=f"10.96.1.{index}") for index in range(1, 80) if index not in skip]
+
+    def rules():
+        lines = net.inside(net.node, "iptables-save", "-t", "nat").splitlines()
+        return [line for line in lines if line.startswith("-A")]
+
+    await backend.apply(state(*many(5)))
+    await backend.apply(state(*many(7, 9), service("moved", ip="10.96.2.1")))
+    edited = rules()
+    backend.forget()
+    await backend.apply(state(*many(7, 9), service("moved", ip="10.96.2.1")))
+    assert sorted(edited) == sorted(rules())
+    assert "KUBE-NODEPORTS" in [line for line in edited if line.startswith("-A KUBE-SERVICES")][-1]
+    assert net.call(net.pods[2], "10.96.2.1", 80)[0] in ("pod-0", "pod-1")
+    assert net.call(net.pods[2], "10.96.1.5", 80)[0] in ("pod-0", "pod-1")
