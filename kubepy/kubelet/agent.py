@@ -66,7 +66,7 @@ class Kubelet:
         self.volumes = Volumes(settings, client, self.objects, Tokens(client, clock), self._sources)
         self.actor = Actor(runtime, client, settings, self.cgroups, self.images, self.objects, self.events, clock, self.around)
         self.pods = Pods(client, settings.node_name, lambda: self.node.node)
-        self.probes = Probes(runtime, self.events, clock, self.pods.wake)
+        self.probes = Probes(runtime, self.events, clock, self.pods.wake, self.ips[0])
         self.reporter = Reporter(client, clock, self.pods.api_pod)
         self.pleg = Pleg(runtime, clock, self.pods.wake)
         self.statistics = Statistics(settings, runtime, clock)

@@ -172,7 +172,7 @@ class Actor:
         self._link_log(pod, config, sandbox_conf, container_id)
         hook = (container.get("lifecycle") or {}).get("postStart")
         if hook:
-            await self._post_start(pod, container, container_id, hook, sandbox.ips[0] if sandbox.ips else "")
+            await self._post_start(pod, container, container_id, hook, sandbox.ips[0] if sandbox.ips else self._around.host_ips[0])
         return container_id
 
     async def _config(self, pod: Object, container: Object, attempt: int, view: PodView, volumes: Mapping[str, Path], image_ref: str,
@@ -269,7 +269,7 @@ class Actor:
         """Stops all containers (sidecars last, in reverse order), then the sandboxes."""
         sidecars = [container["name"] for container in podspec.init_containers(pod) if podspec.is_sidecar(container)] if pod else []
         running = [container for container in view.containers if container.state != EXITED]
-        ip = view.sandbox.ips[0] if view.sandbox is not None and view.sandbox.ips else ""
+        ip = view.sandbox.ips[0] if view.sandbox is not None and view.sandbox.ips else self._around.host_ips[0]
         began = self._clock.monotonic()
         total = grace if grace is not None else (podspec.grace_of(pod) if pod is not None else 30)
         await self._kill_all(pod, [container for container in running if container.name not in sidecars], total, ip)

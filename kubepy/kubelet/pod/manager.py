@@ -205,7 +205,10 @@ class Pods:
                 view = await shared.actor.observe(uid)
             await shared.actor.remove_pod(view)
             await asyncio.to_thread(shutil.rmtree, shared.actor.log_directory(pod), True)
-            await asyncio.to_thread(shared.cgroups.remove_pod, uid)
+            for _ in range(20):  # the kernel takes a moment to let go of what has just ended
+                if await asyncio.to_thread(shared.cgroups.remove_pod, uid):
+                    break
+                await shared.clock.sleep(0.25)
         except (CriError, OSError) as error:
             log.warning("Cannot remove a pod yet", pod=podspec.full_name(pod), err=error)
         finally:

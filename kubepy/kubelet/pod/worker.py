@@ -80,9 +80,12 @@ class Worker:
         self._ending = failed is not None
         self._grace: int | None = None
         self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
         self._current: asyncio.Task[float] | None = None
         self._view = PodView(self.uid)
         self._failures = 0
+        self._hold: dict[str, tuple[float, Any]] = {}
+        """Containers that could not be started: until when, and what was asked for then."""
         self._created = shared.clock.monotonic()
         self._adopted = bool((pod.get("status") or {}).get("containerStatuses"))
         self._seen_running = False
@@ -94,8 +97,11 @@ class Worker:
     # --- news ---
 
     def update(self, pod: Object) -> None:
+        changed = _intent(pod) != _intent(self.pod)
         self.pod = pod
         metadata = pod["metadata"]
+        if changed:
+            self._failures = 0
         if metadata.get("deletionTimestamp") and not podspec.is_mirror(pod):
             self.end(grace=podspec.grace_of(pod))
         self.wake()
@@ -113,6 +119,7 @@ class Worker:
         if (not self._ending or (shorter and self.state == "terminating")) and self._current is not None:
             self._current.cancel()
         self._ending = True
+        self._stop.set()
         self._wake.set()
 
     @property
@@ -125,6 +132,9 @@ class Worker:
         while not self._ending:
             self._wake.clear()
             delay = await self._attempt(self._sync)
+            if self._failures and not self._ending:
+                # What failed as a whole (sandbox, volumes) is not tried again just because something stirred.
+                await self._sleep(min(delay, 1.0), deaf=True)
             if not self._ending:
                 await self._sleep(delay)
         self.state = "terminating"
@@ -164,12 +174,12 @@ class Worker:
             log.warning("Error syncing pod", pod=podspec.full_name(self.pod), err=error)
             return float(min(_RETRY, 0.5 * 2 ** min(self._failures, 8)))
 
-    async def _sleep(self, seconds: float) -> None:
-        """Until it is time or something is new."""
+    async def _sleep(self, seconds: float, *, deaf: bool = False) -> None:
+        """Until it is time or something is new; `deaf` hears only the end."""
         if seconds <= 0:
             return
         timer = self._tasks.start(self._shared.clock.sleep(seconds), f"{self.uid}/timer")
-        woken = self._tasks.start(self._wake.wait(), f"{self.uid}/wake")
+        woken = self._tasks.start((self._stop if deaf else self._wake).wait(), f"{self.uid}/wake")
         try:
             await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -238,9 +248,12 @@ class Worker:
             await shared.actor.create_sandbox(pod, plan.attempt)
             self._view = await shared.actor.observe(self.uid)
         await asyncio.gather(*(self._kill(kill) for kill in plan.kills))
-        secrets = await self._pull_secrets() if plan.starts else []
-        retries = [await self._start(start, volumes, secrets) for start in plan.starts]
-        if plan.create_sandbox or plan.kills or plan.starts:
+        starts = [start for start in plan.starts if self._held(start.name) <= 0]
+        secrets = await self._pull_secrets() if starts else []
+        for start in starts:
+            await self._start(start, volumes, secrets)
+        retries = [self._held(start.name) for start in plan.starts]
+        if plan.create_sandbox or plan.kills or starts:
             self._view = await shared.actor.observe(self.uid)
             shared.probes.sync(pod, self._view)
             await shared.actor.prune(self._view)
@@ -256,8 +269,17 @@ class Worker:
             grace = (container.get(f"{kill.reason}Probe") or {}).get("terminationGracePeriodSeconds")
         await self._shared.actor.kill(self.pod, kill.id, kill.name, kill.message, grace)
 
-    async def _start(self, start: Start, volumes: Mapping[str, Path], secrets: list[Object]) -> float:
-        """Starts a container; the seconds to wait before trying again when that failed, else 0."""
+    def _held(self, name: str) -> float:
+        """Seconds until a container that could not be started is tried again; a changed pod is tried at once.
+
+        Without this every report of a failure would wake the worker and cause the next failure."""
+        held = self._hold.get(name)
+        if held is None or held[1] != _intent(self.pod):
+            return 0.0
+        return max(0.0, held[0] - self._shared.clock.monotonic())
+
+    async def _start(self, start: Start, volumes: Mapping[str, Path], secrets: list[Object]) -> None:
+        """Starts a container, or notes why it could not be and when to try again."""
         container = podspec.find_container(self.pod, start.name)
         assert container is not None
         now = self._shared.clock.now()
@@ -272,10 +294,11 @@ class Worker:
             log.info("Container not started", pod=podspec.full_name(self.pod), container=start.name, reason=error.reason,
                      err=error.message)
             self._waiting[start.name] = (error.reason, error.message)
-            return error.retry
+            self._hold[start.name] = (self._shared.clock.monotonic() + error.retry, _intent(self.pod))
+            return
         metric.STARTED_CONTAINERS.labels("init_container" if podspec.is_init(self.pod, start.name) else "container").inc()
         self._waiting.pop(start.name, None)
-        return 0.0
+        self._hold.pop(start.name, None)
 
     async def _resize(self) -> None:
         """Brings running containers to the resources the pod now asks for."""
@@ -386,6 +409,12 @@ class Worker:
             raise OSError(f"the cgroup of pod {self.uid} is not empty yet")
         shared.reporter.finished(self.uid)
         return -1.0
+
+
+def _intent(pod: Object) -> Any:
+    """Changes when somebody has asked for something else; statuses do not count."""
+    metadata = pod["metadata"]
+    return metadata.get("generation"), metadata.get("annotations"), metadata.get("labels")
 
 
 def _merged(api: Object, known: Object) -> Object:

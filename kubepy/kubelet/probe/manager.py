@@ -26,7 +26,8 @@ _KINDS = (("startupProbe", "Startup"), ("livenessProbe", "Liveness"), ("readines
 class Probes:
     """Results by container ID. `changed(uid)` is called when one changes."""
 
-    def __init__(self, runtime: Runtime, events: Recorder, clock: Clock, changed: Callable[[str], None]) -> None:
+    def __init__(self, runtime: Runtime, events: Recorder, clock: Clock, changed: Callable[[str], None], host_ip: str = "") -> None:
+        self._host_ip = host_ip
         self._runtime = runtime
         self._events = events
         self._clock = clock
@@ -61,7 +62,7 @@ class Probes:
                     self._results.setdefault((instance.id, "Readiness"), self._was_ready(pod, container["name"], instance))
                 elif self._was_ready(pod, container["name"], instance, "started"):
                     self._results.setdefault((instance.id, "Startup"), True)
-                ip = view.sandbox.ips[0] if view.sandbox is not None and view.sandbox.ips else ""
+                ip = view.sandbox.ips[0] if view.sandbox is not None and view.sandbox.ips else self._host_ip
                 self._running[key] = self._tasks.keep(partial(self._run, uid, container, spec, instance, key[2], ip),
                                                       f"{key[2]}/{container['name']}")
 

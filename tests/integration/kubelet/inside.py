@@ -454,5 +454,5 @@ async def test_a_pod_deleted_while_the_kubelet_was_away_ends_and_nothing_is_left
         directories = [*(world.directory / "root" / "pods").iterdir(), *(world.directory / "logs").iterdir()]
         return not left and not directories and not world.kubelet.cgroups.pods()
 
-    await world.until(clean)
+    await world.until(clean, 60.0)
 

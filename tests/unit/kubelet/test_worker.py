@@ -228,3 +228,22 @@ async def test_a_pod_that_does_not_fit_is_rejected(world: World) -> None:
     status = await world.status()
     assert (status["phase"], status["reason"]) == ("Failed", "OutOfcpu")
     assert world.runtime.running() == []
+
+
+async def test_a_container_that_cannot_be_made_is_not_tried_again_by_its_own_report(world: World) -> None:
+    count = 0
+
+    async def create(*arguments: Any) -> str:
+        nonlocal count
+        count += 1
+        raise CriError("UNKNOWN", f"failed to generate container {count}")  # another message each time
+
+    world.runtime.create_container = create  # type: ignore[method-assign]
+    await world.create("p")
+    await world.passes(9.0)
+    assert count == 1
+    await world.client.patch(PODS, "p", {"metadata": {"annotations": {"try": "again"}}}, "default")
+    await world.passes(1.0)
+    assert count == 2
+    await world.passes(11.0)
+    assert count == 3
