@@ -45,8 +45,10 @@ class IptablesBackend:
             except BackendError:
                 (metric.PARTIAL_FAILURES if kind == "partial" else metric.RESTORE_FAILURES).inc()
                 raise
-        for name, chains in (("filter", rules.filter), ("nat", rules.nat)):
-            metric.RULES.labels(name).set(sum(map(len, chains.values())))
+        if text:
+            metric.RULES.labels("filter").set(sum(map(len, rules.filter.values())))
+            own = sum(sum(map(len, chains.values())) for chains in rules.own.values())
+            metric.RULES.labels("nat").set(sum(map(len, rules.nat.values())) + own)
         metric.RULES_LAST.set(text.count("\n-A "))
         self._written = rules
 

@@ -47,10 +47,18 @@ class Bundle:
 
 @dataclass(slots=True)
 class Rules:
-    """Both tables."""
+    """Both tables' shared chains, and the nat chains each service port has for itself: the same object as long as nothing changes."""
 
     filter: Chains
     nat: Chains
+    own: dict[PortName, Chains] = field(default_factory=dict)
+
+    def whole_nat(self) -> Chains:
+        """Every chain of the nat table."""
+        found = dict(self.nat)
+        for chains in self.own.values():
+            found.update(chains)
+        return found
 
 
 class Renderer:
@@ -75,7 +83,9 @@ class Renderer:
                 ends = serving(endpoints, service, state.node)
                 kept[name] = (service, endpoints, port_rules(name, service, ends, state.node, self.options))
         self._kept = kept
-        return _assemble([bundle for _, _, bundle in kept.values()], state, self.options)
+        rules = _assemble([bundle for _, _, bundle in kept.values()], state, self.options)
+        rules.own = {name: bundle.own for name, (_, _, bundle) in kept.items()}
+        return rules
 
 
 def _assemble(bundles: Sequence[Bundle], state: State, options: Options) -> Rules:
@@ -101,8 +111,6 @@ def _assemble(bundles: Sequence[Bundle], state: State, options: Options) -> Rule
         ],
         chain.MARK_MASQ: [f"-j MARK --or-mark {options.mark:#x}"],
     }
-    for bundle in bundles:
-        nat.update(bundle.own)
     return Rules(table, nat)
 
 

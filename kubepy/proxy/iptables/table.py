@@ -78,7 +78,7 @@ def parse_save(text: str) -> dict[str, Saved]:
 def full(rules: Rules, saved: Mapping[str, Saved]) -> str:
     """Writes every chain, every missing jump and the canaries; deletes our chains that nothing needs any more."""
     out: list[str] = []
-    for table, chains in (("filter", rules.filter), ("nat", rules.nat), ("mangle", {})):
+    for table, chains in (("filter", rules.filter), ("nat", rules.whole_nat()), ("mangle", {})):
         now = saved.get(table, Saved({}))
         wanted: Chains = {**chains, chain.CANARY: [CANARY_RULE]}
         stale = [name for name in now.chains if name.startswith(chain.OWN_PREFIXES) and name not in wanted]
@@ -94,7 +94,15 @@ def partial(old: Rules, new: Rules) -> str:
     """Writes the chains that differ; "" where nothing does. A long chain of which little differs is not written anew: its rules are
     alternatives whose order does not matter, but for the last one, which stays last."""
     out: list[str] = []
-    for table, before, after in (("filter", old.filter, new.filter), ("nat", old.nat, new.nat)):
+    own_before: Chains = {}
+    own_after: Chains = {}
+    for port, chains in new.own.items():
+        if (kept_own := old.own.get(port)) is not chains:
+            own_before.update(kept_own or {})
+            own_after.update(chains)
+    for port in old.own.keys() - new.own.keys():
+        own_before.update(old.own[port])
+    for table, before, after in (("filter", old.filter, new.filter), ("nat", {**old.nat, **own_before}, {**new.nat, **own_after})):
         changed: list[str] = []
         edits: list[str] = []
         for name, rules in after.items():

@@ -68,7 +68,7 @@ def test_rules(name):
 def test_every_jump_has_a_chain(name):
     services, slices = CASES[name]
     rules = Renderer(OPTIONS).render(build(services, slices, NodeInfo("me"), "IPv4"))
-    for chains in (rules.filter, rules.nat):
+    for chains in (rules.filter, rules.whole_nat()):
         for source, lines in chains.items():
             for line in lines:
                 target = line.rpartition("-j ")[2].split(" ")[0]
