@@ -47,10 +47,12 @@ class Identities:
 
     async def wait(self) -> None:
         """Until every client has its token, or it has taken suspiciously long: requests fail by themselves then."""
+        accounts = {account for account, _ in self._clients}
         for _ in range(100):
-            if self._tokens.keys() >= self._clients.keys():
+            if self._tokens.keys() >= accounts:
                 return
             await self._clock.sleep(0.1)
+        log.warning("Starting without some tokens", accounts=",".join(sorted(accounts - self._tokens.keys())))
 
     async def close(self) -> None:
         for client in self._clients.values():
