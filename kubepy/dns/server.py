@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from typing import Any, cast
 
 from kubepy.base.log import get_logger
@@ -46,7 +47,7 @@ class Resolver:
             if target is not None:
                 return await self._alias(question, target, limit)
             return await self._upstream.ask(question, limit)
-        except NoAnswer:
+        except (NoAnswer, wire.WireError, IndexError, struct.error):  # nobody answered, or only nonsense
             return self._say(question, wire.SERVFAIL, limit)
 
     async def _alias(self, question: Question, target: bytes, limit: int | None) -> bytes:

@@ -95,10 +95,7 @@ class Scheduler:
             pod = entry.pod
             try:
                 await self._try(entry)
-            except ApiError as error:
-                log.error("Scheduling failed", error, pod=pod.key)
-                self.queue.failed(entry, ())
-            except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # a fault in one plugin must not stop the others' pods
+            except Exception as error:  # a fault in one plugin, or over one pod, must not stop the others
                 log.error("Scheduling failed", error, pod=pod.key)
                 metric.ATTEMPTS.labels("error", pod.scheduler).inc()
                 self.queue.failed(entry, ())
@@ -193,6 +190,9 @@ class Scheduler:
         except NotBound as error:
             self._unbound(job, str(error))
         except (ApiError, ConnectionError) as error:
+            self._unbound(job, f"binding rejected: {error}")
+        except Exception as error:  # a fault in a plugin: the pod must not stay counted where it is not
+            log.error("Binding failed", error, pod=job.pod.key)
             self._unbound(job, f"binding rejected: {error}")
 
     async def _bind(self, job: _Binding) -> None:

@@ -196,3 +196,18 @@ async def test_a_pod_that_must_be_apart_is_woken_only_by_those_it_fled():
         await world.client.delete(PODS, "first", "default", grace_period_seconds=0)
         await world.clock.advance(20)
         assert await world.where("second") == "n1"
+
+
+async def test_a_plugin_that_fails_over_one_pod_does_not_stop_the_others():
+    async with World() as world:
+        await world.node("n1")
+        [fit] = [plugin for plugin in world.scheduler.config.profiles["default-scheduler"].filters if plugin.name == "NodeResourcesFit"]
+        original = fit.filter
+        fit.filter = lambda cycle: original(cycle) if cycle.pod.name != "bad" else cycle.nonsense
+        await world.pod("bad")
+        await world.pod("good")
+        assert await world.where("good") == "n1"
+        assert await world.where("bad") is None
+        fit.filter = original
+        await world.clock.advance(3)
+        assert await world.where("bad") == "n1"
