@@ -10,8 +10,12 @@ from kubepy.api.protobuf import ProtobufError, decode_body
 from kubepy.api.schema.decode import DecodeError, decode_object
 from kubepy.api.schema.decode import decode as decode_value
 from kubepy.api.schema.shape import of_kind
+from kubepy.api.structural import CoerceError
 from kubepy.api.types import Object
 from kubepy.apiserver import media
+from kubepy.apiserver.crd.decode import decode_custom
+from kubepy.apiserver.crd.decode import decode_patched as decode_custom_patch
+from kubepy.apiserver.crd.kind import custom_of
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.request import Context
@@ -25,6 +29,9 @@ async def read_object(exchange: Exchange, context: Context, group: str, version:
 
 def decode(context: Context, data: bytes, content_type: str, group: str, version: str, kind: str) -> Object:
     """Reads JSON, YAML or protobuf; apiVersion and kind default to the request's and must be it. Raises BadRequest."""
+    custom = custom_of(context.kind)
+    if custom is not None and custom.resource[:2] == (group, version) and custom.resource.kind == kind:
+        return decode_custom(context, custom, data, yaml=content_type == media.YAML)
     if content_type == media.PROTOBUF:
         data = json_of(data, kind)
     body = parse_body(data, kind, yaml=content_type == media.YAML)
@@ -51,11 +58,15 @@ def decode_patched(context: Context, kind: Kind, patched: Object, shown: str = "
     `shown` stands for the value in them, by default the patched object."""
     resource = kind.resource
     shape = of_kind(resource.group, resource.version, resource.kind)
-    if shape is None:
+    custom = custom_of(kind)
+    if shape is None and custom is None:
         return patched
     try:
+        if custom is not None:
+            return decode_custom_patch(context, custom, patched)
+        assert shape is not None
         obj, warnings = decode_value(shape, patched, validation=context.field_validation, converter=bool(shown))
-    except DecodeError as error:
+    except (CoerceError, DecodeError) as error:
         shown = orjson.dumps(shown or orjson.dumps(_as_patched(patched)).decode()).decode()
         raise Invalid.of("", "", "", [FieldError("patch", "FieldValueInvalid", f"Invalid value: {shown}: {error}")]) from error
     for text in warnings:

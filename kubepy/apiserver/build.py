@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from kubepy.api.resource import SERVICES, Resource
+from kubepy.api.types import Object
 from kubepy.apiserver.admission.chain import build_chain
 from kubepy.apiserver.options import Options
 from kubepy.apiserver.registry.kind import Kind
@@ -37,9 +38,18 @@ class Stores(Mapping[Resource, ResourceStore]):
             kind = self._kinds.find(resource.group, resource.version, resource.plural)
             if kind is None:
                 raise KeyError(resource)
+            if getattr(kind, "custom", False):
+                return self.custom(stored(kind), kind.selectable)
             if stored(kind) != resource:
                 return self[stored(kind)]
             found = self._open[resource] = cast(ResourceStore, self._backend.store(resource, kind.selectable))
+        return found
+
+    def custom(self, resource: Resource, selectable: Mapping[str, Callable[[Object], str]]) -> ResourceStore:
+        """The store of a custom resource, opened when it is first asked for."""
+        found = self._open.get(resource)
+        if found is None:
+            found = self._open[resource] = cast(ResourceStore, self._backend.store(resource, selectable, custom=True))
         return found
 
     def __iter__(self) -> Iterator[Resource]:

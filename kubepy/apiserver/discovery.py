@@ -14,6 +14,7 @@ from kubepy.api.types import Object
 from kubepy.apiserver import media
 from kubepy.apiserver.exchange import Exchange, encode
 from kubepy.apiserver.registry.kind import Kind
+from kubepy.apiserver.representation import is_custom
 from kubepy.apiserver.server import Server, stored
 
 _AGGREGATED = ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -127,6 +128,11 @@ def group_entry(name: str, versions: list[str]) -> Object:
     return {"name": name, "versions": listed, "preferredVersion": listed[0]}
 
 
+def _verbs(kind: Kind) -> list[str]:
+    """Those of custom resources come in an order of their own."""
+    return list(kind.verbs) if is_custom(kind) else sorted(kind.verbs)
+
+
 def storage_version_hash(kind: Kind) -> str:
     resource = stored(kind)
     text = f"{resource.group}/{resource.version}/{resource.kind}"
@@ -137,7 +143,7 @@ def resource_entries(kind: Kind) -> list[Object]:
     """A kind's APIResources: itself, then its subresources in order."""
     resource = kind.resource
     entry: Object = {"name": resource.plural, "singularName": kind.singular, "namespaced": resource.namespaced, "kind": resource.kind,
-                     "verbs": sorted(kind.verbs)}
+                     "verbs": _verbs(kind)}
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)
     if kind.categories:
@@ -166,16 +172,18 @@ def _aggregate(groups: list[tuple[str, list[str]]], by_version: dict[tuple[str, 
 
 def aggregated_entry(kind: Kind) -> Object:
     resource = kind.resource
+    group, version = (resource.group, resource.version) if is_custom(kind) else ("", "")
     entry: dict[str, Any] = {
-        "resource": resource.plural, "responseKind": {"group": "", "version": "", "kind": resource.kind},
-        "scope": "Namespaced" if resource.namespaced else "Cluster", "singularResource": kind.singular, "verbs": sorted(kind.verbs)}
+        "resource": resource.plural, "responseKind": {"group": group, "version": version, "kind": resource.kind},
+        "scope": "Namespaced" if resource.namespaced else "Cluster", "singularResource": kind.singular, "verbs": _verbs(kind)}
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)
     if kind.categories:
         entry["categories"] = list(kind.categories)
     if kind.subresources:
         entry["subresources"] = [
-            {"subresource": sub.name, "responseKind": {"group": (sub.group or "") if sub.version else "", "version": sub.version,
-                                                       "kind": sub.kind or resource.kind}, "verbs": sorted(sub.verbs)}
+            {"subresource": sub.name, "verbs": sorted(sub.verbs),
+             "responseKind": {"group": (sub.group or "") if sub.version else group, "version": sub.version or version,
+                              "kind": sub.kind or resource.kind}}
             for sub in sorted(kind.subresources, key=lambda sub: sub.name)]
     return entry

@@ -76,6 +76,8 @@ class Dispatcher:
             raise not_found()
         if (text := DEPRECATED.get((info.group, info.version, info.resource))) is not None:
             exchange.warnings.append(text)
+        if custom := getattr(kind, "warning", ""):
+            exchange.warnings.append(custom)
         context = Context(exchange.user, info, kind, exchange.query, exchange.user_agent, warnings=exchange.warnings)
         await self._serve(exchange, context)
 

@@ -96,6 +96,12 @@ async def kubernetes(server: Server) -> None:
     server.tasks.keep(reconciler.run, "kubernetes-service", maximum=5.0)
 
 
+async def custom_resources(server: Server) -> None:
+    from kubepy.apiserver.crd.controller import Controller
+
+    await Controller(server).start()
+
+
 HOOKS: dict[str, Hook] = {
     "rbac/bootstrap-roles": rbac,
     "start-system-namespaces-controller": namespaces,
@@ -103,6 +109,7 @@ HOOKS: dict[str, Hook] = {
     "priority-and-fairness-config-producer": flow_control,
     "start-kubernetes-service-cidr-controller": service_cidr,
     "bootstrap-controller": kubernetes,
+    "start-apiextensions-controllers": custom_resources,
 }
 
 

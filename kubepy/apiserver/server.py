@@ -92,8 +92,9 @@ class Server:
         return self.backend.unfilled() if self.backend is not None else []
 
     def store(self, kind: Kind) -> ResourceStore:
-        """The store of a kind, also of one that is stored as another resource."""
-        return self.services.store(stored(kind))
+        """The store of a kind, also of one that is stored as another resource, or its view of it (custom resources)."""
+        view: ResourceStore | None = getattr(kind, "view", None)
+        return view if view is not None else self.services.store(stored(kind))
 
 
 def stored(kind: Kind) -> Resource:

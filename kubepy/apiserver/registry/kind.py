@@ -93,6 +93,10 @@ class Strategy:
         """Why an object may not be deleted (403), or "": what is the server's own."""
         return ""
 
+    def deletion(self, old: Object, now: float) -> Object | None:
+        """What DELETE writes instead of removing the object, or None: a kind that does something of its own before it goes."""
+        return None
+
     def grace_period(self, context: Context, obj: Object, options: Object) -> int:
         """Seconds the object stays after DELETE (`metadata.deletionGracePeriodSeconds`); 0 removes it at once."""
         return 0

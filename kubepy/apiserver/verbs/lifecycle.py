@@ -240,6 +240,8 @@ def is_graceful(strategy: Strategy) -> bool:
 def plan_delete(context: Context, kind: Kind, old: Object, options: Object, now: float) -> DeletePlan:
     """What DELETE does to `old`. The plan's object is a new one; `old` is not changed. Raises Conflict."""
     check_preconditions(kind, old, options)
+    if (own := kind.strategy.deletion(old, now)) is not None:
+        return DeletePlan("write", own)
     obj = {**old, "metadata": dict(old["metadata"])}
     metadata = obj["metadata"]
     graceful, grace = False, 0

@@ -8,7 +8,10 @@ from kubepy.api.errors import ApiError
 from kubepy.api.resource import Resource
 from kubepy.api.schema.decode import DecodeError, decode
 from kubepy.api.schema.shape import of_kind
+from kubepy.api.structural import CoerceError
 from kubepy.api.types import Object
+from kubepy.apiserver.crd.decode import decode_patched
+from kubepy.apiserver.crd.kind import CustomKind, custom_of, custom_shape
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.schema import definition_name, definitions
@@ -33,6 +36,8 @@ _managers: dict[tuple[str, str, str, str], FieldManager] = {}
 
 def field_manager(kind: Kind, subresource: str) -> FieldManager:
     resource = kind.resource
+    if (custom := custom_of(kind)) is not None:
+        return _custom_manager(custom, subresource)
     key = (resource.group, resource.version, resource.kind, subresource)
     found = _managers.get(key)
     if found is None:
@@ -46,6 +51,21 @@ def field_manager(kind: Kind, subresource: str) -> FieldManager:
         if kind.strategy.resets_spec:
             reset["f:spec"] = {}
         found = _managers[key] = FieldManager(shape, resource.api_version, subresource=subresource, reset=reset)
+    return found
+
+
+def _custom_manager(kind: CustomKind, subresource: str) -> FieldManager:
+    """Kept with the version's schema, so that it goes with it."""
+    compiled = kind.compiled
+    assert compiled is not None
+    key = (subresource, kind.strategy.has_status)
+    found = compiled.managers.get(key)
+    if found is None:
+        reset: Object = {}
+        if kind.strategy.has_status:
+            reset = {"f:spec": {}} if subresource == "status" else {"f:status": {}}
+        shape = _shapes().of(custom_shape(compiled.schema))
+        found = compiled.managers[key] = FieldManager(shape, kind.resource.api_version, subresource=subresource, reset=reset)
     return found
 
 
@@ -76,6 +96,8 @@ def disown(context: Context, obj: Object) -> Object:
 def complete(context: Context, obj: Object) -> Object:
     """An applied object in normal form with its defaults; raises ApiError for what does not fit the type."""
     resource = context.kind.resource
+    if (custom := custom_of(context.kind)) is not None:
+        return _complete_custom(context, custom, obj)
     shape = of_kind(resource.group, resource.version, resource.kind)
     if shape is None:
         return obj
@@ -91,6 +113,13 @@ def complete(context: Context, obj: Object) -> Object:
         found["metadata"]["managedFields"] = managed
     context.kind.strategy.fill(found)
     return found
+
+
+def _complete_custom(context: Context, kind: CustomKind, obj: Object) -> Object:
+    try:
+        return decode_patched(context, kind, obj)
+    except (CoerceError, DecodeError) as error:
+        raise ApiError(str(error), reason="") from error
 
 
 def track_body(context: Context, resource: Resource, obj: Object, subresource: str, now: float) -> None:

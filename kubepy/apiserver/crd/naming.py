@@ -1,0 +1,127 @@
+"""Which names a definition gets, and what its conditions say (`pkg/controller/status`, `establish`, `apiapproval`). Pure."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kubepy.api.gofmt import go_quote
+from kubepy.api.types import Object
+
+APPROVED = "api-approved.kubernetes.io"
+_PROTECTED = ("k8s.io", "kubernetes.io")
+
+
+def is_protected(group: str) -> bool:
+    """Groups that belong to the Kubernetes project."""
+    return any(group == suffix or group.endswith(f".{suffix}") for suffix in _PROTECTED)
+
+
+def approval(annotations: Object) -> tuple[str, str, str]:
+    """State, reason and message of the approval policy: the state is approved, bypassed, missing or invalid."""
+    value = annotations.get(APPROVED) or ""
+    if not value:
+        return "missing", "MissingAnnotation", (f'protected groups must have approval annotation "{APPROVED}", '
+                                                "see https://github.com/kubernetes/enhancements/pull/1111")
+    if value.startswith("unapproved"):
+        return "bypassed", "UnapprovedAnnotation", f"not approved: {go_quote(value)}"
+    if _is_url(value):
+        return "approved", "ApprovedAnnotation", f"approved in {value}"
+    return "invalid", "InvalidAnnotation", (
+        f'protected groups must have approval annotation "{APPROVED}" with either a URL or a reason starting with "unapproved", '
+        "see https://github.com/kubernetes/enhancements/pull/1111")
+
+
+def _is_url(value: str) -> bool:
+    scheme, mark, rest = value.partition("://")
+    return bool(mark and scheme.isalpha() and rest.partition("/")[0])
+
+
+def condition_of(crd: Object, kind: str) -> Object | None:
+    return next((item for item in (crd.get("status") or {}).get("conditions") or () if item.get("type") == kind), None)
+
+
+def is_true(crd: Object, kind: str) -> bool:
+    found = condition_of(crd, kind)
+    return found is not None and found.get("status") == "True"
+
+
+def is_established(crd: Object) -> bool:
+    return is_true(crd, "Established")
+
+
+def plan_status(crd: Object, others: Iterable[Object], now: str) -> Object:
+    """The status a definition should have beside the others of its group. `now` dates what changes."""
+    spec = crd["spec"]
+    status: Object = dict(crd.get("status") or {})
+    accepted, naming, established = _names(crd, [other for other in others if other["metadata"]["name"] != crd["metadata"]["name"]])
+    conditions: list[Object] = list(status.get("conditions") or ())
+    _set(conditions, naming, now)
+    if established is not None:
+        _set(conditions, established, now)
+    if is_protected(spec["group"]):
+        state, reason, message = approval(crd["metadata"].get("annotations") or {})
+        _set(conditions, {"type": "KubernetesAPIApprovalPolicyConformant", "status": "True" if state == "approved" else "False",
+                          "reason": reason, "message": message}, now)
+    return {**status, "acceptedNames": accepted, "conditions": conditions}
+
+
+def _names(crd: Object, others: list[Object]) -> tuple[Object, Object, Object | None]:
+    """Accepted names, the condition of names, and that of establishment where it changes."""
+    wanted = crd["spec"]["names"]
+    old = (crd.get("status") or {}).get("acceptedNames") or {}
+    taken: set[str] = set()
+    kinds: set[str] = set()
+    for other in others:
+        if other["spec"]["group"] != crd["spec"]["group"]:
+            continue
+        names = (other.get("status") or {}).get("acceptedNames") or {}
+        taken |= {names.get("plural") or "", names.get("singular") or "", *(names.get("shortNames") or ())}
+        kinds |= {names.get("kind") or "", names.get("listKind") or ""}
+    taken.discard("")
+    kinds.discard("")
+    accepted: Object = {field: old[field] for field in ("plural", "singular", "shortNames", "kind", "listKind", "categories")
+                        if old.get(field)}
+    reason = message = ""
+
+    def judge(field: str, value: str, used: set[str], why: str) -> None:
+        nonlocal reason, message
+        if value in used and value != (old.get(field) or ""):
+            reason, message = why, f"{go_quote(value)} is already in use"
+        else:
+            accepted[field] = value
+
+    judge("plural", wanted["plural"], taken, "PluralConflict")
+    judge("singular", wanted.get("singular") or "", taken, "SingularConflict")
+    short = list(wanted.get("shortNames") or ())
+    before = set(old.get("shortNames") or ())
+    clashes = [f"{go_quote(name)} is already in use" for name in short if name in taken and name not in before]
+    if clashes:
+        reason, message = "ShortNamesConflict", clashes[0] if len(clashes) == 1 else f"[{', '.join(clashes)}]"
+    else:
+        accepted["shortNames"] = short
+    judge("kind", wanted["kind"], kinds, "KindConflict")
+    judge("listKind", wanted.get("listKind") or "", kinds, "ListKindConflict")
+    accepted["categories"] = list(wanted.get("categories") or ())
+    shown: Object = {"plural": accepted.get("plural") or "", "kind": accepted.get("kind") or ""}
+    shown |= {field: accepted[field] for field in ("singular", "shortNames", "listKind", "categories") if accepted.get(field)}
+    if reason:
+        naming = {"type": "NamesAccepted", "status": "False", "reason": reason, "message": message}
+    else:
+        naming = {"type": "NamesAccepted", "status": "True", "reason": "NoConflicts", "message": "no conflicts found"}
+    established: Object | None = None
+    if not is_established(crd):
+        if reason:
+            established = {"type": "Established", "status": "False", "reason": "NotAccepted", "message": "not all names are accepted"}
+        else:
+            established = {"type": "Established", "status": "True", "reason": "InitialNamesAccepted",
+                           "message": "the initial names have been accepted"}
+    return shown, naming, established
+
+
+def _set(conditions: list[Object], wanted: Object, now: str) -> None:
+    for position, current in enumerate(conditions):
+        if current.get("type") == wanted["type"]:
+            moved = current.get("status") != wanted["status"]
+            if moved or current.get("reason") != wanted["reason"] or current.get("message") != wanted["message"]:
+                conditions[position] = {"lastTransitionTime": now if moved else current.get("lastTransitionTime"), **wanted}
+            return
+    conditions.append({"lastTransitionTime": now, **wanted})
