@@ -30,7 +30,7 @@ from kubepy.kubelet.pod.backoff import KeyedBackoff
 from kubepy.kubelet.pod.observed import RUNNING, PodView
 from kubepy.kubelet.pod.plan import Kill, Plan, Start, backoff_key, plan_pod
 from kubepy.kubelet.pod.reporter import Reporter
-from kubepy.kubelet.pod.resize import plan_resize, with_resources
+from kubepy.kubelet.pod.resizer import Resizer
 from kubepy.kubelet.pod.status import Facts, Node, pod_status
 from kubepy.kubelet.probe.manager import Probes
 from kubepy.kubelet.volume.manager import VolumeError, Volumes
@@ -89,10 +89,7 @@ class Worker:
         self._created = shared.clock.monotonic()
         self._adopted = bool((pod.get("status") or {}).get("containerStatuses"))
         self._seen_running = False
-        self._actual: dict[str, Mapping[str, Any]] = {}
-        """Resources of running containers, by ID."""
-        self._by_name: dict[str, Mapping[str, Any]] = {}
-        self._resize_state: tuple[str, str, str] | None = None
+        self._resizer = Resizer(shared, self.uid)
 
     # --- news ---
 
@@ -213,7 +210,8 @@ class Worker:
         except VolumeError as error:
             shared.events.event(pod, "Warning", "FailedMount", str(error))
             raise
-        await self._resize()
+        if await self._resizer.step(pod, self._view, self._report, lambda container: self._backoff.forget(backoff_key(pod, container))):
+            self._view = await shared.actor.observe(self.uid)
         plan = plan_pod(pod, self._view, shared.clock.now(), self._backoff, shared.probes.probed(self._view))
         delay = await self._perform(plan, volumes)
         if plan.end:
@@ -286,10 +284,10 @@ class Worker:
         if start.finished_at:
             self._backoff.advance(backoff_key(self.pod, container), start.finished_at, now)
         try:
-            pod = self.pod if self._resize_state is None else with_resources(self.pod, self._by_name)
+            pod = self._resizer.effective(self.pod)
             container = podspec.find_container(pod, start.name) or container
             made = await self._shared.actor.start(pod, container, start.attempt, self._view, volumes, secrets)
-            self._actual[made] = self._by_name[start.name] = container.get("resources") or {}
+            self._resizer.started(made, container)
         except StartError as error:
             log.info("Container not started", pod=podspec.full_name(self.pod), container=start.name, reason=error.reason,
                      err=error.message)
@@ -299,48 +297,6 @@ class Worker:
         metric.STARTED_CONTAINERS.labels("init_container" if podspec.is_init(self.pod, start.name) else "container").inc()
         self._waiting.pop(start.name, None)
         self._hold.pop(start.name, None)
-
-    async def _resize(self) -> None:
-        """Brings running containers to the resources the pod now asks for."""
-        shared, pod = self._shared, self.pod
-        self._learn_resources()
-        resize = plan_resize(pod, self._view, self._actual, shared.others(self.uid), shared.allocatable())
-        if resize.pending is not None:
-            before = self._resize_state
-            self._resize_state = ("PodResizePending", *resize.pending)
-            if before != self._resize_state:
-                shared.events.event(pod, "Warning", f"Resize{resize.pending[0]}", resize.pending[1])
-                self._report()
-            return
-        if not resize.changes:
-            self._resize_state = None
-            return
-        self._resize_state = ("PodResizeInProgress", "", "")
-        self._report()
-        shared.cgroups.relax(pod)  # containers must fit at every moment
-        for view in resize.updates:
-            container = podspec.find_container(pod, view.name) or {}
-            await shared.actor.resize(pod, container, view.id)
-            self._actual[view.id] = self._by_name[view.name] = container.get("resources") or {}
-        for view in resize.restarts:
-            container = podspec.find_container(pod, view.name) or {}
-            self._backoff.forget(backoff_key(pod, container))
-            await shared.actor.kill(pod, view.id, view.name, f"Container {view.name} resize requires restart", None)
-        shared.cgroups.ensure(pod)
-        self._resize_state = None
-        shared.events.event(pod, "Normal", "ResizeCompleted", f"Pod resize completed for generation {pod['metadata'].get('generation', 0)}")
-        self._view = await shared.actor.observe(self.uid)
-
-    def _learn_resources(self) -> None:
-        """What containers that ran before this kubelet have is in the pod's status."""
-        status = self.pod.get("status") or {}
-        shown = {entry.get("containerID", "").rpartition("//")[2]: entry
-                 for entry in (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))}
-        for view in self._view.running():
-            if view.id not in self._actual:
-                container = podspec.find_container(self.pod, view.name) or {}
-                known = shown.get(view.id, {}).get("resources")
-                self._actual[view.id] = self._by_name[view.name] = known if known is not None else container.get("resources") or {}
 
     async def _pull_secrets(self) -> list[Object]:
         namespace = self.pod["metadata"].get("namespace") or "default"
@@ -369,7 +325,7 @@ class Worker:
         shared, view = self._shared, self._view
         ready, started = shared.probes.ready(self.pod, view)
         facts = Facts(self._waiting, ready, started, self._failed if ended or not view.running() else None, terminating, ended,
-                      resize=self._resize_state, resources=self._actual, messages=shared.actor.messages(view))
+                      resize=self._resizer.condition, resources=self._resizer.actual, messages=shared.actor.messages(view))
         known = shared.reporter.status(self.uid)
         pod = self.pod if known is None else {**self.pod, "status": _merged(self.pod.get("status") or {}, known)}
         status = pod_status(pod, view, shared.clock.now(), shared.node(), facts)

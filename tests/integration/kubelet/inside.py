@@ -113,7 +113,7 @@ class World:
     async def status(self, name: str) -> dict[str, Any]:
         return (await self.client.get(PODS, name, "default")).get("status") or {}
 
-    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 40.0) -> Any:
+    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 90.0) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if found := await what():
@@ -454,5 +454,5 @@ async def test_a_pod_deleted_while_the_kubelet_was_away_ends_and_nothing_is_left
         directories = [*(world.directory / "root" / "pods").iterdir(), *(world.directory / "logs").iterdir()]
         return not left and not directories and not world.kubelet.cgroups.pods()
 
-    await world.until(clean, 60.0)
+    await world.until(clean)
 
