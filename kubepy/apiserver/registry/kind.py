@@ -51,6 +51,8 @@ class Strategy:
     """A new object may bring its status (nodes)."""
     tracks_generation = False
     """`metadata.generation` starts at 1 and grows with each change of anything but metadata and status."""
+    updates_whole = False
+    """`validate_update` is joined by the checks of a new object's metadata, as it is for kinds that have no `validate_update`."""
     returns_deleted = False
     """DELETE answers the object instead of a Status."""
     default_propagation = "Background"

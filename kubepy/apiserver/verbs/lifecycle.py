@@ -20,7 +20,6 @@ from kubepy.apiserver.zero import zero
 from kubepy.base.clock import format_time, parse_time
 
 ORPHAN = "orphan"
-_CHECKED_WHOLE = frozenset({("", "configmaps"), ("", "secrets")})
 FOREGROUND = "foregroundDeletion"
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 _VALIDATORS = {"subdomain": names.subdomain, "label": names.label, "path": names.path_segment}
@@ -170,8 +169,7 @@ def validate_update(context: Context, kind: Kind, obj: Object, old: Object, subr
     elif own is not None:
         errors += own.validate_update(context, obj, old)
     else:
-        whole = type(strategy).validate_update is Strategy.validate_update  # such kinds check a new object whole, metadata included
-        if whole or (kind.resource.group, kind.resource.plural) in _CHECKED_WHOLE:
+        if strategy.updates_whole or type(strategy).validate_update is Strategy.validate_update:
             errors += validate_meta(metadata, kind.resource.namespaced, name_validator(strategy))
         errors += strategy.validate_update(context, obj, old)
     if errors:

@@ -49,7 +49,7 @@ class CustomResourceDefinitionStrategy(Strategy):
         return definition(obj)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        return definition(obj) + definition_update(obj, old)
+        return definition_update(obj, old)
 
     def changes_generation(self, obj: Object, old: Object) -> bool:
         return bool(obj.get("spec") != old.get("spec"))

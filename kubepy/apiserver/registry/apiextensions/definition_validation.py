@@ -25,12 +25,17 @@ _GO_VERSION = (("Name", "name", ""), ("Served", "served", False), ("Storage", "s
 
 def definition(obj: Object) -> Errors:
     """ValidateCustomResourceDefinition."""
-    spec, metadata, status = obj.get("spec") or {}, obj.get("metadata") or {}, obj.get("status") or {}
+    spec, title = obj.get("spec") or {}, (obj.get("metadata") or {}).get("name", "")
     errors: Errors = []
-    title, names = metadata.get("name", ""), spec.get("names") or {}
-    if title != f"{names.get('plural', '')}.{spec.get('group', '')}":
+    if title != f"{(spec.get('names') or {}).get('plural', '')}.{spec.get('group', '')}":
         errors.append(field.invalid(Path("metadata.name"), title, 'must be spec.names.plural+"."+spec.group'))
-    errors += definition_spec(spec)
+    return errors + _whole(obj)
+
+
+def _whole(obj: Object) -> Errors:
+    """All but the name, which updates do not check."""
+    spec, metadata, status = obj.get("spec") or {}, obj.get("metadata") or {}, obj.get("status") or {}
+    errors = definition_spec(spec)
     errors += _stored(spec, status)
     return errors + _protected(spec, metadata)
 
@@ -216,7 +221,10 @@ def _stored(spec: Object, status: Object) -> Errors:
         return [field.invalid(path, status.get("storedVersions"), "must have at least one stored version")]
     titles = [version.get("name") for version in spec.get("versions") or ()]
     storage = [version.get("name", "") for version in spec.get("versions") or () if version.get("storage")]
-    errors = [field.invalid(path.index(position), version, "must appear in spec.versions")
+    errors = [field.invalid(path.index(position), version,
+                            f"missing from spec.versions; {version} was previously a storage version, and must remain in spec.versions "
+                            f"until a storage migration ensures no data remains persisted in {version} and removes {version} from "
+                            "status.storedVersions")
               for position, version in enumerate(stored) if version not in titles]
     for version in storage:
         if version not in stored:
@@ -240,9 +248,9 @@ def _protected(spec: Object, metadata: Object) -> Errors:
 
 
 def definition_update(obj: Object, old: Object) -> Errors:
-    """What may not change once a definition is established."""
+    """ValidateCustomResourceDefinitionUpdate: some of it may not change once a definition is established."""
     new, before = obj.get("spec") or {}, old.get("spec") or {}
-    errors: Errors = []
+    errors = _whole(obj)
     conditions = (old.get("status") or {}).get("conditions") or []
     if any(item.get("type") == "Established" and item.get("status") == "True" for item in conditions):
         errors += check.immutable(new.get("scope"), before.get("scope"), _SPEC.child("scope"))

@@ -22,7 +22,10 @@ def workload_selector(spec: Object, path: Path, what: str, *, required: bool = T
 
 def matching_template(spec: Object, path: Path, what: str) -> Errors:
     """The template of a workload whose pods run until they are deleted."""
-    template = spec.get("template") or {}
+    template, value = spec.get("template") or {}, spec.get("selector")
+    if value is not None and selector.validate_object(value, path):
+        why = "" if what == "StatefulSet" else "invalid label selector"
+        return [field.invalid(path.child("selector"), check.selector_value(value), why)]
     errors = matches(spec.get("selector"), template, path)
     at = path.child("template")
     errors += pod_template(template, at)

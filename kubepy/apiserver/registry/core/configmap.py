@@ -14,6 +14,8 @@ _SET = "field is immutable when `immutable` is set"
 
 
 class ConfigMapStrategy(Strategy):
+    updates_whole = True
+
     def validate(self, context: Context, obj: Object) -> Errors:
         errors: Errors = []
         data, binary = obj.get("data") or {}, obj.get("binaryData") or {}

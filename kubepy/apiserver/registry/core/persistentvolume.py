@@ -57,6 +57,7 @@ _SOURCES: dict[str, Callable[[Object, Path], Errors]] = {
 
 
 class PersistentVolumeStrategy(Strategy):
+    updates_whole = True
     has_status = True
     returns_deleted = True
 

@@ -31,6 +31,7 @@ _GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"
 
 
 class PodStrategy(Strategy):
+    updates_whole = True
     has_status = True
     tracks_generation = True
     returns_deleted = True
@@ -47,7 +48,7 @@ class PodStrategy(Strategy):
             round_to_milli(spec["overhead"])
         current = obj.get("status") or {}
         addresses = current.get("podIPs") or []
-        if current.get("podIP") and not addresses:
+        if current.get("podIP") and (not addresses or addresses[0].get("ip") != current["podIP"]):  # who writes the one means it
             current["podIPs"] = [{"ip": current["podIP"]}]
         elif addresses and not current.get("podIP"):
             current["podIP"] = addresses[0].get("ip", "")
@@ -73,8 +74,9 @@ class PodStrategy(Strategy):
         metadata.pop("ownerReferences", None)
         if old_metadata.get("ownerReferences"):
             metadata["ownerReferences"] = old_metadata["ownerReferences"]
-        if (old.get("status") or {}).get("qosClass"):
-            obj["status"]["qosClass"] = old["status"]["qosClass"]
+        status, before = obj.setdefault("status", {}), old.get("status") or {}
+        if not status.get("qosClass") and before.get("qosClass"):
+            status["qosClass"] = before["qosClass"]
 
     def validate(self, context: Context, obj: Object) -> Errors:
         spec = obj.get("spec") or {}
@@ -106,7 +108,16 @@ class PodStrategy(Strategy):
 
     def _valid(self, obj: Object) -> Errors:
         metadata = obj.get("metadata") or {}
-        return pod_spec(obj.get("spec") or {}, pod_update.SPEC, metadata.get("name") or "")
+        spec = obj.get("spec") or {}
+        return pod_spec(spec, pod_update.SPEC, metadata.get("name") or "") + _padded_images(spec)
+
+
+def _padded_images(spec: Object) -> Errors:
+    """Only pods are refused such images, templates are not."""
+    return [field.invalid(pod_update.SPEC.child(key).index(position).child("image"), container["image"],
+                          "must not have leading or trailing whitespace")
+            for key in ("initContainers", "containers") for position, container in enumerate(spec.get(key) or ())
+            if container.get("image", "") != container.get("image", "").strip()]
 
 
 class EphemeralContainersStrategy(PodStrategy):

@@ -1,9 +1,10 @@
 """What may change of a Pod: by update, by its ephemeralcontainers and resize, and of its status (`ValidatePodUpdate` and kin)."""
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
-from kubepy.api import field
+from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.schema.equal import equal
 from kubepy.api.schema.shape import struct
@@ -188,12 +189,39 @@ def status_update(obj: Object, old: Object) -> Errors:
         errors.append(field.forbidden(Path("status.nodeName"), "may not be changed directly"))
     nominated = new_status.get("nominatedNodeName")
     if nominated and nominated != old_status.get("nominatedNodeName"):
-        from kubepy.api import name
         errors += check.named(name.subdomain, nominated, Path("status.nominatedNodeName"))
+    if new_status.get("qosClass") != old_status.get("qosClass"):
+        errors.append(field.invalid(Path("status.qosClass"), new_status.get("qosClass"), check.IMMUTABLE))
+    errors += _addresses(new_status.get("podIPs") or [], Path("status.podIPs"))
+    for position, condition in enumerate(new_status.get("conditions") or ()):
+        errors += check.named(name.qualified, condition.get("type", ""), Path("status.conditions").index(position).child("Type"))
+    errors += _claim_statuses(new_status, obj.get("spec") or {})
     restart = (obj.get("spec") or {}).get("restartPolicy")
     errors += _terminated_stay(new_status.get("containerStatuses") or [], old_status.get("containerStatuses") or [],
                                Path("status.containerStatuses"), restart)
     return errors
+
+
+def _addresses(items: list[Object], path: Path) -> Errors:
+    """Addresses of a pod: valid ones, one of a family."""
+    errors: Errors = []
+    families: list[int] = []
+    for position, item in enumerate(items):
+        try:
+            families.append(ipaddress.ip_address(item.get("ip", "")).version)
+        except ValueError:
+            errors += check.named(name.ip, item.get("ip", ""), path.index(position))
+    if not errors and len(families) != len(set(families)):
+        shown = [{"IP": item.get("ip", "")} for item in items]
+        errors.append(field.invalid(path, shown, "may specify no more than one IP for each IP family"))
+    return errors
+
+
+def _claim_statuses(status: Object, spec: Object) -> Errors:
+    known = {claim.get("name") for claim in spec.get("resourceClaims") or ()}
+    return [field.invalid(Path("status.resourceClaimStatuses").index(position).child("name"), item.get("name", ""),
+                          "must match the name of an entry in `spec.resourceClaims`")
+            for position, item in enumerate(status.get("resourceClaimStatuses") or ()) if item.get("name") not in known]
 
 
 def _terminated_stay(new: list[Object], old: list[Object], path: Path, restart: str | None) -> Errors:

@@ -89,7 +89,7 @@ def ephemeral_containers(items: list[Object], others: list[Object], path: Path, 
         if target and target not in other_names:
             errors.append(field.not_found(at.child("targetContainerName"), target))
         if container.get("restartPolicy") is not None:
-            errors.append(field.forbidden(at.child("restartPolicy"), "may not be set for ephemeral containers"))
+            errors.append(field.forbidden(at.child("restartPolicy"), "cannot be set for an Ephemeral Container"))
         errors += [field.forbidden(at.child(key), "cannot be set for an Ephemeral Container") for key in _NOT_EPHEMERAL
                    if container.get(key)]
         if container.get("resources"):
@@ -106,8 +106,6 @@ def _common(container: Object, path: Path, pod: Surroundings) -> Errors:
     image = container.get("image", "")
     if not image:
         errors.append(field.required(path.child("image")))
-    elif image != image.strip():
-        errors.append(field.invalid(path.child("image"), image, "must not have leading or trailing whitespace"))
     errors += check.need_one_of(container.get("terminationMessagePolicy"), path.child("terminationMessagePolicy"),
                                 ("FallbackToLogsOnError", "File"))
     errors += ports(container.get("ports") or [], path.child("ports"))

@@ -21,6 +21,8 @@ _REQUIRED_KEYS = {"kubernetes.io/tls": ("tls.crt", "tls.key")}
 
 
 class SecretStrategy(Strategy):
+    updates_whole = True
+
     def fill(self, obj: Object) -> None:
         obj.setdefault("type", "Opaque")
         texts = obj.pop("stringData", None)

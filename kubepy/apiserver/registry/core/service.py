@@ -18,6 +18,7 @@ _PROXY = ("create", "delete", "get", "patch", "update")
 
 
 class ServiceStrategy(Strategy):
+    updates_whole = True
     allow_create_on_update = True
     has_status = True
     returns_deleted = True

@@ -6,7 +6,7 @@ from kubepy.api.field import Errors, Path
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
-from kubepy.apiserver.registry.columns import AGE, NAME, at, column
+from kubepy.apiserver.registry.columns import NAME, at, column
 from kubepy.apiserver.registry.kind import Kind, Strategy
 from kubepy.apiserver.registry.networking.canonical import canonical_address
 from kubepy.apiserver.request import Context
@@ -58,6 +58,6 @@ KIND = Kind(
     Resource("networking.k8s.io", "v1", "ipaddresses", "IPAddress", False),
     "ipaddress",
     IPAddressStrategy(),
-    columns=(NAME, column("ParentRef", "string", "=networking.v1.IPAddressSpec.parentRef", _reference), AGE),
+    columns=(NAME, column("ParentRef", "string", "=networking.v1.IPAddressSpec.parentRef", _reference)),
     short_names=("ip",),
 )

@@ -14,7 +14,7 @@ from kubepy.apiserver.registry.kind import Kind, Strategy
 from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 
 class NetworkPolicyStrategy(Strategy):
