@@ -1,4 +1,4 @@
-"""The client of etcd (v3 API, 3.4 and newer) on grpc.aio.
+"""The client of etcd (v3 API, 3.4 and newer), over the gRPC of `rpc`.
 
 - Several endpoints: one is used until it fails, then the next. Reads are retried within their deadline.
 - Writes are compare-and-swaps, and a lost answer is resolved, not guessed: the same swap is sent again (it can win only once, as
@@ -18,14 +18,13 @@ import random
 import re
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
-
 from kubepy.apiserver.storage import etcd_pb2 as pb
 from kubepy.apiserver.storage.etcd_watch import EtcdWatch, failure_of, key_value
+from kubepy.apiserver.storage.http2 import Stream
 from kubepy.apiserver.storage.kv import (
     Compacted,
     FutureRevision,
@@ -37,22 +36,19 @@ from kubepy.apiserver.storage.kv import (
     Write,
     Written,
 )
+from kubepy.apiserver.storage.rpc import Channel
+from kubepy.apiserver.storage.rpc_error import RpcError
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 
 log = get_logger("etcd")
 
+Call = Callable[[Any, float], Awaitable[Any]]
 READ_TIMEOUT = 10.0
 WRITE_TIMEOUT = 10.0
 ATTEMPT_TIMEOUT = 5.0
 MAX_BATCH = 100
 """Point reads in one transaction; etcd's limit on operations is 128 unless configured."""
-_OPTIONS = (
-    ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000), ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +59,13 @@ class TLS:
     cert: str = ""
     key: str = ""
 
-    def credentials(self) -> Any:
-        def read(path: str) -> bytes | None:
-            if not path:
-                return None
-            with open(path, "rb") as file:
-                return file.read()
-
-        # Without a CA of its own, etcd's certificate is checked against what the machine trusts.
-        roots = read(self.ca or ssl.get_default_verify_paths().cafile or "")
-        return grpc.ssl_channel_credentials(roots, read(self.key), read(self.cert))
+    def context(self) -> ssl.SSLContext:
+        """Without a CA of its own, etcd's certificate is checked against what the machine trusts. Raises OSError."""
+        context = ssl.create_default_context(cafile=self.ca or None)
+        if self.cert:
+            context.load_cert_chain(self.cert, self.key or None)
+        context.set_alpn_protocols(["h2"])
+        return context
 
 
 class _Endpoint:
@@ -80,24 +73,27 @@ class _Endpoint:
 
     def __init__(self, url: str, tls: TLS) -> None:
         self.url = url
-        scheme, _, target = url.rpartition("://")
-        if scheme == "https":
-            self.channel = grpc.aio.secure_channel(target, tls.credentials(), _OPTIONS)
-        elif scheme in ("", "http", "unix"):
-            self.channel = grpc.aio.insecure_channel(f"unix:{target}" if scheme == "unix" else target, _OPTIONS)
-        else:
-            raise ValueError(f"etcd endpoint {url!r}: the scheme must be http, https or unix")
-        self.range = self._unary("KV/Range", pb.RangeRequest, pb.RangeResponse)
-        self.txn = self._unary("KV/Txn", pb.TxnRequest, pb.TxnResponse)
-        self.compact = self._unary("KV/Compact", pb.CompactionRequest, pb.CompactionResponse)
-        self.lease_grant = self._unary("Lease/LeaseGrant", pb.LeaseGrantRequest, pb.LeaseGrantResponse)
-        self.status = self._unary("Maintenance/Status", pb.StatusRequest, pb.StatusResponse)
-        self.watch: Any = self.channel.stream_stream("/etcdserverpb.Watch/Watch", request_serializer=pb.WatchRequest.SerializeToString,
-                                                response_deserializer=pb.WatchResponse.FromString)
+        self.channel = Channel(url, tls.context)
+        if url.startswith("https"):
+            tls.context()  # files that cannot be read are told at once
+        self.range = self._unary("KV/Range", pb.RangeResponse)
+        self.txn = self._unary("KV/Txn", pb.TxnResponse)
+        self.compact = self._unary("KV/Compact", pb.CompactionResponse)
+        self.lease_grant = self._unary("Lease/LeaseGrant", pb.LeaseGrantResponse)
+        self.status = self._unary("Maintenance/Status", pb.StatusResponse)
+        # A member cut off from its leader ends the stream, so that another one can be asked.
+        self._watch = self.channel.headers("/etcdserverpb.Watch/Watch", (("hasleader", "true"),))
 
-    def _unary(self, method: str, request: Any, response: Any) -> Any:
-        return self.channel.unary_unary(f"/etcdserverpb.{method}", request_serializer=request.SerializeToString,
-                                        response_deserializer=response.FromString)
+    def _unary(self, method: str, response: Any) -> Call:
+        headers, channel, parse = self.channel.headers(f"/etcdserverpb.{method}"), self.channel, response.FromString
+
+        async def call(request: Any, timeout: float) -> Any:
+            return parse(await channel.unary(headers, request.SerializeToString(), timeout))
+
+        return call
+
+    async def watch(self) -> Stream:
+        return await self.channel.stream(self._watch, ATTEMPT_TIMEOUT)
 
 
 class EtcdKV:
@@ -106,7 +102,6 @@ class EtcdKV:
     def __init__(self, endpoints: Sequence[str], tls: TLS | None = None) -> None:
         if not endpoints:
             raise ValueError("no etcd endpoints")
-        asyncio.get_running_loop()  # grpc.aio binds channels to the loop that they are made on, and hangs on another
         self._endpoints = [_Endpoint(url, tls or TLS()) for url in endpoints]
         self._current = 0
         self._tasks = Tasks("etcd")
@@ -121,7 +116,7 @@ class EtcdKV:
 
     async def range(self, key: bytes, end: bytes = b"", *, limit: int = 0, revision: int = 0, keys_only: bool = False) -> Range:
         request = pb.RangeRequest(key=key, range_end=end, limit=limit, revision=revision, keys_only=keys_only)
-        answer = await self._retried(lambda endpoint: endpoint.range(request, timeout=ATTEMPT_TIMEOUT * 4), READ_TIMEOUT * 3)
+        answer = await self._retried(lambda endpoint: endpoint.range(request, ATTEMPT_TIMEOUT * 4), READ_TIMEOUT * 3)
         return Range([key_value(kv) for kv in answer.kvs], answer.count, revision or answer.header.revision, answer.header.revision)
 
     async def written(self, key: bytes, end: bytes, *, after: int) -> Written:
@@ -131,7 +126,7 @@ class EtcdKV:
             success=[pb.RequestOp(request_range=pb.RangeRequest(key=key, range_end=end, count_only=True))],
             failure=[pb.RequestOp(request_range=pb.RangeRequest(key=key, range_end=end, keys_only=True))],
         )
-        answer = await self._retried(lambda endpoint: endpoint.txn(request, timeout=ATTEMPT_TIMEOUT * 4), READ_TIMEOUT * 3)
+        answer = await self._retried(lambda endpoint: endpoint.txn(request, ATTEMPT_TIMEOUT * 4), READ_TIMEOUT * 3)
         found = answer.responses[0].response_range
         return Written(None if answer.succeeded else [key_value(kv) for kv in found.kvs], found.count, answer.header.revision)
 
@@ -156,9 +151,11 @@ class EtcdKV:
     async def watch(self, key: bytes, end: bytes, *, after: int) -> EtcdWatch:
         await self._learn_versions()
         endpoint = self._endpoints[self._current]
-        # A member cut off from its leader ends the stream, so that another one can be asked.
-        call = endpoint.watch(metadata=(("hasleader", "true"),))
-        watch = EtcdWatch(call)
+        try:
+            watch = EtcdWatch(await endpoint.watch())
+        except RpcError as error:
+            self._rotate(endpoint)
+            raise failure_of(error, endpoint.url) from error
         create = pb.WatchCreateRequest(key=key, range_end=end, start_revision=after + 1, progress_notify=self._safe, fragment=True)
         try:
             async with asyncio.timeout(ATTEMPT_TIMEOUT):
@@ -184,23 +181,23 @@ class EtcdKV:
     async def compact(self, revision: int) -> None:
         request = pb.CompactionRequest(revision=revision)
         with contextlib.suppress(Compacted):
-            await self._retried(lambda endpoint: endpoint.compact(request, timeout=ATTEMPT_TIMEOUT), READ_TIMEOUT)
+            await self._retried(lambda endpoint: endpoint.compact(request, ATTEMPT_TIMEOUT), READ_TIMEOUT)
 
     async def lease(self, seconds: int) -> int:
         # An answer lost and asked for again leaves a lease without keys, which ends by itself.
         request = pb.LeaseGrantRequest(TTL=seconds)
-        answer = await self._retried(lambda endpoint: endpoint.lease_grant(request, timeout=ATTEMPT_TIMEOUT), WRITE_TIMEOUT)
+        answer = await self._retried(lambda endpoint: endpoint.lease_grant(request, ATTEMPT_TIMEOUT), WRITE_TIMEOUT)
         return int(answer.ID)
 
     async def check(self) -> None:
         request = pb.RangeRequest(key=b"\x00", limit=1)
-        await self._retried(lambda endpoint: endpoint.range(request, timeout=2.0), 2.0)
+        await self._retried(lambda endpoint: endpoint.range(request, 2.0), 2.0)
 
     async def close(self) -> None:
         await self._tasks.stop()
         for _, _, future in self._reads:
             future.cancel()
-        await asyncio.gather(*(endpoint.channel.close(None) for endpoint in self._endpoints))
+        await asyncio.gather(*(endpoint.channel.close() for endpoint in self._endpoints))
 
     # Requests and their repetition
 
@@ -211,7 +208,7 @@ class EtcdKV:
             endpoint = self._endpoints[self._current]
             try:
                 return await send(endpoint)
-            except grpc.aio.AioRpcError as error:
+            except RpcError as error:
                 failure = failure_of(error, endpoint.url)
                 if not isinstance(failure, Unavailable) or time.monotonic() >= end:
                     raise failure from error
@@ -228,8 +225,8 @@ class EtcdKV:
         for attempt in itertools.count():
             endpoint = self._endpoints[self._current]
             try:
-                answer = await endpoint.txn(request, timeout=ATTEMPT_TIMEOUT)
-            except grpc.aio.AioRpcError as error:
+                answer = await endpoint.txn(request, ATTEMPT_TIMEOUT)
+            except RpcError as error:
                 failure = failure_of(error, endpoint.url)
                 if not isinstance(failure, Unavailable) or time.monotonic() >= end:
                     raise failure from error
@@ -283,11 +280,11 @@ class EtcdKV:
     async def _read(self, batch: list[tuple[bytes, int, asyncio.Future[Read]]]) -> None:
         ranges = [pb.RangeRequest(key=key, limit=1, min_mod_revision=known + 1 if known else 0) for key, known, _ in batch]
         if len(ranges) == 1:
-            answer = await self._retried(lambda endpoint: endpoint.range(ranges[0], timeout=ATTEMPT_TIMEOUT), READ_TIMEOUT)
+            answer = await self._retried(lambda endpoint: endpoint.range(ranges[0], ATTEMPT_TIMEOUT), READ_TIMEOUT)
             answers = [answer]
         else:
             request = pb.TxnRequest(success=[pb.RequestOp(request_range=one) for one in ranges])
-            answer = await self._retried(lambda endpoint: endpoint.txn(request, timeout=ATTEMPT_TIMEOUT), READ_TIMEOUT)
+            answer = await self._retried(lambda endpoint: endpoint.txn(request, ATTEMPT_TIMEOUT), READ_TIMEOUT)
             answers = [response.response_range for response in answer.responses]
         revision = answer.header.revision
         for (_, _, future), one in zip(batch, answers, strict=True):
@@ -304,7 +301,7 @@ class EtcdKV:
         if time.monotonic() - self._versions_at < 10:
             return
         self._versions_at = time.monotonic()
-        answers = await asyncio.gather(*(endpoint.status(pb.StatusRequest(), timeout=2.0) for endpoint in self._endpoints),
+        answers = await asyncio.gather(*(endpoint.status(pb.StatusRequest(), 2.0) for endpoint in self._endpoints),
                                        return_exceptions=True)
         versions = [answer.version for answer in answers if not isinstance(answer, BaseException)]
         if not versions:

@@ -1,28 +1,25 @@
 """A watch on etcd, and how etcd's messages and failures become the store's."""
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-import grpc
-
 from kubepy.apiserver.storage import etcd_pb2 as pb
+from kubepy.apiserver.storage.http2 import Stream
 from kubepy.apiserver.storage.kv import Batch, Change, Compacted, FutureRevision, KeyValue, KVError, TooLarge, Unavailable
+from kubepy.apiserver.storage.rpc_error import ABORTED, CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE, UNKNOWN, RpcError
 
-_EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
-_LOST = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED,
-                   grpc.StatusCode.UNKNOWN})
+_LOST = frozenset((UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, ABORTED, UNKNOWN))
 
 
 class EtcdWatch:
     """`kv.Watch` on a stream of its own: its progress depends on no other range."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Stream) -> None:
         self._call = call
         self._parts: list[Change] = []
 
     async def open(self, create: Any) -> None:
-        await self._write(pb.WatchRequest(create_request=create))
+        self._write(pb.WatchRequest(create_request=create))
         answer = await self._receive()
         while not answer.created:
             answer = await self._receive()
@@ -46,39 +43,38 @@ class EtcdWatch:
             return Batch(parts, parts[-1].kv.mod_revision if parts else answer.header.revision)
 
     async def request_progress(self) -> None:
-        await self._write(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
+        self._write(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
 
     def close(self) -> None:
         self._call.cancel()
 
-    async def _write(self, request: Any) -> None:
+    def _write(self, request: Any) -> None:
         try:
-            await self._call.write(request)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+            self._call.write(request.SerializeToString())
+        except RpcError as error:
             raise Unavailable("the watch stream broke") from error
 
     async def _receive(self) -> Any:
         try:
-            answer = await self._call.read()
-        except grpc.aio.AioRpcError as error:
+            return pb.WatchResponse.FromString(await self._call.read())
+        except RpcError as error:
+            if not error.code:
+                raise Unavailable("the watch stream ended") from error
             raise failure_of(error, "watch") from error
-        if answer is _EOF:
-            raise Unavailable("the watch stream ended")
-        return answer
 
 
 def key_value(kv: Any) -> KeyValue:
     return KeyValue(kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease)
 
 
-def failure_of(error: grpc.aio.AioRpcError, where: str) -> KVError:
-    details = error.details() or ""
+def failure_of(error: RpcError, where: str) -> KVError:
+    details = error.details
     if "has been compacted" in details:
         return Compacted()
     if "future revision" in details:
         return FutureRevision(details)
     if "request is too large" in details:
         return TooLarge(details)
-    if error.code() in _LOST:
-        return Unavailable(f"{where}: {details or error.code().name}")
-    return KVError(f"{where}: {error.code().name}: {details}")
+    if error.code in _LOST:
+        return Unavailable(f"{where}: {details or error.name}")
+    return KVError(f"{where}: {error.name}: {details}")
