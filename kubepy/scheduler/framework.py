@@ -88,7 +88,7 @@ class Cycle:
             value: T = found[1]
             return value
         value = make()
-        template.verdicts[name] = (version, value)
+        self.snapshot.keep(template, name, (version, value))
         return value
 
 
@@ -177,11 +177,11 @@ def tracked(cycle: Cycle, name: str, compute: Callable[[Where], NDArray[Any]]) -
             if slots:
                 where = np.array(slots)
                 array[..., where] = compute(where)
-            pod.template.verdicts[name] = (snapshot.version, (snapshot.changes, array))
+            snapshot.keep(pod.template, name, (snapshot.version, (snapshot.changes, array)))
             found: NDArray[Any] = array
             return found
     fresh = compute(slice(None))
-    pod.template.verdicts[name] = (snapshot.version, (snapshot.changes, fresh))
+    snapshot.keep(pod.template, name, (snapshot.version, (snapshot.changes, fresh)))
     return fresh
 
 

@@ -163,7 +163,8 @@ class Parser:
         affinity, spread = spec.get("affinity"), spec.get("topologySpreadConstraints")
         volumes = tuple(v for v in spec.get("volumes") or () if _matters(v))
         key = orjson.dumps((
-            namespace, [_scheduling_part(c) for c in spec.get("containers") or ()],
+            namespace, spec.get("schedulerName"),  # what plugins keep with a template is their profile's
+            [_scheduling_part(c) for c in spec.get("containers") or ()],
             [_scheduling_part(c) for c in spec.get("initContainers") or ()],
             spec.get("resources"), spec.get("overhead"), spec.get("nodeSelector"), affinity, spec.get("tolerations"), spread,
             [labels.get(k) for c in spread or () for k in c.get("matchLabelKeys") or ()], volumes, spec.get("resourceClaims"),

@@ -7,8 +7,10 @@ is remembered and counted when the node appears.
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +19,15 @@ from kubepy.api import scheduling
 from kubepy.api.scheduling import Labels
 from kubepy.api.types import Object
 from kubepy.scheduler.label import LabelColumn, LabelTable, Mask
-from kubepy.scheduler.pod import Pod
+from kubepy.scheduler.pod import Pod, Template
 from kubepy.scheduler.tally import Tallies
 from kubepy.scheduler.volume import Volumes, claim_keys
 
 Counts = NDArray[np.int64]
 Taints = tuple[tuple[str, str, str], ...]
 CHANGES_KEPT = 1024
+TEMPLATES_KEPT = 256
+"""For how many templates verdicts are kept: each is a few arrays over all nodes."""
 CPU, MEMORY, STORAGE, PODS = range(4)
 _VERSIONS = itertools.count(1)  # one for all snapshots, since templates are shared between them
 BASIC = ("cpu", "memory", "ephemeral-storage", "pods")
@@ -87,6 +91,7 @@ class Snapshot:
         self.changes = 0
         """How often the pods on nodes have changed; `changed_since` says where."""
         self._changed: list[int] = []
+        self._keeping: OrderedDict[int, Template] = OrderedDict()
         self.assumed: dict[str, Assumed] = {}
         self.placed: dict[str, Pod] = {}
         """Every pod counted on a node or waiting for its node, by key."""
@@ -175,6 +180,15 @@ class Snapshot:
             number = self._taint_index[key] = len(self.taint_sets)
             self.taint_sets.append(node.taints)
         self.taint_ids[slot] = number
+
+    def keep(self, template: Template, name: str, value: tuple[int, Any]) -> None:
+        """Keeps a plugin's verdict with the template; those of the templates not kept for longest are dropped."""
+        if not template.verdicts or id(template) not in self._keeping:
+            self._keeping[id(template)] = template
+            if len(self._keeping) > TEMPLATES_KEPT:
+                self._keeping.popitem(last=False)[1].verdicts.clear()
+        self._keeping.move_to_end(id(template))
+        template.verdicts[name] = value
 
     def changed_since(self, changes: int) -> list[int] | None:
         """The slots whose pods have changed since `changes` was read; None when that was too long ago to say."""
