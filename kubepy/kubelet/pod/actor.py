@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -287,10 +288,14 @@ class Actor:
                 raise result
 
     async def remove_pod(self, view: PodView, *, logs: Path | None = None) -> None:
-        """Removes every container and sandbox of an ended pod."""
+        """Removes every container and sandbox of an ended pod, and its logs.
+
+        The sandbox goes last: as long as it is there, whoever is interrupted here finds the pod again and goes on."""
         for container in view.containers:
             await self.runtime.remove_container(container.id)
             self._messages.pop(container.id, None)
+        if logs is not None:
+            await asyncio.to_thread(shutil.rmtree, logs, True)
         for sandbox in view.sandboxes:
             await self.runtime.stop_sandbox(sandbox.id)
             await self.runtime.remove_sandbox(sandbox.id)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -203,8 +202,7 @@ class Pods:
                 log.info("Killing a pod that is not wanted any more", pod=podspec.full_name(pod), uid=uid)
                 await shared.actor.kill_pod(None, view, 1)  # as upstream: orphans get a second
                 view = await shared.actor.observe(uid)
-            await shared.actor.remove_pod(view)
-            await asyncio.to_thread(shutil.rmtree, shared.actor.log_directory(pod), True)
+            await shared.actor.remove_pod(view, logs=shared.actor.log_directory(pod))
             for _ in range(20):  # the kernel takes a moment to let go of what has just ended
                 if await asyncio.to_thread(shared.cgroups.remove_pod, uid):
                     break

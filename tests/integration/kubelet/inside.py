@@ -452,6 +452,7 @@ async def test_a_pod_deleted_while_the_kubelet_was_away_ends_and_nothing_is_left
     async def clean() -> bool:
         left = await world.runtime.list_sandboxes()
         directories = [*(world.directory / "root" / "pods").iterdir(), *(world.directory / "logs").iterdir()]
+        print("left:", [sandbox.metadata.name for sandbox in left], directories, world.kubelet.cgroups.pods())
         return not left and not directories and not world.kubelet.cgroups.pods()
 
     await world.until(clean)
