@@ -147,6 +147,7 @@ EMITTED: dict[str, dict[str, Any]] = {
     "core.v1.PodTemplate": {"template": {}},
     "core.v1.PodTemplateSpec": {"metadata": {}, "spec": {}},
     "core.v1.ReplicationControllerCondition": {"lastTransitionTime": None},
+    "core.v1.NodeRuntimeHandler": {"name": ""},
     "core.v1.ResourceFieldSelector": {"divisor": "0"},
     "core.v1.TypedLocalObjectReference": {"apiGroup": None},
     "core.v1.TypedObjectReference": {"apiGroup": None},

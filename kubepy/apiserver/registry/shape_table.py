@@ -184,9 +184,11 @@ apps.v1.StatefulSetOrdinals: start
 autoscaling.v2.HorizontalPodAutoscalerStatus: currentMetrics
 apiextensions.v1.CustomResourceDefinitionStatus: conditions storedVersions
 core.v1.Event: reportingComponent reportingInstance
+core.v1.NodeRuntimeHandler: name
 core.v1.ProjectedVolumeSource: sources
 core.v1.ResourceFieldSelector: divisor
 policy.v1.PodDisruptionBudgetStatus: disruptionsAllowed currentHealthy desiredHealthy expectedPods
+scheduling.v1.PriorityClass: value
 core.v1.TypedLocalObjectReference: apiGroup
 core.v1.TypedObjectReference: apiGroup
 authentication.v1.TokenRequestSpec: boundObjectRef

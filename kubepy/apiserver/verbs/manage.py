@@ -12,7 +12,7 @@ from kubepy.api.structural import CoerceError
 from kubepy.api.types import Object
 from kubepy.apiserver.crd.decode import decode_patched
 from kubepy.apiserver.crd.kind import CustomKind, custom_of, custom_shape
-from kubepy.apiserver.registry.kind import Kind
+from kubepy.apiserver.registry.kind import Kind, keep_metadata
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.schema import definition_name, definitions
 from kubepy.apiserver.zero import zero, zero_of
@@ -72,6 +72,8 @@ def _custom_manager(kind: CustomKind, subresource: str) -> FieldManager:
 def track(context: Context, obj: Object, old: Object | None, subresource: str, now: float) -> Object:
     """The object with the writer's ownership recorded."""
     live = old if old is not None else zero(context.kind)
+    if old is not None and subresource == "status" and context.kind.strategy.status_keeps_metadata:
+        keep_metadata(obj, old)  # what stays as it is stays its owner's
     field_manager(context.kind, subresource).update(live, obj, manager_of(context), format_time(now))
     if subresource == "scale":  # upstream records these without a time
         for entry in obj["metadata"].get("managedFields") or ():

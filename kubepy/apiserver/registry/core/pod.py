@@ -75,8 +75,10 @@ class PodStrategy(Strategy):
         if old_metadata.get("ownerReferences"):
             metadata["ownerReferences"] = old_metadata["ownerReferences"]
         status, before = obj.setdefault("status", {}), old.get("status") or {}
-        if not status.get("qosClass") and before.get("qosClass"):
-            status["qosClass"] = before["qosClass"]
+        _keep(status, before, "qosClass", "observedGeneration")
+        known = {condition.get("type"): condition for condition in before.get("conditions") or ()}
+        for condition in status.get("conditions") or ():
+            _keep(condition, known.get(condition.get("type"), {}), "observedGeneration")
 
     def validate(self, context: Context, obj: Object) -> Errors:
         spec = obj.get("spec") or {}
@@ -110,6 +112,13 @@ class PodStrategy(Strategy):
         metadata = obj.get("metadata") or {}
         spec = obj.get("spec") or {}
         return pod_spec(spec, pod_update.SPEC, metadata.get("name") or "") + _padded_images(spec)
+
+
+def _keep(status: Object, before: Object, *keys: str) -> None:
+    """What a writer does not know of is not lost."""
+    for key in keys:
+        if not status.get(key) and before.get(key):
+            status[key] = before[key]
 
 
 def _padded_images(spec: Object) -> Errors:
