@@ -32,7 +32,7 @@ def test_logs_follow(cluster: Cluster) -> None:
         lines = [process.stdout.readline() for _ in range(5)]
     finally:
         process.terminate()
-        process.wait()
+        process.communicate()
     assert all(line.startswith("line ") for line in lines), lines
     assert cluster.kubectl("logs", "box", "-c", "box", "--tail=2").count("\n") == 2
 
@@ -60,7 +60,7 @@ def test_port_forward(cluster: Cluster) -> None:
         assert cluster.run("curl", "-s", "--max-time", "5", "http://127.0.0.1:18080/") == "forwarded\n"
     finally:
         process.terminate()
-        process.wait()
+        process.communicate()
 
 
 def test_cp_both_ways(cluster: Cluster) -> None:
