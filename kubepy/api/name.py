@@ -115,7 +115,21 @@ def wildcard_subdomain(text: str) -> list[str]:
 
 
 def qualified(text: str) -> list[str]:
-    """IsQualifiedName, and IsLabelKey: an optional DNS prefix, a slash and a name."""
+    """IsQualifiedName, and IsLabelKey: an optional DNS prefix, a slash and a name. The same few come again and again."""
+    if text in _qualified:
+        return []
+    errors = _qualified_problems(text)
+    if not errors:
+        if len(_qualified) >= 10_000:
+            _qualified.clear()
+        _qualified.add(text)
+    return errors
+
+
+_qualified: set[str] = set()
+
+
+def _qualified_problems(text: str) -> list[str]:
     parts = text.split("/")
     errors: list[str] = []
     if len(parts) > 2:

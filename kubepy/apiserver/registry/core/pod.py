@@ -5,6 +5,10 @@ selectors; updates may touch little of the spec (`pod_update`), deletion is grac
 """
 from __future__ import annotations
 
+from hashlib import blake2b
+
+import orjson
+
 from kubepy.api import field
 from kubepy.api.field import Errors
 from kubepy.api.resource import PODS
@@ -109,9 +113,32 @@ class PodStrategy(Strategy):
         return 1 if seconds < 0 else int(seconds)
 
     def _valid(self, obj: Object) -> Errors:
+        """Specs found valid are remembered by their bytes: most updates of a pod leave its spec alone."""
         metadata = obj.get("metadata") or {}
         spec = obj.get("spec") or {}
-        return pod_spec(spec, pod_update.SPEC, metadata.get("name") or "") + _padded_images(spec)
+        # Generic ephemeral volumes make claims named after the pod, so that its name counts.
+        named = any("ephemeral" in volume for volume in spec.get("volumes") or ())
+        key = _digest(spec, metadata.get("name") or "" if named else "")
+        if key in _valid_specs:
+            return []
+        errors = pod_spec(spec, pod_update.SPEC, metadata.get("name") or "") + _padded_images(spec)
+        if not errors and key:
+            if len(_valid_specs) >= _MAX_VALID:
+                _valid_specs.clear()
+            _valid_specs.add(key)
+        return errors
+
+
+_valid_specs: set[bytes] = set()
+_MAX_VALID = 4096
+
+
+def _digest(spec: Object, name: str) -> bytes:
+    """What identifies a spec; empty for one that has no JSON."""
+    try:
+        return blake2b(orjson.dumps(spec) + name.encode(), digest_size=16).digest()
+    except TypeError:
+        return b""
 
 
 def _keep(status: Object, before: Object, *keys: str) -> None:

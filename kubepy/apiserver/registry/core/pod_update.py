@@ -36,7 +36,7 @@ def spec_update(obj: Object, old: Object) -> Errors:
     expected = _munged(new_spec, old_spec)
     if old_spec.get("schedulingGates"):
         errors += _gated(expected, new_spec, old_spec)
-    if not same(expected, old_spec) and not equal(struct("io.k8s.api.core.v1.PodSpec"), expected, old_spec):
+    if expected != old_spec and not same(expected, old_spec) and not equal(struct("io.k8s.api.core.v1.PodSpec"), expected, old_spec):
         errors.append(field.forbidden(SPEC,
                                       f"pod updates may not change fields other than {','.join(_MUTABLE)}\n{_diff(expected, old_spec)}"))
     return errors
