@@ -15,6 +15,7 @@ from kubepy.apiserver.crd.kind import CustomKind, custom_of, custom_shape
 from kubepy.apiserver.registry.kind import Kind, keep_metadata
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.schema import definition_name, definitions
+from kubepy.apiserver.verbs.lifecycle import keep_all_but_status
 from kubepy.apiserver.zero import zero, zero_of
 from kubepy.base.clock import format_time
 
@@ -72,8 +73,11 @@ def _custom_manager(kind: CustomKind, subresource: str) -> FieldManager:
 def track(context: Context, obj: Object, old: Object | None, subresource: str, now: float) -> Object:
     """The object with the writer's ownership recorded."""
     live = old if old is not None else zero(context.kind)
-    if old is not None and subresource == "status" and context.kind.strategy.status_keeps_metadata:
-        keep_metadata(obj, old)  # what stays as it is stays its owner's
+    strategy = context.kind.strategy
+    if old is not None and subresource == "status" and strategy.has_status:  # what stays as it is stays its owner's
+        keep_all_but_status(obj, old)
+        if strategy.status_keeps_metadata:
+            keep_metadata(obj, old)
     field_manager(context.kind, subresource).update(live, obj, manager_of(context), format_time(now))
     if subresource == "scale":  # upstream records these without a time
         for entry in obj["metadata"].get("managedFields") or ():

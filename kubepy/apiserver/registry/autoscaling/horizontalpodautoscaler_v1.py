@@ -32,8 +32,16 @@ class HorizontalPodAutoscalerStrategy(Strategy):
 
 def _converted(shown: Column) -> Column:
     cell = shown.cell
-    return Column(shown.name, shown.type, shown.description, lambda obj, now: cell(_CONVERSION.to_stored(obj), now), shown.format,
-                  shown.priority)
+    return Column(shown.name, shown.type, shown.description, lambda obj, now: cell(_cpu_first(obj), now), shown.format, shown.priority)
+
+
+def _cpu_first(obj: Object) -> Object:
+    """As v2, the goal of v1 before the other metrics: the order in which their current values are listed."""
+    full = _CONVERSION.to_stored(obj)
+    metrics = full["spec"].get("metrics") or []
+    if (obj.get("spec") or {}).get("targetCPUUtilizationPercentage") is not None:
+        full["spec"]["metrics"] = [metrics[-1], *metrics[:-1]]
+    return full
 
 
 KIND = Kind(
