@@ -21,6 +21,7 @@ from kubepy.apiserver.storage.encryption import load as encryption_of
 from kubepy.apiserver.storage.etcd import TLS
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.apiserver.table import KindTable
+from kubepy.apiserver.webhook import Caller
 from kubepy.base.task import Tasks
 
 
@@ -72,11 +73,15 @@ def build(options: Options) -> Server:
     stores = Stores(backend, kinds)
     services = Services(stores, not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
                         unreachable_toleration_seconds=options.default_unreachable_toleration_seconds)
+    services.kinds = kinds
+    services.webhooks = Caller(services)
     tasks = Tasks("apiserver")
     security: Security = build_security(options, services, tasks)
     chain = build_chain(services, options.enable_admission_plugins, options.disable_admission_plugins)
     server = Server(options, kinds, services, security.authenticator, security.impersonator, security.authorizer, chain, tasks)
     server.backend = backend
+    server.stopping.append(services.webhooks.close)
+    chain.start(tasks)
     server.reservers[SERVICES] = _service_reserver(options, backend, services)
     for resource in stores:
         stores[resource]

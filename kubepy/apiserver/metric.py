@@ -4,9 +4,10 @@ With several workers each process answers for itself.
 """
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING
+
+from kubepy.base.metrics import render as render_registry
 
 if TYPE_CHECKING:
     from kubepy.apiserver.exchange import Exchange
@@ -17,7 +18,6 @@ _BOUND = 20_000
 _Key = tuple[str, str, str, str, str, str]
 _total: dict[tuple[_Key, int], int] = {}
 _seconds: dict[_Key, list[float]] = {}
-_started = time.time()
 
 
 def record(exchange: Exchange, code: int, seconds: float) -> None:
@@ -63,8 +63,6 @@ def render() -> str:
             lines.append(f"apiserver_request_duration_seconds_bucket{{{full}}} {running:.0f}")
         lines.append(f'apiserver_request_duration_seconds_sum{{component="apiserver",dry_run="",{labels}}} {row[-2]:.6f}')
         lines.append(f'apiserver_request_duration_seconds_count{{component="apiserver",dry_run="",{labels}}} {row[-1]:.0f}')
-    lines += ["# HELP process_start_time_seconds Start time of the process since unix epoch in seconds.",
-              "# TYPE process_start_time_seconds gauge", f"process_start_time_seconds {_started:.2f}",
-              "# HELP kubernetes_build_info [ALPHA] A metric with a constant '1' value labeled by version.",
+    lines += ["# HELP kubernetes_build_info [ALPHA] A metric with a constant '1' value labeled by version.",
               "# TYPE kubernetes_build_info gauge", 'kubernetes_build_info{git_version="v1.36.0",major="1",minor="36"} 1']
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + render_registry().decode()

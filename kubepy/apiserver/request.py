@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kubepy.api.types import Object
 
@@ -66,6 +66,15 @@ class Context:
 
 
 @dataclass(slots=True)
+class Reinvocation:
+    """Mutating admission's second round: plugins that changed the object ask for it (`wanted`), and remember here what they did."""
+
+    wanted: bool = False
+    second: bool = False
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Attributes:
     """What admission sees (`admission.Attributes`). Mutating plugins change `obj` in place or replace it."""
 
@@ -77,3 +86,4 @@ class Attributes:
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    reinvocation: Reinvocation = field(default_factory=Reinvocation)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kubepy.apiserver.authn.issuer import TokenIssuer
     from kubepy.apiserver.authz.interface import Authorizer
     from kubepy.apiserver.authz.rbac import Rbac
+    from kubepy.apiserver.table import KindTable
+    from kubepy.apiserver.webhook import Caller
 
 
 @dataclass(slots=True)
@@ -29,6 +31,9 @@ class Services:
     authorizer: Authorizer | None = None
     rbac: Rbac | None = None
     """For rules reviews and escalation checks; there also when the authorization mode has no RBAC."""
+    kinds: KindTable | None = None
+    """What is served; None only where nothing is (tests)."""
+    webhooks: Caller | None = None
     documents: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
     """Path to (content type, body) of documents that never change: the service-account issuer's discovery."""
     not_ready_toleration_seconds: int = 300

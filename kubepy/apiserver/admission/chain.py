@@ -25,9 +25,11 @@ from kubepy.apiserver.admission.storage import (
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
+from kubepy.apiserver.admission.webhook.plugin import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from kubepy.apiserver.request import Attributes, Operation
 from kubepy.apiserver.services import Services
 from kubepy.base.log import get_logger
+from kubepy.base.task import Tasks
 
 log = get_logger("admission")
 
@@ -35,14 +37,13 @@ PLUGINS: tuple[type[Plugin], ...] = (
     NamespaceLifecycle, LimitRanger, ServiceAccount, NodeRestriction, TaintNodesByCondition, PodSecurity, Priority,
     DefaultTolerationSeconds, DefaultStorageClass, StorageObjectInUseProtection, OwnerReferencesPermissionEnforcement,
     PersistentVolumeClaimResize, RuntimeClass, CertificateApproval, CertificateSigning, CertificateSubjectRestriction,
-    DefaultIngressClass, PodTopologyLabels, ResourceQuota,
+    DefaultIngressClass, PodTopologyLabels, MutatingAdmissionWebhook, ValidatingAdmissionWebhook, ResourceQuota,
 )
 
 DEFAULT_ON: frozenset[str] = frozenset(plugin.name for plugin in PLUGINS) - {"NodeRestriction", "OwnerReferencesPermissionEnforcement"}
 
 NOT_HERE: frozenset[str] = frozenset({
-    "ClusterTrustBundleAttest", "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "NodeDeclaredFeatureValidator",
-    "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook"})
+    "ClusterTrustBundleAttest", "MutatingAdmissionPolicy", "NodeDeclaredFeatureValidator", "ValidatingAdmissionPolicy"})
 """Plugins that upstream has on by default and that are not written yet: they may be named in --disable-admission-plugins."""
 
 
@@ -54,10 +55,23 @@ class Chain:
         self._mutating: dict[tuple[Resource, str, Operation], tuple[Plugin, ...]] = {}
         self._validating: dict[tuple[Resource, str, Operation], tuple[Plugin, ...]] = {}
 
+    def start(self, tasks: Tasks) -> None:
+        for plugin in self.plugins:
+            plugin.start(tasks)
+
+    async def ready(self) -> None:
+        for plugin in self.plugins:
+            await plugin.ready()
+
     async def admit(self, attributes: Attributes) -> None:
-        """Mutating admission; raises the first refusal."""
-        for plugin in self._select(self._mutating, attributes, True):
+        """Mutating admission; raises the first refusal. Runs a second time when a webhook or policy asks for it."""
+        plugins = self._select(self._mutating, attributes, True)
+        for plugin in plugins:
             await plugin.admit(attributes)
+        if attributes.reinvocation.wanted:
+            attributes.reinvocation.second = True
+            for plugin in plugins:
+                await plugin.admit(attributes)
 
     async def admit_valid(self, attributes: Attributes) -> None:
         """Validating admission; raises the first refusal."""

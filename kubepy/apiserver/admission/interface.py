@@ -9,6 +9,7 @@ from kubepy.api.errors import Forbidden
 from kubepy.api.resource import Resource
 from kubepy.apiserver.request import Attributes, Operation
 from kubepy.apiserver.services import Services
+from kubepy.base.task import Tasks
 
 
 class Plugin:
@@ -24,6 +25,12 @@ class Plugin:
 
     def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
         raise NotImplementedError
+
+    def start(self, tasks: Tasks) -> None:
+        """Called once, on the event loop, before the first request: for what the plugin follows."""
+
+    async def ready(self) -> None:
+        """Waits until what decisions are made from has been read."""
 
     async def admit(self, attributes: Attributes) -> None:
         """Changes `attributes.obj` in place, or refuses."""

@@ -32,6 +32,7 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
         raise Invalid.of("", "Binding", "", [required(Path("metadata.name"), "name or generateName is required")])
     attributes = Attributes(context, "CREATE", binding, None, {}, "binding" if sub else "", info.namespace, name)
     await server.admission.admit(attributes)
+    binding = attributes.obj or binding
     await server.admission.admit_valid(attributes)
     _check(binding)
     await bind(server, context, name, binding)

@@ -14,8 +14,9 @@ from kubepy.api.types import Object
 from kubepy.apiserver.authz.interface import Access
 from kubepy.apiserver.authz.message import forbidden
 from kubepy.apiserver.exchange import Exchange
+from kubepy.apiserver.info import Query, first, true
 from kubepy.apiserver.registry.kind import Subresource
-from kubepy.apiserver.request import Attributes, Context
+from kubepy.apiserver.request import Attributes, Context, RequestInfo
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.stream import pod as pods
 from kubepy.apiserver.stream.dial import Target
@@ -125,6 +126,27 @@ class Connector:
 
     async def _admit(self, context: Context, name: str) -> None:
         info = context.info
-        attributes = Attributes(context, "CONNECT", None, None, {}, name, info.namespace, info.name)
+        attributes = Attributes(context, "CONNECT", connect_options(info, context.query), None, {}, name, info.namespace, info.name)
         await self._server.admission.admit(attributes)
         await self._server.admission.admit_valid(attributes)
+
+
+_CONNECT_KINDS = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}
+_PROXY_KINDS = {"pods": "PodProxyOptions", "services": "ServiceProxyOptions", "nodes": "NodeProxyOptions"}
+
+
+def connect_options(info: RequestInfo, query: Query) -> Object:
+    """What admission sees of a connection: its query as PodExecOptions and the like."""
+    options: Object = {"kind": _CONNECT_KINDS.get(info.subresource) or _PROXY_KINDS[info.resource], "apiVersion": "v1"}
+    if info.subresource == "proxy":
+        path = "/".join(info.parts[3:])
+        return {**options, "path": path} if path else options
+    if info.subresource == "portforward":
+        ports = [int(port) for text in query.get("ports", ()) for port in text.split(",") if port.isdigit()]
+        return {**options, "ports": ports} if ports else options
+    options |= {flag: True for flag in ("stdin", "stdout", "stderr", "tty") if true(query, flag)}
+    if container := first(query, "container"):
+        options["container"] = container
+    if command := query.get("command"):
+        options["command"] = list(command)
+    return options

@@ -30,6 +30,7 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
     options = option.delete_options(context, eviction.get("deleteOptions") or {}) if eviction.get("deleteOptions") else {}
     attributes = Attributes(context, "CREATE", eviction, None, {}, "eviction", info.namespace, info.name)
     await server.admission.admit(attributes)
+    eviction = attributes.obj or eviction
     await server.admission.admit_valid(attributes)
     entry = await server.services.store(PODS).get(info.namespace, info.name)
     pod = entry.decode()

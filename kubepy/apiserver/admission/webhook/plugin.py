@@ -1,0 +1,243 @@
+"""MutatingAdmissionWebhook and ValidatingAdmissionWebhook (`k8s.io/apiserver/pkg/admission/plugin/webhook`).
+
+Mutating webhooks are asked one after the other, each about what the ones before it left; validating ones all at once. When a webhook
+changed something, the chain runs once more, and then those with reinvocationPolicy IfNeeded that had been asked before the change.
+"""
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any, Literal
+
+import orjson
+
+from kubepy.api.errors import BadRequest, InternalError
+from kubepy.api.patch.json import BadJsonPatch, JsonPatchError, apply_json_patch, check_json_patch
+from kubepy.api.resource import Resource
+from kubepy.api.schema.decode import DecodeError, decode
+from kubepy.api.schema.shape import of_kind
+from kubepy.api.types import Object
+from kubepy.apiserver.admission import match
+from kubepy.apiserver.admission.condition import ConditionsFailed, all_hold
+from kubepy.apiserver.admission.interface import Plugin, refuse
+from kubepy.apiserver.admission.namespace import namespace_object
+from kubepy.apiserver.admission.view import View, equivalents, split_kind
+from kubepy.apiserver.admission.webhook import review
+from kubepy.apiserver.admission.webhook.metric import FAIL_OPEN, REJECTIONS, REQUESTS, SECONDS
+from kubepy.apiserver.admission.webhook.source import MUTATING, VALIDATING, Hook, Source
+from kubepy.apiserver.request import Attributes, Operation
+from kubepy.apiserver.webhook import Caller, CallError
+from kubepy.base.log import get_logger
+from kubepy.base.task import Tasks
+
+log = get_logger("webhook")
+
+
+class _Failed(Exception):
+    """The webhook could not be asked or gave no usable answer: what its failure policy is for."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _Webhooks(Plugin):
+    resource: Resource
+    type: Literal["admit", "validating"]
+
+    def start(self, tasks: Tasks) -> None:
+        self.source = Source(self.services.store(self.resource))
+        assert self.services.webhooks is not None
+        self.caller: Caller = self.services.webhooks
+        tasks.keep(self.source.feed.run, self.name, maximum=5.0)
+
+    async def ready(self) -> None:
+        await self.source.feed.ready.wait()
+
+    def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
+        return not match.is_exempt(resource)
+
+    async def _wanted(self, hook: Hook, attributes: Attributes) -> View | None:
+        """How the webhook is to see the request, None when it does not concern it. Raises ApiError."""
+        selected = match.select(hook.rules, hook.exact, attributes, lambda resource: equivalents(self.services, resource))
+        if selected is None:
+            return None
+        if not hook.namespaces.empty:
+            namespace = await namespace_object(self.services, attributes)
+            if namespace is not None and not hook.namespaces.matches(match.labels_of(namespace)):
+                return None
+        if not match.object_matches(hook.objects, attributes):
+            return None
+        view = View(self.services, attributes, selected.resource)
+        if hook.conditions:
+            try:
+                if not await all_hold(hook.conditions, view, self.services):
+                    return None
+            except ConditionsFailed as error:
+                if hook.ignore:
+                    log.warning("A webhook's match conditions cannot be evaluated and it is not asked", webhook=hook.name, err=str(error))
+                    return None
+                raise refuse(attributes, str(error)) from error
+        return view
+
+    async def _ask(self, hook: Hook, view: View) -> review.Verdict:
+        """Raises _Failed and ApiError."""
+        if view.attributes.context.dry_run and not hook.dry:
+            raise BadRequest(f'admission webhook "{hook.name}" does not support dry run')
+        uid = str(uuid.uuid4())
+        try:
+            version = review.version_for(hook.versions)
+            told = review.build(view, uid, version)
+        except CallError as error:
+            raise _Failed(f'failed calling webhook "{hook.name}": {error}') from error
+        try:
+            reply = await self.caller.review(hook.client, told, seconds=hook.seconds)
+        except CallError as error:
+            raise _Failed(f'failed calling webhook "{hook.name}": failed to call webhook: {error}', error.code) from error
+        try:
+            verdict = review.read(reply, uid, version, mutating=self.type == "admit")
+        except CallError as error:
+            raise _Failed(f'failed calling webhook "{hook.name}": received invalid webhook response: {error}', 200) from error
+        context = view.attributes.context
+        for text in verdict.warnings:
+            context.warn(text)
+        for key, value in verdict.annotations.items():
+            context.audit_annotations[f"{hook.name}/{key}"] = value
+        return verdict
+
+    async def _dispatch(self, hook: Hook, view: View, number: str) -> review.Verdict | None:
+        """The verdict of an allowing webhook, None where its failure is ignored. Counts; raises ApiError to refuse."""
+        attributes = view.attributes
+        clock, operation = self.services.clock, attributes.operation
+        began = clock.monotonic()
+        rejected, code = "true", "200"
+        try:
+            verdict = await self._ask(hook, view)
+            if not verdict.allowed:
+                error = review.denied(hook.name, verdict.status)
+                REJECTIONS.labels(hook.name, self.type, operation, "no_error", str(error.code)).inc()
+                raise error
+            rejected = "false"
+            return verdict
+        except _Failed as failure:
+            code = str(failure.code or 0)
+            if hook.ignore:
+                rejected = "false"
+                FAIL_OPEN.labels(hook.name, self.type).inc()
+                kind = "mutation" if self.type == "admit" else "validating"
+                attributes.context.audit_annotations[f"failed-open.{kind}.webhook.admission.k8s.io/{number}"] = hook.name
+                log.warning("A webhook failed and is ignored", webhook=hook.name, err=str(failure))
+                return None
+            REJECTIONS.labels(hook.name, self.type, operation, "calling_webhook_error", "0").inc()
+            log.warning("A webhook failed", webhook=hook.name, err=str(failure))
+            raise InternalError.of(str(failure)) from failure
+        finally:
+            SECONDS.labels(hook.name, self.type, operation, rejected).observe(clock.monotonic() - began)
+            REQUESTS.labels(hook.name, self.type, operation, code, rejected).inc()
+
+
+class MutatingAdmissionWebhook(_Webhooks):
+    name = "MutatingAdmissionWebhook"
+    mutates = True
+    resource = MUTATING
+    type = "admit"
+
+    async def admit(self, attributes: Attributes) -> None:
+        if not self.source.hooks:
+            return
+        again = attributes.reinvocation
+        memory: dict[str, Any] = again.memory.setdefault(self.name, {"asked": set(), "again": set(), "seen": None})
+        if again.second and memory["seen"] is not None and memory["seen"] != orjson.dumps(attributes.obj):
+            memory["again"] |= memory["asked"]
+        for position, hook in enumerate(self.source.hooks):
+            if again.second and hook.uid not in memory["again"]:
+                continue
+            view = await self._wanted(hook, attributes)
+            if view is None:
+                continue
+            number = f"round_{int(again.second)}_index_{position}"
+            verdict = await self._dispatch(hook, view, number)
+            changed = verdict is not None and self._patch(verdict, view)
+            if verdict is not None:
+                self._annotate(hook, number, changed, verdict, attributes.context.audit_annotations)
+            if changed:
+                memory["again"] |= memory["asked"]
+                again.wanted = again.wanted or bool(memory["again"]) or not again.second
+            if hook.reinvoked:
+                memory["asked"].add(hook.uid)
+        memory["seen"] = orjson.dumps(attributes.obj)
+
+    @staticmethod
+    def _annotate(hook: Hook, number: str, changed: bool, verdict: review.Verdict, annotations: dict[str, str]) -> None:
+        shown = {"configuration": hook.configuration, "webhook": hook.name}
+        annotations[f"mutation.webhook.admission.k8s.io/{number}"] = orjson.dumps({**shown, "mutated": changed}).decode()
+        if changed:
+            patch = {**shown, "patch": orjson.Fragment(verdict.patch), "patchType": "JSONPatch"}
+            annotations[f"patch.webhook.admission.k8s.io/{number}"] = orjson.dumps(patch).decode()
+
+    @staticmethod
+    def _patch(verdict: review.Verdict, view: View) -> bool:
+        """Whether the patch changed the object; raises InternalError when it does not apply."""
+        if not verdict.patch:
+            return False
+        if view.obj is None:
+            raise InternalError.of("admission webhook attempted to modify the object, which is not supported for this operation")
+        try:
+            operations = check_json_patch(orjson.loads(verdict.patch))
+            patched = apply_json_patch(view.obj, operations) if operations else view.obj
+        except (orjson.JSONDecodeError, BadJsonPatch, JsonPatchError) as error:
+            raise InternalError.of(str(error)) from error
+        if patched is view.obj:
+            return False
+        if not isinstance(patched, dict):
+            raise InternalError.of("json: cannot unmarshal the patched value into an object")
+        changed = settle(patched, view)
+        if changed == view.obj:
+            return False
+        view.keep(changed)
+        return True
+
+
+def settle(patched: Object, view: View) -> Object:
+    """A patched object with its type checked and its defaults filled; raises InternalError."""
+    group, version, kind = split_kind(patched)
+    shape = of_kind(group, version, kind)
+    if shape is None:
+        return patched
+    managed = (patched.get("metadata") or {}).get("managedFields")
+    try:
+        found, _ = decode(shape, patched, validation="Ignore")
+    except DecodeError as error:
+        raise InternalError.of(str(error)) from error
+    found["apiVersion"], found["kind"] = patched["apiVersion"], patched["kind"]
+    if not isinstance(found.get("metadata"), dict):
+        found["metadata"] = {}
+    if managed:
+        found["metadata"]["managedFields"] = managed
+    own = view.attributes.context.kind
+    if (group, version, kind) == (own.resource.group, own.resource.version, own.resource.kind):
+        own.strategy.fill(found)
+    return found
+
+
+class ValidatingAdmissionWebhook(_Webhooks):
+    name = "ValidatingAdmissionWebhook"
+    validates = True
+    resource = VALIDATING
+    type = "validating"
+
+    async def admit_valid(self, attributes: Attributes) -> None:
+        if not self.source.hooks:
+            return
+        wanted: list[tuple[Hook, View, str]] = []
+        for position, hook in enumerate(self.source.hooks):
+            view = await self._wanted(hook, attributes)
+            if view is not None:
+                wanted.append((hook, view, f"round_0_index_{position}"))
+        if len(wanted) == 1:
+            await self._dispatch(*wanted[0])
+            return
+        results = await asyncio.gather(*(self._dispatch(*one) for one in wanted), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result

@@ -1,0 +1,83 @@
+"""The webhook configurations of the cluster, compiled when they change, so that a request that concerns none costs a look at a tuple."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kubepy.api.resource import Resource
+from kubepy.api.selector import NOTHING, LabelSelector, SelectorError, from_object
+from kubepy.api.types import Object
+from kubepy.apiserver.storage.feed import Feed
+from kubepy.apiserver.storage.interface import Entry, Event, ResourceStore
+from kubepy.base.log import get_logger
+
+log = get_logger("webhook")
+MUTATING = Resource("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", False)
+VALIDATING = Resource("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", False)
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One webhook of a configuration."""
+
+    uid: str
+    """Distinct among all hooks: configuration, name, position."""
+    configuration: str
+    name: str
+    rules: list[Object]
+    exact: bool
+    namespaces: LabelSelector
+    objects: LabelSelector
+    conditions: tuple[tuple[str, str], ...]
+    """Name and CEL expression."""
+    client: Object
+    ignore: bool
+    """Whether requests go on when the webhook cannot be asked (failurePolicy Ignore)."""
+    seconds: float
+    reinvoked: bool
+    dry: bool
+    """Whether it may be asked in a dry run."""
+    versions: list[str]
+
+
+class Source:
+    """All webhooks of one kind, ordered by the name of their configuration."""
+
+    def __init__(self, store: ResourceStore) -> None:
+        self.hooks: tuple[Hook, ...] = ()
+        self._found: dict[str, tuple[Hook, ...]] = {}
+        self.feed = Feed(store, self._replace, self._apply)
+
+    def _replace(self, entries: Sequence[Entry]) -> None:
+        self._found = {entry.name: hooks_of(entry.decode()) for entry in entries}
+        self._order()
+
+    def _apply(self, event: Event) -> None:
+        if event.type == "DELETED":
+            self._found.pop(event.entry.name, None)
+        else:
+            self._found[event.entry.name] = hooks_of(event.entry.decode())
+        self._order()
+
+    def _order(self) -> None:
+        self.hooks = tuple(hook for name in sorted(self._found) for hook in self._found[name])
+
+
+def hooks_of(obj: Object) -> tuple[Hook, ...]:
+    name = obj["metadata"]["name"]
+    return tuple(_hook(name, position, found) for position, found in enumerate(obj.get("webhooks") or ()))
+
+
+def _hook(configuration: str, position: int, found: Object) -> Hook:
+    try:
+        namespaces, objects = from_object(found.get("namespaceSelector") or {}), from_object(found.get("objectSelector") or {})
+    except SelectorError as error:
+        log.error("A webhook's selector cannot be read", error, configuration=configuration, webhook=found.get("name", ""))
+        namespaces = objects = NOTHING
+    name = found.get("name", "")
+    return Hook(f"{configuration}/{name}/{position}", configuration, name, found.get("rules") or [],
+                found.get("matchPolicy", "Equivalent") == "Exact", namespaces, objects,
+                tuple((item.get("name", ""), item.get("expression", "")) for item in found.get("matchConditions") or ()),
+                found.get("clientConfig") or {}, found.get("failurePolicy", "Fail") == "Ignore", float(found.get("timeoutSeconds") or 10),
+                found.get("reinvocationPolicy") == "IfNeeded", found.get("sideEffects") in ("None", "NoneOnDryRun"),
+                found.get("admissionReviewVersions") or [])

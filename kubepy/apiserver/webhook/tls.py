@@ -1,0 +1,47 @@
+"""TLS of webhooks and extension servers: trust in one CA bundle, and failures in Go's words."""
+from __future__ import annotations
+
+import base64
+import ssl
+from functools import lru_cache
+
+_UNKNOWN = frozenset((2, 18, 19, 20, 21))
+"""OpenSSL's X509_V_ERR_… that Go calls an unknown authority."""
+
+
+class BadBundle(ValueError):
+    """A CA bundle in which no certificate can be read."""
+
+
+@lru_cache(maxsize=256)
+def context_for(bundle: str, insecure: bool = False, cert_file: str = "", key_file: str = "", stamp: float = 0.0) -> ssl.SSLContext:
+    """A client context that trusts a bundle (base64 of PEM; empty: the system's authorities). Raises BadBundle, OSError.
+
+    `stamp` is for callers whose client certificate may be renewed: another stamp, another context."""
+    if bundle:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(cadata=base64.b64decode(bundle).decode("ascii"))
+        except (ValueError, ssl.SSLError) as error:
+            raise BadBundle("unable to load root certificates: unable to parse bytes as PEM block") from error
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as Go: whatever is in the bundle is trusted
+    else:
+        context = ssl.create_default_context()
+    if insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if cert_file:
+        context.load_cert_chain(cert_file, key_file or None)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def verify_error(error: ssl.SSLCertVerificationError, host: str) -> str:
+    if error.verify_code in _UNKNOWN:
+        why = "certificate signed by unknown authority"
+    elif error.verify_code in (9, 10):
+        why = "certificate has expired or is not yet valid"
+    elif error.verify_code in (62, 64):
+        why = f"certificate is not valid for any names, but wanted to match {host}"
+    else:
+        why = str(error.verify_message)
+    return f"tls: failed to verify certificate: x509: {why}"
