@@ -115,7 +115,8 @@ def webhook_url(text: str, path: Path) -> Errors:
 
 
 def _service(service: Object, path: Path) -> Errors:
-    errors = [field.required(path.child(key), f"service {key} is required") for key in ("name", "namespace") if not service.get(key)]
+    # upstream hands its check the two names in the wrong order, so each is missed under the other's field
+    errors = [field.required(path.child(other)) for other, key in (("name", "namespace"), ("namespace", "name")) if not service.get(key)]
     port, route = service.get("port"), service.get("path")
     if port is not None and (complaints := name.port_number(port)):
         errors.append(field.invalid(path.child("port"), port, f"port is not valid: {','.join(complaints)}"))

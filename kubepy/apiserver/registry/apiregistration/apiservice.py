@@ -54,7 +54,7 @@ def _backend(spec: Object) -> Errors:
     errors: Errors = []
     if service is None:
         if bundle:
-            errors.append(field.invalid(_SPEC.child("caBundle"), "<redacted>", "local APIServices may not have a caBundle"))
+            errors.append(field.invalid(_SPEC.child("caBundle"), f"{_decoded(bundle)} bytes", "local APIServices may not have a caBundle"))
         if insecure:
             errors.append(field.invalid(_SPEC.child("insecureSkipTLSVerify"), True, "local APIServices may not have insecureSkipTLSVerify"))
         return errors
@@ -65,6 +65,10 @@ def _backend(spec: Object) -> Errors:
     if insecure and bundle:
         errors.append(field.invalid(_SPEC.child("insecureSkipTLSVerify"), True, "may not be true if caBundle is present"))
     return errors
+
+
+def _decoded(bundle: str) -> int:
+    return len(bundle.rstrip("=")) * 3 // 4
 
 
 def _service(obj: Object) -> str:
