@@ -127,7 +127,9 @@ def _kubelet(settings: Settings) -> Component:
         "kubelet", settings, f"--kubeconfig={settings.kubeconfig('kubelet')}", f"--hostname-override={settings.node_name}",
         f"--node-ip={settings.node_ip}", f"--container-runtime-endpoint={settings.cri_endpoint}",
         f"--root-dir={settings.data_dir / 'kubelet'}", f"--pod-manifest-path={settings.data_dir / 'manifests'}",
-        f"--cni-conf-dir={settings.cni_conf_dir}", f"--cluster-dns={settings.dns_ip}", f"--cluster-domain={settings.cluster_domain}",
+        f"--pod-logs-dir={settings.pod_logs_dir}", f"--cgroup-root={settings.cgroup_root}",
+        f"--cni-conf-dir={settings.cni_conf_dir}", f"--cni-data-dir={settings.data_dir / 'cni' / 'networks'}",
+        f"--cluster-dns={settings.dns_ip}", f"--cluster-domain={settings.cluster_domain}",
         f"--client-ca-file={pki / 'ca.crt'}", f"--tls-cert-file={pki / 'kubelet.crt'}", f"--tls-private-key-file={pki / 'kubelet.key'}",
         "--authorization-mode=Webhook", "--anonymous-auth=false", f"--port={settings.kubelet_port}", "--fail-swap-on=false",
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -64,6 +65,16 @@ class Settings:
     @property
     def cni_conf_dir(self) -> Path:
         return self.data_dir / "cni" / "net.d"
+
+    @property
+    def pod_logs_dir(self) -> Path:
+        """Where log collectors expect it, but apart for a second cluster on one machine."""
+        return Path("/var/log/pods") if self.data_dir == DEFAULT_DATA else self.data_dir / "pod-logs"
+
+    @property
+    def cgroup_root(self) -> str:
+        """The parent of the pods' cgroups; each further cluster on a machine has its own."""
+        return "/" if self.data_dir == DEFAULT_DATA else f"/kubepy-{sha256(bytes(self.data_dir)).hexdigest()[:8]}"
 
     @property
     def containerd_socket(self) -> Path:
