@@ -11,6 +11,7 @@ from kubepy.apiserver.discovery import Discovery
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.openapi import OpenApi
 from kubepy.apiserver.registry.kind import Kind, Subresource
+from kubepy.apiserver.representation import is_custom
 from kubepy.apiserver.request import Context, RequestInfo
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.verbs import binding, virtual
@@ -44,6 +45,13 @@ def not_found() -> NotFound:
 
 def not_allowed() -> MethodNotAllowed:
     return MethodNotAllowed("the server does not allow this method on the requested resource", {})
+
+
+def unsupported(kind: Kind, verb: str) -> MethodNotAllowed:
+    """Upstream's NewMethodNotSupported, which custom resources answer."""
+    resource = kind.resource
+    return MethodNotAllowed(f'{verb} is not supported on resources of kind "{resource.group_resource}"',
+                            {"group": resource.group, "kind": resource.plural})
 
 
 class Dispatcher:
@@ -148,7 +156,11 @@ def check_scope(kind: Kind, info: RequestInfo) -> None:
 def find_subresource(kind: Kind, info: RequestInfo, method: str) -> Subresource:
     for sub in kind.subresources:
         if sub.name == info.subresource:
+            if _METHODS.get(method) not in sub.verbs and is_custom(kind):
+                raise unsupported(kind, _METHODS.get(method) or method.lower())
             if _METHODS.get(method) not in sub.verbs and not (sub.name == "proxy" and method in ("HEAD", "OPTIONS")):
                 raise not_allowed()
             return sub
+    if is_custom(kind):
+        raise NotFound.of(kind.resource, info.name)
     raise not_found()

@@ -1,6 +1,7 @@
 """Bodies of custom resources: JSON or YAML to objects in normal form (`schemaCoercingDecoder` and the unstructured codec)."""
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from kubepy.api import gojson
@@ -14,6 +15,19 @@ from kubepy.api.types import Object
 from kubepy.apiserver.crd.kind import CustomKind
 from kubepy.apiserver.request import Context
 
+_FRACTION = re.compile(rb"\d\.\d|\d[eE][+-]?\d")
+
+
+def _whole(value: Any) -> Any:
+    """Go writes a number without a fraction as an integer, however it was sent."""
+    if type(value) is dict:
+        return {key: _whole(item) for key, item in value.items()}
+    if type(value) is list:
+        return [_whole(item) for item in value]
+    if type(value) is float and value.is_integer() and abs(value) < 1 << 63:
+        return int(value)
+    return value
+
 
 def decode_custom(context: Context, kind: CustomKind, data: bytes, *, yaml: bool) -> Object:
     """The body of POST and PUT as an object of the kind; raises BadRequest or Invalid."""
@@ -21,7 +35,7 @@ def decode_custom(context: Context, kind: CustomKind, data: bytes, *, yaml: bool
     body = parse_body(data, resource.kind, yaml=yaml)
     if not isinstance(body.value, dict):
         raise unrecognized(resource.kind, "couldn't get version/kind; json parse error: unexpected end of JSON input", data)
-    obj = dict(body.value)
+    obj = _whole(dict(body.value)) if _FRACTION.search(data) is not None else dict(body.value)
     found = obj.get("kind") or ""
     if not found:
         shown = data.decode("utf-8", "replace")

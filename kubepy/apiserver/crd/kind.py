@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubepy.api.resource import Resource
 from kubepy.api.structural import Node, parse
+from kubepy.api.structural.validate import Check
 from kubepy.api.types import Object
 from kubepy.apiserver.crd.column import columns_of
 from kubepy.apiserver.crd.selectable import selectable_of
@@ -32,6 +33,10 @@ class Compiled:
     @cached_property
     def node(self) -> Node:
         return parse(self.schema)
+
+    @cached_property
+    def check(self) -> Check:
+        return Check(self.schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ def make_kind(crd: Object, version: Object, compiled: Compiled, terminating: boo
     has_status, scale = subresources.get("status") is not None, subresources.get("scale")
     schema = schema_of(version)
     kind = CustomKind(
-        resource, names.get("singular") or "", CustomStrategy(resource, compiled, has_status=has_status),
+        resource, names.get("singular") or "", CustomStrategy(resource, compiled, has_status=has_status, scale=scale),
         columns=columns_of(version.get("additionalPrinterColumns") or ()),
         short_names=tuple(names.get("shortNames") or ()), categories=tuple(names.get("categories") or ()),
         verbs=TERMINATING_VERBS if terminating else VERBS,

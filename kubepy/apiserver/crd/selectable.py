@@ -13,17 +13,26 @@ def selectable_of(fields: Iterable[Object]) -> Mapping[str, Callable[[Object], s
 
 
 def _getter(path: str) -> Callable[[Object], str]:
-    keys = tuple(path.removeprefix(".").split("."))
+    keys = keys_of(path)
+    return lambda obj: text_of(_walk(obj, keys))
 
-    def get(obj: Object) -> str:
-        value: Any = obj
-        for key in keys:
-            if not isinstance(value, dict) or key not in value:
-                return ""
-            value = value[key]
-        return text_of(value)
 
-    return get
+def keys_of(path: str) -> tuple[str, ...]:
+    """The keys of a simple path such as `.spec.replicas`."""
+    return tuple(path.removeprefix(".").split("."))
+
+
+def at(obj: Object, path: str) -> Any:
+    """The value at a simple path, or None."""
+    return _walk(obj, keys_of(path))
+
+
+def _walk(value: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value
 
 
 def text_of(value: Any) -> str:

@@ -64,7 +64,7 @@ def _custom_manager(kind: CustomKind, subresource: str) -> FieldManager:
     if found is None:
         reset: Object = {}
         if kind.strategy.has_status:
-            reset = {"f:spec": {}} if subresource == "status" else {"f:status": {}}
+            reset = {"f:spec": {}, "f:metadata": {}} if subresource == "status" else {"f:status": {}}
         shape = _shapes().of(custom_shape(compiled.schema))
         found = compiled.managers[key] = FieldManager(shape, kind.resource.api_version, subresource=subresource, reset=reset)
     return found

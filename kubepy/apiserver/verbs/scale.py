@@ -7,8 +7,11 @@ from kubepy.api.schema.shape import of_kind
 from kubepy.api.selector import from_object, from_set
 from kubepy.api.types import Object
 from kubepy.apiserver.body import read_object
+from kubepy.apiserver.crd.kind import custom_of
+from kubepy.apiserver.crd.scale import config_of, with_replicas
+from kubepy.apiserver.crd.scale import scale_of as custom_scale
 from kubepy.apiserver.exchange import Exchange
-from kubepy.apiserver.registry.kind import Subresource
+from kubepy.apiserver.registry.kind import Kind, Subresource
 from kubepy.apiserver.representation import answer_written, served
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
@@ -37,12 +40,18 @@ def scale_of(obj: Object) -> Object:
             "status": shown}
 
 
+def shown_scale(kind: Kind, obj: Object) -> Object:
+    """The Scale of a workload or, at the paths of its definition, of a custom resource."""
+    custom = custom_of(kind)
+    return scale_of(obj) if custom is None or custom.scale_paths is None else custom_scale(obj, custom.scale_paths)
+
+
 async def serve(server: Server, exchange: Exchange, context: Context, sub: Subresource) -> None:
     kind, info = context.kind, context.info
     namespace = info.namespace if kind.resource.namespaced else ""
     if exchange.method == "GET":
         entry = await server.store(kind).get(namespace, info.name)
-        await answer_written(server, exchange, context, 200, scale_of(served(kind, entry)))
+        await answer_written(server, exchange, context, 200, shown_scale(kind, served(kind, entry)))
         return
     sent: Object | None = None
     wanted: Patch | None = None
@@ -58,19 +67,23 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
         wanted = read_patch(context, content_type, data, force, of_kind("autoscaling", "v1", "Scale"))
 
     async def transform(old: Object) -> Object:
-        shown = scale_of(old)
+        shown = shown_scale(kind, old)
         new = sent if sent is not None else wanted.apply(shown, server.clock.now()) if wanted is not None else shown
         replicas = (new.get("spec") or {}).get("replicas") or 0
         if not isinstance(replicas, int) or isinstance(replicas, bool):
             raise ApiError("json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32", code=422,
                            reason="Invalid")
-        if replicas < 0:
+        custom = custom_of(kind)
+        if replicas < 0 and custom is None:
             problem = invalid(Path("spec.replicas"), replicas, "must be greater than or equal to 0")
             raise Invalid.of("autoscaling", "Scale", info.name, [problem])
         metadata = dict(old["metadata"])
         metadata["resourceVersion"] = new["metadata"].get("resourceVersion") or metadata["resourceVersion"]
         check_uid(kind, new, old, namespace, info.name)
-        obj = {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
+        if custom is not None and custom.scale_paths is not None:
+            obj = with_replicas({**old, "metadata": metadata}, custom.scale_paths, replicas)
+        else:
+            obj = {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
         if not replicas:  # upstream tracks the Scale, in which a zero is nothing that could be owned
             return manage.disown(context, manage.track(context, obj, old, "scale", server.clock.now()))
         return obj if tracks else manage.track(context, obj, old, "scale", server.clock.now())
@@ -83,7 +96,11 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
             spec = applied.value.get("spec") or {}
             config: Object = {"apiVersion": old["apiVersion"], "kind": old["kind"], "metadata": applied.value.get("metadata") or {}}
             if "replicas" in spec:
-                config["spec"] = {"replicas": spec["replicas"]}
+                custom = custom_of(kind)
+                if custom is not None and custom.scale_paths is not None:
+                    config |= config_of(custom.scale_paths, spec["replicas"])
+                else:
+                    config["spec"] = {"replicas": spec["replicas"]}
             found = manage.apply(context, old, config, applied.force, server.clock.now())
             version = old["metadata"]["resourceVersion"]
             return old if found is old else {**found, "metadata": {**found["metadata"], "resourceVersion": version}}
@@ -92,7 +109,7 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
     else:
         result = await guaranteed_update(server, context, transform, unconditional=True, tracked=True)
     obj = result if isinstance(result, dict) else served(kind, result)
-    await answer_written(server, exchange, context, 200, scale_of(obj))
+    await answer_written(server, exchange, context, 200, shown_scale(kind, obj))
 
 
 def _check_namespace(obj: Object, namespace: str) -> None:
