@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,18 @@ from typing import Any
 import uvloop
 
 from kubepy.base import log as logs
-from kubepy.base.clock import SystemClock
+from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.flag import add_boolean, comma_list, duration, mapping
 from kubepy.base.http.tls import ServerTls
+from kubepy.base.task import Tasks
 from kubepy.client.http import HttpClient
-from kubepy.client.kubeconfig import ConfigError, find
+from kubepy.client.kubeconfig import Config, ConfigError, find, load
 from kubepy.client.serving import self_signed
 from kubepy.kubelet.agent import Kubelet
+from kubepy.kubelet.certificate.bootstrap import bootstrap, needed, rotating_config
+from kubepy.kubelet.certificate.manager import Rotation
+from kubepy.kubelet.certificate.request import CLIENT_SIGNER, SERVING_SIGNER, Wanted
+from kubepy.kubelet.certificate.store import Store
 from kubepy.kubelet.cri.client import GrpcRuntime
 from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.server.access import Access
@@ -54,6 +60,8 @@ def _taints(text: str) -> tuple[dict[str, str], ...]:
 
 _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--kubeconfig", "kubeconfig", str, "kubeconfig with the server and this node's identity"),
+    ("--bootstrap-kubeconfig", "bootstrap_kubeconfig", str,
+     "kubeconfig with which to ask for this node's first certificate when --kubeconfig does not exist yet or has ended"),
     ("--hostname-override", "node_name", str, "name of the node (default: the host name)"),
     ("--node-ip", "node_ip", str, "address of the node, or one for each family, comma separated (default: of the default route)"),
     ("--container-runtime-endpoint", "runtime_endpoint", str, "socket of the container runtime"),
@@ -93,6 +101,8 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--cni-bridge", "cni_bridge", str, "name of the pods' bridge"),
 )
 _BOOLEANS: tuple[tuple[str, str, str], ...] = (
+    ("--rotate-certificates", "rotate_certificates", "ask for a new client certificate before the old one ends"),
+    ("--rotate-server-certificates", "server_tls_bootstrap", "ask the cluster for the serving certificate, and renew it"),
     ("--register-node", "register_node", "register the node with the API server"),
     ("--fail-swap-on", "fail_swap_on", "refuse to start while swap is on"),
     ("--anonymous-auth", "anonymous_auth", "let requests without credentials through to authorization"),
@@ -169,28 +179,64 @@ def main(argv: list[str]) -> int:
             raise SettingsError("running with swap on is not supported, please disable swap or set --fail-swap-on flag to false")
         if os.geteuid() != 0:
             raise SettingsError("the kubelet must run as root")
-        config = find(settings.kubeconfig)
+        config = _identity(settings)
     except (SettingsError, ConfigError) as error:
         log.error("Cannot start", error)
         return 1
     join_runtime(settings.runtime_endpoint, argv)
-    return uvloop.run(_run(settings, HttpClient(config, user_agent="kubelet", connections=128)))
+    return uvloop.run(_run(settings, config))
 
 
-async def _run(settings: Settings, client: HttpClient) -> int:
+def _identity(settings: Settings) -> Config | None:
+    """The kubeconfig's; None when the first certificate must be asked for. Raises ConfigError."""
+    if settings.bootstrap_kubeconfig:
+        if not settings.kubeconfig:
+            raise SettingsError("--bootstrap-kubeconfig needs --kubeconfig, the file to write")
+        if needed(settings.kubeconfig, time.time()):
+            load(settings.bootstrap_kubeconfig)  # what is wrong with it is said now
+            return None
+    return find(settings.kubeconfig)
+
+
+async def _first_identity(settings: Settings, clock: Clock, stopping: asyncio.Event) -> Config | None:
+    """Asks for the node's certificate; None when stopped before it came."""
+    config = load(settings.bootstrap_kubeconfig)
+    client = HttpClient(config, user_agent="kubelet", connections=4)
+    tasks = Tasks("bootstrap", clock)
+    try:
+        job = tasks.start(bootstrap(client, config, node_name=settings.node_name, kubeconfig=settings.kubeconfig,
+                                    directory=settings.pki_dir, clock=clock), "certificate")
+        stop = tasks.start(stopping.wait(), "stop")
+        await asyncio.wait({job, stop}, return_when=asyncio.FIRST_COMPLETED)
+        return load(settings.kubeconfig) if job.done() else None
+    finally:
+        await tasks.stop()
+        await client.close()
+
+
+async def _run(settings: Settings, config: Config | None) -> int:
     clock = SystemClock()
-    runtime = GrpcRuntime(settings.runtime_endpoint)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    if config is None and (config := await _first_identity(settings, clock, stopping)) is None:
+        return 0
+    client_store = Store(settings.pki_dir, "kubelet-client")
+    if settings.rotate_certificates:
+        config = rotating_config(config, client_store, clock.now())
+    client = HttpClient(config, user_agent="kubelet", connections=128)
+    runtime = GrpcRuntime(settings.runtime_endpoint)
     settings = await _believe_runtime(settings, runtime)
     kubelet = Kubelet(settings, client, runtime, clock)
     statistics = kubelet.statistics
     listeners: list[Listener] = []
     try:
         if settings.enable_server and settings.port:
-            tls = _tls(settings)
-            kubelet.tasks.keep(tls.keep_fresh, "tls")
+            tls = _tls(settings, clock.now())
+            kubelet.tasks.keep(lambda: tls.keep_fresh(5.0), "tls")
+            if settings.server_tls_bootstrap and not settings.tls_cert_file:
+                rotation = Rotation(Store(settings.pki_dir, "kubelet-server"), client, clock, lambda: _serving_wish(kubelet))
+                kubelet.tasks.keep(rotation.run, "serving-certificate")
             app = App(settings, kubelet.pods, runtime, statistics, clock, Access(settings, client, clock))
             listeners.append(Listener(app))
             await listeners[-1].start(settings.address, settings.port, tls.context)
@@ -199,6 +245,9 @@ async def _run(settings: Settings, client: HttpClient) -> int:
                 app = App(settings, kubelet.pods, runtime, statistics, clock, None, read_only=True)
                 listeners.append(Listener(app))
                 await listeners[-1].start(host, port, None)
+        if settings.rotate_certificates:
+            mine = Wanted(CLIENT_SIGNER, settings.node_name)
+            kubelet.tasks.keep(Rotation(client_store, client, clock, lambda: mine).run, "client-certificate")
         await kubelet.start()
         await stopping.wait()
         log.info("Stopping; pods keep running")
@@ -224,13 +273,28 @@ async def _believe_runtime(settings: Settings, runtime: GrpcRuntime) -> Settings
     return replace(settings, cgroup_driver=driver) if driver else settings
 
 
-def _tls(settings: Settings) -> ServerTls:
-    """From files, or a certificate made once and kept in --cert-dir."""
+def _serving_wish(kubelet: Kubelet) -> Wanted | None:
+    """The names and addresses the node is reported with; None until it is registered."""
+    node = kubelet.node.node
+    addresses = ((node or {}).get("status") or {}).get("addresses") or ()
+    names = frozenset(entry["address"] for entry in addresses)
+    return Wanted(SERVING_SIGNER, kubelet.settings.node_name, names) if names else None
+
+
+def _tls(settings: Settings, now: float) -> ServerTls:
+    """From files; or a certificate made once and kept in --cert-dir, which with --rotate-server-certificates only serves until the
+    cluster has signed one (known difference: upstream refuses connections until then)."""
     cas = [settings.client_ca_file] if settings.client_ca_file else []
     if settings.tls_cert_file:
         return ServerTls(settings.tls_cert_file, settings.tls_private_key_file, cas)
-    directory = Path(settings.cert_dir or f"{settings.root_dir}/pki")
+    directory = settings.pki_dir
     directory.mkdir(parents=True, exist_ok=True)
+    if settings.server_tls_bootstrap:
+        store = Store(directory, "kubelet-server")
+        current = store.current()
+        if current is None or current.not_after <= now:
+            store.put(self_signed(settings.node_name), now)
+        return ServerTls(str(store.path), str(store.path), cas)
     path = directory / "kubelet.pem"
     if not path.exists():
         path.touch(mode=0o600)

@@ -25,6 +25,9 @@ class Settings:
     container_logs_dir: str = "/var/log/containers"
     cert_dir: str = ""
     kubeconfig: str = ""
+    bootstrap_kubeconfig: str = ""
+    rotate_certificates: bool = False
+    server_tls_bootstrap: bool = False
     runtime_endpoint: str = "unix:///run/containerd/containerd.sock"
     static_pod_path: str = ""
     static_pod_url: str = ""
@@ -82,6 +85,10 @@ class Settings:
     enable_server: bool = True
 
     @property
+    def pki_dir(self) -> Path:
+        return Path(self.cert_dir or f"{self.root_dir}/pki")
+
+    @property
     def pods_dir(self) -> Path:
         return Path(self.root_dir, "pods")
 
@@ -97,6 +104,7 @@ _FILE_KEYS = {
     "imageGCLowThresholdPercent": "image_gc_low", "registerNode": "register_node", "providerID": "provider_id",
     "podLogsDir": "pod_logs_dir", "containerRuntimeEndpoint": "runtime_endpoint", "systemReserved": "system_reserved",
     "kubeReserved": "kube_reserved", "evictionHard": "eviction_hard", "enableServer": "enable_server",
+    "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap",
 }
 _FILE_DURATIONS = {
     "fileCheckFrequency": "file_check_frequency", "syncFrequency": "sync_frequency",
