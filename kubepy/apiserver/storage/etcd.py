@@ -2,7 +2,8 @@
 
 - Several endpoints: one is used until it fails, then the next. Reads are retried within their deadline.
 - Writes are compare-and-swaps, and a lost answer is resolved, not guessed: the same swap is sent again (it can win only once, as
-  both expect the same mod revision), and where it loses then, the key's history tells whether ours was the write that happened.
+  both expect the same mod revision), and where it loses then, the key's history tells whether ours was the write that happened
+  (by its value: `entry.marked` makes values unique).
 - Point reads that arrive while one is under way travel together in one read-only transaction (linearizable, not through Raft);
   a caller that holds a version is sent the value only when there is a newer one.
 - Upstream's `clientv3` also balances load over endpoints; here all requests of a process go to one.
@@ -255,8 +256,8 @@ class EtcdKV:
                 return current.mod_revision
             try:
                 older = await self.range(key, revision=current.mod_revision - 1)
-            except Compacted:
-                return 0
+            except Compacted as error:
+                raise Unavailable("what became of a write is not known: its answer was lost and the history compacted") from error
             current = older.kvs[0] if older.kvs else None
         return 0
 

@@ -15,7 +15,7 @@ from kubepy.api import errors
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.storage.cache import Cache, too_large
-from kubepy.apiserver.storage.entry import Codec, Entry, Undecodable, same
+from kubepy.apiserver.storage.entry import Codec, Entry, Undecodable, marked, same
 from kubepy.apiserver.storage.index import LabelMatcher
 from kubepy.apiserver.storage.interface import Change, Matcher
 from kubepy.apiserver.storage.kv import KV, FutureRevision, KeyValue, Written, prefix_end
@@ -246,7 +246,7 @@ class Store:
         stored, raw = self._stored(key), self._codec.encode(obj)
         with Translated():
             lease = await self._leases.get(ttl) if ttl else 0
-            write = await self._kv.put(stored, self._transformer.write(stored, raw), expected=0, lease=lease)
+            write = await self._kv.put(stored, self._transformer.write(stored, marked(raw)), expected=0, lease=lease)
         if not write.ok:
             raise errors.AlreadyExists.of(self.resource, name)
         return self._wrote(key, raw, write.revision, obj)
@@ -274,7 +274,7 @@ class Store:
                 continue
             with Translated():
                 lease = await self._leases.get(ttl) if ttl else None
-                write = await self._kv.put(stored, self._transformer.write(stored, raw), expected=entry.revision, lease=lease)
+                write = await self._kv.put(stored, self._transformer.write(stored, marked(raw)), expected=entry.revision, lease=lease)
             if write.ok:
                 return self._wrote(key, raw, write.revision, obj), True
             if write.current is None:
