@@ -12,6 +12,8 @@ from typing import Any
 from kubepy.api.errors import MethodNotAllowed, NotAcceptable, NotFound
 from kubepy.api.types import Object
 from kubepy.apiserver import media
+from kubepy.apiserver.aggregation.document import CUSTOM_PRIORITY, group_priority, resource_list
+from kubepy.apiserver.aggregation.table import Remote
 from kubepy.apiserver.exchange import Exchange, encode
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.representation import is_custom
@@ -30,7 +32,7 @@ _RANK = {name: rank for rank, name in enumerate(GROUP_ORDER)}
 class Discovery:
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._generation = -1
+        self._generation = (-1, -1)
         self._documents: dict[str, Object] = {}
         self._encoded: dict[tuple[str, str, bool], tuple[bytes, str]] = {}
 
@@ -46,7 +48,7 @@ class Discovery:
             return False
         self._refresh()
         key = "/".join(parts)
-        if parts[0] == "apis" and len(parts) > 1 and parts[1] not in self.server.kinds.versions:
+        if parts[0] == "apis" and len(parts) > 1 and f"apis/{parts[1]}" not in self._documents:
             return False
         if key not in self._documents:
             raise NotFound("the server could not find the requested resource", {})
@@ -80,19 +82,23 @@ class Discovery:
 
     def _refresh(self) -> None:
         table = self.server.kinds
-        if table.generation == self._generation:
+        generation = (table.generation, self.server.remotes.generation)
+        if generation == self._generation:
             return
-        self._generation = table.generation
+        self._generation = generation
         self._encoded.clear()
         documents: dict[str, Object] = {}
         by_version: dict[tuple[str, str], list[Kind]] = {}
         for kind in table.kinds:
             by_version.setdefault((kind.resource.group, kind.resource.version), []).append(kind)
-        groups = sorted((name for name in table.versions if name), key=lambda name: (_RANK.get(name, len(_RANK)), name))
+        remotes = self.server.remotes.versions()
+        versions = {name: merged_versions(table.versions.get(name, []), remotes.get(name, []))
+                    for name in {*table.versions, *remotes} if name}
+        groups = sorted(versions, key=lambda name: (_RANK.get(name, len(_RANK)), -group_priority(remotes.get(name, [])), name))
         options = self.server.options
         documents["api"] = {"kind": "APIVersions", "versions": table.versions.get("", ["v1"]), "serverAddressByClientCIDRs": [
             {"clientCIDR": "0.0.0.0/0", "serverAddress": f"{options.advertise_address}:{options.secure_port}"}]}
-        entries = {name: group_entry(name, table.versions[name]) for name in groups}
+        entries = {name: group_entry(name, versions[name]) for name in groups}
         documents["apis"] = {"kind": "APIGroupList", "apiVersion": "v1", "groups": list(entries.values())}
         for name in groups:
             documents[f"apis/{name}"] = {"kind": "APIGroup", "apiVersion": "v1", **entries[name]}
@@ -102,7 +108,8 @@ class Discovery:
             path = f"apis/{group}/{version}" if group else f"api/{version}"
             documents[path] = {**head, "groupVersion": f"{group}/{version}" if group else version, "resources": resources}
         documents["aggregated api"] = _aggregate([("", table.versions.get("", []))], by_version)
-        documents["aggregated apis"] = _aggregate([(name, table.versions[name]) for name in groups], by_version)
+        told = {(remote.group, remote.version): resource_list(remote) for remote in self.server.remotes.remotes.values()}
+        documents["aggregated apis"] = _aggregate([(name, versions[name]) for name in groups], by_version, told)
         self._documents = documents
 
 
@@ -159,11 +166,22 @@ def resource_entries(kind: Kind) -> list[Object]:
     return entries
 
 
-def _aggregate(groups: list[tuple[str, list[str]]], by_version: dict[tuple[str, str], list[Kind]]) -> Object:
+def merged_versions(own: list[str], remotes: list[Remote]) -> list[str]:
+    """The versions of a group, preferred first: ours stand where a priority of 100 puts them."""
+    theirs = [remote.version for remote in remotes]
+    first = [remote.version for remote in remotes if remote.version_priority > CUSTOM_PRIORITY]
+    return list(dict.fromkeys([*first, *(version for version in own if version not in theirs), *theirs]))
+
+
+def _aggregate(groups: list[tuple[str, list[str]]], by_version: dict[tuple[str, str], list[Kind]],
+               told: dict[tuple[str, str], Object] | None = None) -> Object:
     items = []
     for name, versions in groups:
         listed: list[Object] = []
         for version in versions:
+            if told and (name, version) in told:
+                listed.append(told[name, version])
+                continue
             kinds = sorted(by_version.get((name, version), []), key=lambda kind: kind.resource.plural)
             listed.append({"version": version, "freshness": "Current", "resources": [aggregated_entry(kind) for kind in kinds]})
         items.append({"metadata": {"name": name} if name else {}, "versions": listed})

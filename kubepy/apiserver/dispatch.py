@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from kubepy.api.errors import ApiError, MethodNotAllowed, NotFound
+from kubepy.apiserver.aggregation.layer import Aggregation
 from kubepy.apiserver.discovery import Discovery
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.openapi import OpenApi
@@ -63,6 +64,8 @@ class Dispatcher:
         self.discovery = Discovery(server)
         self.openapi = OpenApi(server)
         self.connector = Connector(server)
+        self.aggregation = Aggregation(server)
+        self.aggregation.start()
         server.stopping.append(self.connector.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,6 +74,8 @@ class Dispatcher:
             return
         exchange = Exchange.of(scope)
         info = exchange.info
+        if self.server.remotes.remotes and await self.aggregation.serve(exchange):
+            return
         if not info.is_resource or info.path[:2] == "//":
             if await self.discovery.serve(exchange) or await self.openapi.serve(exchange):
                 return

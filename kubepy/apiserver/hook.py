@@ -114,9 +114,10 @@ HOOKS: dict[str, Hook] = {
 
 
 def start_hooks(server: Server) -> None:
-    server.hooks = tuple(HOOKS)
-    server.pending = set(HOOKS)
-    for name, hook in HOOKS.items():
+    hooks = {**HOOKS, **server.extra_hooks}
+    server.hooks = tuple(hooks)
+    server.pending = set(hooks)
+    for name, hook in hooks.items():
         server.tasks.start(_until_done(server, name, hook), name)
 
 

@@ -14,6 +14,7 @@ from kubepy.api.schema.openapi_path import Served, ServedSub
 from kubepy.api.schema.openapi_protobuf import V2, V3, v2_protobuf, v3_protobuf
 from kubepy.api.types import Object
 from kubepy.apiserver import media
+from kubepy.apiserver.aggregation.document import merge_swagger
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.server import Server
@@ -30,6 +31,8 @@ class OpenApi:
         self._hashes: dict[str, str] = {}
         self._encoded: dict[str, bytes] = {}
         self._lock = asyncio.Lock()
+        self._merged_for = (-1, -1)
+        self._merged_body = b""
 
     async def serve(self, exchange: Exchange) -> bool:
         """Answers a path below /openapi; False for any other."""
@@ -37,7 +40,7 @@ class OpenApi:
         if not path.startswith("/openapi/"):
             return False
         if path == "/openapi/v2":
-            await self._send(exchange, "v2", await self._document("v2"))
+            await self._send(exchange, "v2", await self._merged())
             return True
         if path == "/openapi/v3":
             await self._index(exchange)
@@ -83,8 +86,25 @@ class OpenApi:
         for name in self._names():
             await self._document(name)
         self._refresh()
-        body = orjson.dumps(v3_index({name: raw for name, raw in self._documents.items() if name != "v2"}))
+        index = v3_index({name: raw for name, raw in self._documents.items() if name != "v2"})
+        for remote in self.server.remotes.remotes.values():
+            index["paths"].update({name: {"serverRelativeURL": url} for name, url in remote.openapi.items()})
+        body = orjson.dumps(index)
         await exchange.answer(200, body, b"text/plain; charset=utf-8")
+
+    async def _merged(self) -> bytes:
+        """OpenAPI v2 with what extension servers add."""
+        own = await self._document("v2")
+        remotes = self.server.remotes
+        if not any(remote.swagger for remote in remotes.remotes.values()):
+            return own
+        if self._merged_for != (self._generation, remotes.generation):
+            generation, found = remotes.generation, list(remotes.remotes.values())
+            body = await asyncio.to_thread(lambda: orjson.dumps(merge_swagger(orjson.loads(own), found)))
+            self._merged_body, self._merged_for = body, (self._generation, generation)
+            self._hashes.pop("v2", None)
+            self._encoded.pop("v2", None)
+        return self._merged_body
 
     def _names(self) -> list[str]:
         table = self.server.kinds

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.chain import Chain
+from kubepy.apiserver.aggregation.table import Table
 from kubepy.apiserver.authn.interface import Authenticator, Impersonator
 from kubepy.apiserver.authz.interface import Authorizer
 from kubepy.apiserver.registry.kind import Kind
@@ -57,6 +58,10 @@ class Server:
     backend: Backend | None = None
     reservers: dict[Resource, Reserver] = field(default_factory=dict)
     """What writes of a resource reserve beside it: services their addresses."""
+    remotes: Table = field(default_factory=Table)
+    """The group versions that other servers serve."""
+    extra_hooks: dict[str, Callable[[Server], Awaitable[None]]] = field(default_factory=dict)
+    """Post-start hooks beside those in `hook.py`."""
     leaving: Callable[[], Awaitable[None]] | None = None
     """Takes the server out of the kubernetes service's endpoints."""
     stopping: list[Callable[[], Awaitable[None]]] = field(default_factory=list)

@@ -43,8 +43,9 @@ class Forwarder:
         url = URL(f"{scheme}://{target.authority}{target.path}", encoded=True)
         body = None if exchange.method in ("GET", "HEAD") else _body(exchange)
         try:
-            async with self._open().request(exchange.method, url, headers=_headers(exchange), data=body, allow_redirects=False,
-                                            ssl=target.context if target.context else False) as answer:
+            async with self._open().request(exchange.method, url, headers=_headers(exchange, target), data=body, allow_redirects=False,
+                                            ssl=target.context if target.context else False,
+                                            server_hostname=target.server_hostname if target.context else None) as answer:
                 if error_as_status and answer.status >= 400:
                     raise await _refusal(answer)
                 await _stream(exchange, answer, prefix)
@@ -85,13 +86,15 @@ async def _body(exchange: Exchange) -> AsyncIterator[bytes]:
             return
 
 
-def _headers(exchange: Exchange) -> CIMultiDict[str]:
-    """The client's headers without its credentials and what belongs to its own connection."""
+def _headers(exchange: Exchange, target: Target) -> CIMultiDict[str]:
+    """The client's headers without its credentials and what belongs to its own connection, and the target's own."""
     headers: CIMultiDict[str] = CIMultiDict()
     for raw_name, value in exchange.scope["headers"]:
         name = raw_name.decode("latin-1")
         if name.lower() not in _DROPPED and not name.lower().startswith(("impersonate-extra-", "x-remote-")):
             headers.add(name, value.decode("latin-1"))
+    for name, value in target.headers:
+        headers.add(name, value)
     return headers
 
 
