@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from kubepy.api.errors import AlreadyExists, NotFound
 from kubepy.api.resource import NAMESPACES, PRIORITY_CLASSES, SERVICES, Resource
 from kubepy.api.types import Object
-from kubepy.apiserver import flowcontrol, kubernetes_service
+from kubepy.apiserver import flowcontrol, kubernetes_service, trust
 from kubepy.apiserver.authz.reconcile import reconcile_bootstrap
 from kubepy.apiserver.request import Context, RequestInfo, User
 from kubepy.apiserver.server import Server
@@ -102,6 +102,11 @@ async def custom_resources(server: Server) -> None:
     await Controller(server).start()
 
 
+async def authentication(server: Server) -> None:
+    await namespaces(server)
+    await trust.publish(server)
+
+
 HOOKS: dict[str, Hook] = {
     "rbac/bootstrap-roles": rbac,
     "start-system-namespaces-controller": namespaces,
@@ -109,6 +114,7 @@ HOOKS: dict[str, Hook] = {
     "priority-and-fairness-config-producer": flow_control,
     "start-kubernetes-service-cidr-controller": service_cidr,
     "bootstrap-controller": kubernetes,
+    "start-cluster-authentication-info-controller": authentication,
     "start-apiextensions-controllers": custom_resources,
 }
 

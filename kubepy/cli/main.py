@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("kubepy.cli.up", "bring up a cluster with one node on this machine, and keep it running"),
     "status": ("kubepy.cli.status", "say what runs here, with PIDs, health and versions"),
     "down": ("kubepy.cli.down", "stop it; with --purge remove every trace"),
+    "explain-scheduling": ("kubepy.cli.explain", "say why a pod fits on a node or does not"),
     "apiserver": ("kubepy.apiserver.main", "the API server (flags as kube-apiserver)"),
     "scheduler": ("kubepy.scheduler.main", "the scheduler (flags as kube-scheduler)"),
     "controller-manager": ("kubepy.controllers.main", "the controllers (flags as kube-controller-manager)"),
