@@ -21,7 +21,7 @@ def validate_embedded(value: Any, node: Node, path: Path | None = None) -> Error
 def _walk(value: Any, node: Node, path: Path, errors: Errors, *, root: bool = False) -> None:
     if type(value) is dict:
         if node.embedded and not root:
-            errors += _resource(value, path)
+            errors += resource_errors(value, path)
         for key, item in value.items():
             child = node.properties.get(key)
             if child is not None:
@@ -34,7 +34,8 @@ def _walk(value: Any, node: Node, path: Path, errors: Errors, *, root: bool = Fa
             _walk(item, node.items, path.index(position), errors)
 
 
-def _resource(value: Object, path: Path) -> Errors:
+def resource_errors(value: Object, path: Path) -> Errors:
+    """What is wrong with the type and metadata of one resource."""
     errors: Errors = [required(path.child(field)) for field in ("apiVersion", "kind") if field not in value]
     version, kind = value.get("apiVersion"), value.get("kind")
     if "apiVersion" in value:

@@ -259,7 +259,7 @@ def _alternatives(checks: list[Check], value: Any, path: str, errors: Errors, ex
 
 
 def _named(path: str) -> str:
-    return f"{path} in body" if path else "in body"
+    return f"{path} in body"
 
 
 def _general(text: str) -> FieldError:

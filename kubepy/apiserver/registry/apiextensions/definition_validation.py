@@ -9,6 +9,9 @@ import re
 
 from kubepy.api import field, name
 from kubepy.api.field import Errors, FieldError, Path
+from kubepy.api.structural import parse
+from kubepy.api.structural.default_validation import validate_defaults
+from kubepy.api.structural.schema_validation import validate_schema
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.admissionregistration.webhook import client_config
@@ -18,7 +21,6 @@ _APPROVED = "api-approved.kubernetes.io"
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 _ONE_STORAGE = "must have exactly one version marked as storage version"
-_SIMPLE_PATH = re.compile(r"(\.[A-Za-z_][A-Za-z0-9_-]*|\[['\"][^'\"]*['\"]\]|\[\d+\])+")
 _GO_VERSION = (("Name", "name", ""), ("Served", "served", False), ("Storage", "storage", False), ("Deprecated", "deprecated", False),
                ("DeprecationWarning", "deprecationWarning", None))
 
@@ -67,6 +69,12 @@ def _versions(versions: list[Object]) -> Errors:
     titles = [version.get("name", "") for version in versions]
     for position, version in enumerate(versions):
         errors += check.named(name.label_1035, version.get("name", ""), path.index(position).child("name"))
+        if (warning := version.get("deprecationWarning")) is not None:
+            where = path.index(position).child("deprecationWarning")
+            if not version.get("deprecated"):
+                errors.append(field.invalid(where, warning, "can only be set for deprecated versions"))
+            elif not warning:
+                errors.append(field.invalid(where, warning, "must not be an empty string"))
         if not single:
             errors += _parts_of(version, path.index(position))
     if len(set(titles)) != len(titles):
@@ -95,12 +103,24 @@ def _go(version: Object) -> Object:
 
 def _parts_of(version: Object, path: Path) -> Errors:
     errors: Errors = []
+    schema = (version.get("schema") or {}).get("openAPIV3Schema")
+    if schema is not None:
+        where = path.child("validation" if path.text == "spec" else "schema", "openAPIV3Schema")
+        errors += schema_errors(schema, where)
     for position, shown in enumerate(version.get("additionalPrinterColumns") or ()):
         errors += _column(shown, path.child("additionalPrinterColumns").index(position))
     scale = (version.get("subresources") or {}).get("scale")
     if scale is not None:
         errors += _scale(scale, path.child("subresources", "scale"))
     errors += _selectable(version, path.child("selectableFields"))
+    return errors
+
+
+def schema_errors(schema: Object, path: Path) -> Errors:
+    """Errors of a schema: what it is made of, its defaults, its rules."""
+    errors, readable = validate_schema(schema, path)
+    if not errors and readable:
+        errors += validate_defaults(parse(schema), path)
     return errors
 
 
@@ -119,7 +139,7 @@ def _column(shown: Object, path: Path) -> Errors:
 def _simple_path(text: str, path: Path) -> Errors:
     if not text:
         return [field.required(path)]
-    return [] if _SIMPLE_PATH.fullmatch(text) else [field.invalid(path, text, "must be a simple json path starting with .")]
+    return [] if text.startswith(".") else [field.invalid(path, text, "must be a simple json path starting with .")]
 
 
 def _scale(scale: Object, path: Path) -> Errors:
@@ -132,7 +152,7 @@ def _scale(scale: Object, path: Path) -> Errors:
         if not problems and root and not (text or "").startswith(root):
             problems = [field.invalid(path.child(key), text, f"should be a json path under {root.rstrip('.')}")]
         if not problems and not root and not (text or "").startswith((".status.", ".spec.")):
-            problems = [field.invalid(path.child(key), text, "should be a json path under either .status or .spec")]
+            problems = [field.invalid(path.child(key), text, "should be a json path under either .spec or .status")]
         errors += problems
     return errors
 
@@ -150,7 +170,13 @@ def _selectable(version: Object, path: Path) -> Errors:
         if not text:
             errors.append(field.required(here))
             continue
-        found = _field_type(schema, text)
+        if not text.startswith((".", "[")):
+            errors.append(field.invalid(here, text, f"is an invalid path: expected [ or . but got: {re.split(r'[.[]', text)[0]}"))
+            continue
+        if "[" in text:
+            errors.append(field.invalid(here, text, "is an invalid path: array notation is not allowed"))
+            continue
+        found = _field_type(schema, text) if not text.startswith(".metadata.") else None
         if found is None:
             errors.append(field.invalid(here, text, "is an invalid path: does not refer to a valid field"))
         elif found not in ("boolean", "integer", "string"):
