@@ -14,7 +14,7 @@ from kubepy.api.types import Object
 from kubepy.apiserver import media
 from kubepy.apiserver.aggregation.document import CUSTOM_PRIORITY, group_priority, resource_list
 from kubepy.apiserver.aggregation.table import Remote
-from kubepy.apiserver.exchange import Exchange, encode
+from kubepy.apiserver.exchange import Exchange, render
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.representation import is_custom
 from kubepy.apiserver.server import Server, stored
@@ -34,7 +34,7 @@ class Discovery:
         self.server = server
         self._generation = (-1, -1)
         self._documents: dict[str, Object] = {}
-        self._encoded: dict[tuple[str, str, bool], tuple[bytes, str]] = {}
+        self._encoded: dict[tuple[str, str, bool], tuple[bytes, bytes, str]] = {}
 
     async def serve(self, exchange: Exchange) -> bool:
         """Answers a discovery path; False for any other. Raises ApiError."""
@@ -63,21 +63,21 @@ class Discovery:
         pretty = exchange.pretty
         if aggregated is None:
             chosen = media.negotiate(accept, transforms=False)
-            body, _ = self._bytes(key, chosen.type, pretty or chosen.pretty)
-            await exchange.answer(200, body, chosen.type.encode())
+            body, kind, _ = self._bytes(key, chosen.type, pretty or chosen.pretty)
+            await exchange.answer(200, body, kind)
             return
-        body, tag = self._bytes("aggregated " + key, aggregated, pretty)
+        body, _, tag = self._bytes("aggregated " + key, aggregated, pretty)
         headers = [(b"Vary", b"Accept"), (b"Cache-Control", b"public"), (b"ETag", f'"{tag}"'.encode())]
         if exchange.header(b"if-none-match") == f'"{tag}"':
             await exchange.answer(304, b"", (aggregated + _AGGREGATED).encode(), headers)
             return
         await exchange.answer(200, body, (aggregated + _AGGREGATED).encode(), headers)
 
-    def _bytes(self, key: str, kind: str, pretty: bool) -> tuple[bytes, str]:
+    def _bytes(self, key: str, kind: str, pretty: bool) -> tuple[bytes, bytes, str]:
         found = self._encoded.get((key, kind, pretty))
         if found is None:
-            body = encode(self._documents[key], kind, pretty)
-            found = self._encoded[key, kind, pretty] = (body, hashlib.sha512(body).hexdigest().upper())
+            body, sent = render(self._documents[key], kind, pretty)
+            found = self._encoded[key, kind, pretty] = (body, sent, hashlib.sha512(body).hexdigest().upper())
         return found
 
     def _refresh(self) -> None:

@@ -13,6 +13,7 @@ import orjson
 import yaml
 
 from kubepy.api.errors import ApiError, NotAcceptable, RequestEntityTooLarge
+from kubepy.api.protobuf import Unencodable, encode_body
 from kubepy.api.types import Object
 from kubepy.apiserver import media
 from kubepy.apiserver.authn.interface import WARNINGS
@@ -132,7 +133,7 @@ class Exchange:
         """Sends a decoded object in the representation that was negotiated (by default: as plain JSON or YAML)."""
         if chosen is None:
             chosen = media.negotiate(self.header(b"accept"), transforms=False)
-        await self.answer(status, encode(obj, chosen.type, chosen.pretty or self.pretty), chosen.type.encode(), extra)
+        await self.answer(status, *render(obj, chosen.type, chosen.pretty or self.pretty), extra)
 
     async def answer_error(self, error: ApiError, extra: Headers | None = None) -> None:
         """Sends an error as a Status in what the client accepts, JSON where it accepts nothing we have."""
@@ -144,15 +145,25 @@ class Exchange:
         if error.retry_after is not None:
             extra.append((b"Retry-After", str(error.retry_after).encode()))
         pretty = chosen.pretty or self.pretty
-        await self.answer(error.code, encode(error.status(), chosen.type, pretty), chosen.type.encode(), extra)
+        await self.answer(error.code, *render(error.status(), chosen.type, pretty), extra)
 
     async def answer_text(self, status: int, text: str, extra: Headers | None = None) -> None:
         await self.answer(status, text.encode(), b"text/plain; charset=utf-8",
                           [(b"X-Content-Type-Options", b"nosniff"), *(extra or ())])
 
 
+def render(obj: Any, kind: str, pretty: bool = False) -> tuple[bytes, bytes]:
+    """An object as it goes over the wire, and the media type that it got: JSON where it has no protobuf form."""
+    if kind == media.PROTOBUF:
+        try:
+            return encode_body(obj), kind.encode()
+        except Unencodable:
+            kind = media.JSON
+    return encode(obj, kind, pretty), kind.encode()
+
+
 def encode(obj: Any, kind: str = media.JSON, pretty: bool = False) -> bytes:
-    """An object as it goes over the wire."""
+    """An object as JSON or YAML."""
     if kind == media.YAML:
         return to_yaml(obj)
     if pretty:

@@ -1,7 +1,4 @@
-"""Content negotiation: what a request's Accept header gets, and what a body's Content-Type is (`negotiation` upstream).
-
-Known difference: protobuf is read but not written; clients that list JSON as their second choice get JSON.
-"""
+"""Content negotiation: what a request's Accept header gets, and what a body's Content-Type is (`negotiation` upstream)."""
 from __future__ import annotations
 
 from functools import lru_cache
@@ -14,7 +11,8 @@ YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 OFFERED = (JSON, YAML, PROTOBUF)
 STREAMS = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
-_SERVED = (JSON, YAML)
+CUSTOM = (JSON, YAML)
+"""What custom resources come in; their bare metadata comes as protobuf, too."""
 
 
 class Media(NamedTuple):
@@ -28,7 +26,8 @@ class Media(NamedTuple):
 
 
 PLAIN = Media()
-_TRANSFORMS = frozenset(("Table", "PartialObjectMetadata", "PartialObjectMetadataList"))
+_BINARY_TRANSFORMS = frozenset(("PartialObjectMetadata", "PartialObjectMetadataList"))
+_TRANSFORMS = _BINARY_TRANSFORMS | {"Table"}
 
 
 class Clause(NamedTuple):
@@ -58,7 +57,7 @@ def clauses(accept: str) -> tuple[Clause, ...]:
 
 
 @lru_cache(maxsize=512)
-def negotiate(accept: str, offered: tuple[str, ...] = _SERVED, advertised: tuple[str, ...] = OFFERED,
+def negotiate(accept: str, offered: tuple[str, ...] = OFFERED, advertised: tuple[str, ...] = OFFERED,
               transforms: bool = True) -> Media:
     """The representation for an Accept header; raises NotAcceptable."""
     if not accept.strip():
@@ -66,14 +65,15 @@ def negotiate(accept: str, offered: tuple[str, ...] = _SERVED, advertised: tuple
     refused = False
     for clause in clauses(accept):
         kind = JSON if clause.type == "*/*" else clause.type
-        if kind not in offered:
-            continue
         parameters = dict(clause.parameters)
+        if kind not in offered and (kind != PROTOBUF or not transforms or not parameters.get("as")):
+            continue
         pretty = parameters.get("pretty") in ("1", "true")
         transform = parameters.get("as", "")
         if not transform:
             return Media(kind, "", "", pretty, clause.parameters)
-        if transforms and transform in _TRANSFORMS and parameters.get("g") == "meta.k8s.io" and parameters.get("v") in ("v1", "v1beta1"):
+        known = transforms and parameters.get("g") == "meta.k8s.io" and parameters.get("v") in ("v1", "v1beta1")
+        if known and transform in (_TRANSFORMS if kind != PROTOBUF else _BINARY_TRANSFORMS):
             return Media(kind, transform, parameters["v"], pretty, clause.parameters)
         refused = True
     if refused:

@@ -1,4 +1,4 @@
-"""Objects as clients asked for them: whole, as a Table, or as metadata only; as JSON or YAML.
+"""Objects as clients asked for them: whole, as a Table, or as metadata only; as JSON, YAML or protobuf.
 
 The common case, whole objects as compact JSON, never decodes: stored bytes, which are escaped already, are joined.
 """
@@ -13,7 +13,7 @@ from kubepy.api.errors import BadRequest, NotAcceptable
 from kubepy.api.types import Object
 from kubepy.apiserver import media, rows
 from kubepy.apiserver.column import DEFAULT_COLUMNS
-from kubepy.apiserver.exchange import Exchange, Headers, encode, escape
+from kubepy.apiserver.exchange import Exchange, escape, render
 from kubepy.apiserver.info import first
 from kubepy.apiserver.media import Media
 from kubepy.apiserver.registry.kind import Kind
@@ -38,9 +38,11 @@ def entry_json(kind: Kind, entry: Entry) -> bytes:
     return entry.json()
 
 
-def _negotiate(exchange: Exchange) -> Media:
+def _negotiate(exchange: Exchange, kind: Kind, advertised: tuple[str, ...] = media.OFFERED) -> Media:
     accept = exchange.headers.get(b"accept")
-    return media.negotiate(accept.decode("latin-1")) if accept else media.PLAIN
+    if not accept:
+        return media.PLAIN
+    return media.negotiate(accept.decode("latin-1"), media.CUSTOM if is_custom(kind) else media.OFFERED, advertised)
 
 
 def _go_type(kind: Kind, *, is_list: bool) -> str:
@@ -50,8 +52,8 @@ def _go_type(kind: Kind, *, is_list: bool) -> str:
 
 async def answer_entry(server: Server, exchange: Exchange, context: Context, entry: Entry, status: int = 200) -> None:
     """Sends one stored object."""
-    chosen = _negotiate(exchange)
     kind = context.kind
+    chosen = _negotiate(exchange, kind)
     if not chosen.transform and chosen.type == media.JSON and not chosen.pretty and not exchange.pretty:
         await exchange.answer(status, entry_json(kind, entry) + b"\n")
         return
@@ -61,7 +63,7 @@ async def answer_entry(server: Server, exchange: Exchange, context: Context, ent
 async def answer_written(server: Server, exchange: Exchange, context: Context, status: int, result: Entry | Object) -> None:
     """Sends what a write made: an entry, or an object where nothing was stored."""
     if isinstance(result, dict):
-        await _answer(server, exchange, context, status, result, _negotiate(exchange))
+        await _answer(server, exchange, context, status, result, _negotiate(exchange, context.kind))
     else:
         await answer_entry(server, exchange, context, result, status)
 
@@ -77,11 +79,7 @@ async def _answer(server: Server, exchange: Exchange, context: Context, status: 
                             f"({_go_type(kind, is_list=False)})")
     else:
         shown = obj
-    await exchange.answer(status, encode(shown, chosen.type, chosen.pretty or exchange.pretty), chosen.type.encode(), _extra(context))
-
-
-def _extra(context: Context) -> Headers | None:
-    return None
+    await exchange.answer(status, *render(shown, chosen.type, chosen.pretty or exchange.pretty))
 
 
 def partial(obj: Object, version: str = "v1") -> Object:
@@ -130,9 +128,8 @@ def _bare_dump(kind: Kind, entry: Entry) -> bytes:
 
 async def answer_list(server: Server, exchange: Exchange, context: Context, page: Page) -> None:
     """Sends a page."""
-    accept = exchange.headers.get(b"accept")
-    chosen = media.negotiate(accept.decode("latin-1"), advertised=(*media.OFFERED, *media.STREAMS)) if accept else media.PLAIN
     kind, resource = context.kind, context.kind.resource
+    chosen = _negotiate(exchange, kind, (*media.OFFERED, *media.STREAMS))
     if chosen.transform == "PartialObjectMetadata":
         raise NotAcceptable(f"you requested PartialObjectMetadata, but the requested object is a list ({_go_type(kind, is_list=True)})")
     if not chosen.transform and chosen.type == media.JSON and not chosen.pretty and not exchange.pretty:
@@ -154,7 +151,7 @@ async def answer_list(server: Server, exchange: Exchange, context: Context, page
         if not is_custom(kind):
             listed = [{key: value for key, value in item.items() if key not in ("apiVersion", "kind")} for item in listed]
         shown = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": _list_metadata(page), "items": listed}
-    await exchange.answer(200, encode(shown, chosen.type, chosen.pretty or exchange.pretty), chosen.type.encode())
+    await exchange.answer(200, *render(shown, chosen.type, chosen.pretty or exchange.pretty))
 
 
 class Table:

@@ -54,4 +54,5 @@ def message_name(api_version: str, kind: str) -> str | None:
 
 
 _PACKAGES = {"rbac.authorization.k8s.io": "rbac", "flowcontrol.apiserver.k8s.io": "flowcontrol"}
-_META = frozenset(("DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions"))
+_META = frozenset(("DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions", "Status", "APIGroup", "APIGroupList",
+                   "APIResourceList", "APIVersions", "PartialObjectMetadata", "PartialObjectMetadataList"))

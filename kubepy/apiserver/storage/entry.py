@@ -80,13 +80,16 @@ class Event(msgspec.Struct, gc=False):
     frames: dict[str, bytes] | None = None
 
     def frame(self, type: str) -> bytes:
+        return self.shared(type, lambda: b'{"type":"%b","object":%b}\n' % (type.encode(), self.entry.json()))
+
+    def shared(self, form: str, make: Callable[[], bytes]) -> bytes:
         frames = self.frames
         if frames is None:
             frames = self.frames = {}
             _remember(self)
-        found = frames.get(type)
+        found = frames.get(form)
         if found is None:
-            found = frames[type] = b'{"type":"%b","object":%b}\n' % (type.encode(), self.entry.json())
+            found = frames[form] = make()
         return found
 
 

@@ -47,6 +47,10 @@ class Event(Protocol):
         """The JSON watch frame with its newline, encoded once for all watchers: `{"type":…,"object":…}`."""
         ...
 
+    def shared(self, form: str, make: Callable[[], bytes]) -> bytes:
+        """A frame in another form (a name for what `make` makes), also encoded once for all watchers."""
+        ...
+
 
 class Page(Protocol):
     entries: Sequence[Entry]

@@ -11,13 +11,14 @@ import random
 import orjson
 
 from kubepy.api.errors import ApiError, BadRequest, Expired, Gone
+from kubepy.api.protobuf import encodable, encode_body, encode_event
 from kubepy.api.types import Object
 from kubepy.apiserver import media
 from kubepy.apiserver.exchange import Exchange, escape
 from kubepy.apiserver.info import first, true
 from kubepy.apiserver.media import Media
 from kubepy.apiserver.registry.kind import Kind
-from kubepy.apiserver.representation import Table, partial, served
+from kubepy.apiserver.representation import Table, is_custom, partial, served
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.storage.interface import Entry, Event, Matcher
@@ -29,14 +30,14 @@ from kubepy.apiserver.zero import zero
 BOOKMARK_SECONDS = 60.0
 INITIAL_END = "k8s.io/initial-events-end"
 _CHUNK = 256 << 10
-_SERVED = (media.JSON,)
+_SERVED = (media.JSON, media.PROTOBUF)
 _TYPES = (*media.OFFERED, *media.STREAMS)
 
 
 async def watch(server: Server, exchange: Exchange, context: Context) -> None:
     kind, query, info = context.kind, context.query, context.info
     check_list_options(query, watch=True)
-    chosen = media.negotiate(exchange.header(b"accept"), _SERVED, _TYPES)
+    chosen = media.negotiate(exchange.header(b"accept"), _SERVED[:1] if is_custom(kind) else _SERVED, _TYPES)
     picked = selection(kind, query)
     name = picked.name
     if info.name and info.verb == "watch" and len(info.parts) > 1:
@@ -81,7 +82,10 @@ class Stream:
         self.chosen = chosen
         self.table = Table(server, context, chosen) if chosen.transform == "Table" else None
         self.first_table = True
-        self.plain = not chosen.transform and context.kind.conversion is None
+        resource = context.kind.resource
+        self.binary = chosen.type == media.PROTOBUF and (bool(chosen.transform) or encodable(resource.api_version, resource.kind))
+        self.plain = not self.binary and not chosen.transform and context.kind.conversion is None
+        self.form = "" if chosen.transform else f"{chosen.type} {resource.api_version} "
 
     async def run(self, version: str, initial: bool, bookmarks: bool, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -99,7 +103,7 @@ class Stream:
             watcher = await self.store.watch(self.namespace, self.name, after=after)
         except (Expired, Gone) as error:
             await self._start()
-            await self.exchange.chunk(error_frame(error))
+            await self.exchange.chunk(self.error_frame(error))
             await self.exchange.end_stream()
             return
         try:
@@ -115,7 +119,7 @@ class Stream:
                 try:
                     events = await watcher.next(min(left, max(0.0, next_bookmark - now), 5.0) if bookmarks else min(left, 5.0))
                 except (Expired, Gone) as error:
-                    await self.exchange.chunk(error_frame(error))
+                    await self.exchange.chunk(self.error_frame(error))
                     break
                 if events:
                     frames = self.frames(events)
@@ -133,7 +137,9 @@ class Stream:
 
     async def _start(self) -> None:
         kind = b"application/json"
-        if self.chosen.parameters:
+        if self.binary:
+            kind = b"application/vnd.kubernetes.protobuf;stream=watch"
+        elif self.chosen.parameters:
             words = [f"{key}={value}" for key, value in self.chosen.parameters if key == "stream"]
             if words:
                 kind += b";" + ";".join(words).encode()
@@ -182,8 +188,15 @@ class Stream:
                     continue
                 else:
                     continue
-            found.append(event.frame(kind) if self.plain else self.entry_frame(kind, entry))
+            found.append(self.event_frame(kind, event))
         return found
+
+    def event_frame(self, type_: str, event: Event) -> bytes:
+        if self.plain:
+            return event.frame(type_)
+        if self.form:  # whole objects look the same to all watchers of a version
+            return event.shared(self.form + type_, lambda: self.entry_frame(type_, event.entry))
+        return self.entry_frame(type_, event.entry)
 
     def left_frame(self, previous: Entry, revision: int) -> bytes:
         """An object that left the selection: its last selected state, at the revision it left at."""
@@ -205,7 +218,15 @@ class Stream:
             shown = partial(obj, self.chosen.version)
         else:
             shown = obj
+        return self.encoded(type_, shown)
+
+    def encoded(self, type_: str, shown: Object) -> bytes:
+        if self.binary:
+            return encode_event(type_, encode_body(shown, lossy=True))
         return escape(orjson.dumps({"type": type_, "object": shown}, option=orjson.OPT_APPEND_NEWLINE))
+
+    def error_frame(self, error: ApiError) -> bytes:
+        return self.encoded("ERROR", error.status())
 
     def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
         metadata: Object = {"resourceVersion": str(revision)}
@@ -217,7 +238,3 @@ class Stream:
 def empty_object(kind: Kind, metadata: Object) -> Object:
     """A typed object with nothing in it but metadata, as bookmarks carry."""
     return {**zero(kind), "metadata": metadata}
-
-
-def error_frame(error: ApiError) -> bytes:
-    return escape(orjson.dumps({"type": "ERROR", "object": error.status()}, option=orjson.OPT_APPEND_NEWLINE))

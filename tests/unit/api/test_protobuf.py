@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kubepy.api.protobuf import MAGIC, ProtobufError, decode_body
+from kubepy.api.protobuf import MAGIC, ProtobufError, Unencodable, decode_body, encode_body, encode_event
 from kubepy.api.protobuf.table import _lines, message
 
 
@@ -68,3 +68,44 @@ def test_every_message_names_only_messages_there_are() -> None:
     names = set(_lines())
     scalars = {"string", "int", "sint", "bool", "bytes", "double"}
     assert all(part.type in names | scalars for name in names for part in message(name).values())
+
+
+OBJECTS: list[Any] = [
+    pytest.param({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "labels": {"app": "a", "empty": ""}},
+                  "binaryData": {"k": "AP8="}}, id="maps and bytes"),
+    pytest.param({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "creationTimestamp": "2023-11-14T22:13:20Z",
+                                                         "managedFields": [{"manager": "m", "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {"k:{\"name\":\"c\"}": {".": {}}}}}]},
+        "spec": {"volumes": [{"name": "v", "emptyDir": {}}], "ephemeralContainers": [{"name": "e", "targetContainerName": "c"}],
+                 "containers": [{"name": "c", "livenessProbe": {"httpGet": {"port": "http"}, "periodSeconds": 0},
+             "readinessProbe": {"tcpSocket": {"port": 80}}, "resources": {"requests": {"cpu": "100m"}}, "stdin": False}]}},
+        id="inlined sources and handlers, integers or strings, quantities, explicit zeros"),
+    pytest.param({"apiVersion": "apps/v1", "kind": "DeploymentList", "metadata": {"resourceVersion": "7", "remainingItemCount": 0},
+                  "items": [{"metadata": {"name": "d", "generation": 1 << 40}, "spec": {"replicas": 0, "minReadySeconds": -1}}]},
+                 id="lists, long and negative"),
+    pytest.param({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "code": 404, "details": {"causes": [
+        {"field": "f", "message": "ü"}]}}, id="a Status"),
+    pytest.param({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"},
+                  "spec": {"renewTime": "2023-11-14T22:13:20.123456Z"}}, id="microseconds"),
+]
+
+
+@pytest.mark.parametrize("obj", OBJECTS)
+def test_what_is_written_reads_as_it_was(obj: dict[str, Any]) -> None:
+    assert decode_body(encode_body(obj))[0] == obj
+
+
+@pytest.mark.parametrize("obj", [
+    pytest.param({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {}}, id="a custom resource"),
+    pytest.param({"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": {"novelty": 1}}, id="a field without a number"),
+])
+def test_nothing_is_written_with_something_missing(obj: dict[str, Any]) -> None:
+    with pytest.raises(Unencodable):
+        encode_body(obj)
+
+
+def test_a_stream_leaves_out_what_has_no_number() -> None:
+    body = encode_body({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"novelty": 1}}, lossy=True)
+    assert decode_body(body)[0] == {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {}}
+    event = encode_event("ADDED", body)
+    assert int.from_bytes(event[:4], "big") == len(event) - 4

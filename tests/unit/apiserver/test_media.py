@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from kubepy.api.errors import NotAcceptable
-from kubepy.apiserver.media import Media, is_pretty, negotiate
+from kubepy.apiserver.media import CUSTOM, Media, is_pretty, negotiate
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
@@ -15,10 +15,19 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
     pytest.param("application/json;q=0.5, application/yaml;q=0.9", ("application/yaml", ""), id="by quality"),
     pytest.param(f"{TABLE},application/json", ("application/json", "Table"), id="a table first"),
     pytest.param("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", ("application/json", ""), id="plain as the second"),
+    pytest.param("application/vnd.kubernetes.protobuf,application/json", ("application/vnd.kubernetes.protobuf", ""), id="a Go client"),
+    pytest.param("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json", ("application/json", ""),
+                 id="tables have no protobuf form"),
 ])
 def test_what_is_acceptable(accept: str, expected: tuple[str, str]) -> None:
     chosen: Media = negotiate(accept)
     assert (chosen.type, chosen.transform) == expected
+
+
+def test_custom_resources_have_no_protobuf_form_but_their_metadata_has() -> None:
+    binary = "application/vnd.kubernetes.protobuf"
+    assert negotiate(f"{binary},application/json", CUSTOM).type == "application/json"
+    assert negotiate(f"{binary};as=PartialObjectMetadata;v=v1;g=meta.k8s.io", CUSTOM).type == binary
 
 
 @pytest.mark.parametrize(("accept", "message"), [
