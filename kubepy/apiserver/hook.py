@@ -15,6 +15,8 @@ from kubepy.apiserver import flowcontrol, kubernetes_service, trust
 from kubepy.apiserver.authz.reconcile import reconcile_bootstrap
 from kubepy.apiserver.request import Context, RequestInfo, User
 from kubepy.apiserver.server import Server
+from kubepy.apiserver.service.repair import Repair
+from kubepy.apiserver.service.reserve import ServiceReserver
 from kubepy.apiserver.verbs.create import create_object
 from kubepy.base.backoff import Backoff
 from kubepy.base.log import get_logger
@@ -102,6 +104,14 @@ async def custom_resources(server: Server) -> None:
     await Controller(server).start()
 
 
+async def service_repair(server: Server) -> None:
+    reserver = server.reservers[SERVICES]
+    assert isinstance(reserver, ServiceReserver)
+    repair = Repair(server, reserver.ranges, reserver.ports)
+    await repair.once()
+    server.tasks.keep(repair.run, "service-repair")
+
+
 async def authentication(server: Server) -> None:
     await namespaces(server)
     await trust.publish(server)
@@ -114,6 +124,7 @@ HOOKS: dict[str, Hook] = {
     "priority-and-fairness-config-producer": flow_control,
     "start-kubernetes-service-cidr-controller": service_cidr,
     "bootstrap-controller": kubernetes,
+    "start-service-ip-repair-controllers": service_repair,
     "start-cluster-authentication-info-controller": authentication,
     "start-apiextensions-controllers": custom_resources,
 }

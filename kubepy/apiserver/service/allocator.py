@@ -60,20 +60,11 @@ class Addresses:
         self._check(wanted)
         try:
             if keep:
-                await self._create(wanted, owner)
+                await self.reserve(wanted, owner)
             elif await _exists(self._store, wanted):
                 raise Refused(f"failed to allocate IP {wanted}: provided IP is already allocated")
         except AlreadyExists as error:
-            if not await self._is_mine(wanted, owner):
-                raise Refused(f"failed to allocate IP {wanted}: provided IP is already allocated") from error
-
-    async def _is_mine(self, address: str, owner: Object) -> bool:
-        try:
-            entry = await self._store.get("", address)
-        except NotFound:
-            return False
-        parent = (entry.decode().get("spec") or {}).get("parentRef") or {}
-        return (parent.get("name"), parent.get("namespace")) == (owner["name"], owner["namespace"]) and owner.get("repair") is True
+            raise Refused(f"failed to allocate IP {wanted}: provided IP is already allocated") from error
 
     async def pick(self, owner: Object, *, keep: bool = True) -> str:
         """Reserves a free address and gives it; raises Refused when there is none."""
@@ -83,13 +74,14 @@ class Addresses:
                 continue
             try:
                 if keep:
-                    await self._create(address, owner)
+                    await self.reserve(address, owner)
             except AlreadyExists:
                 continue
             return address
         raise Refused("range is full")
 
-    async def _create(self, address: str, owner: Object) -> None:
+    async def reserve(self, address: str, owner: Object) -> None:
+        """Writes the reservation; raises AlreadyExists."""
         obj: Object = {"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {
             "name": address, "labels": {"ipaddress.kubernetes.io/ip-family": self.family,
                                         "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}},
@@ -106,7 +98,7 @@ class NodePorts:
 
     def __init__(self, ports: tuple[int, int], store: ResourceStore) -> None:
         self.low, self.high = ports
-        self._store = store
+        self.store = store
         self.size = self.high - self.low + 1
         self._static = static_size(self.size, 16, 128, 32)
 
@@ -115,32 +107,33 @@ class NodePorts:
             raise Refused(f"provided port is not in the valid range. The range of valid ports is {self.low}-{self.high}")
         if keep:
             try:
-                await self._create(wanted, owner)
+                await self.reserve(wanted, owner)
             except AlreadyExists as error:
                 raise Refused("provided port is already allocated") from error
-        elif await _exists(self._store, str(wanted)):
+        elif await _exists(self.store, str(wanted)):
             raise Refused("provided port is already allocated")
 
     async def pick(self, owner: Object, *, keep: bool = True, avoid: Sequence[int] = ()) -> int:
         for position in candidates(self.size, self._static):
             port = self.low + position
-            if port in avoid or self._store.cached("", str(port)) is not None:
+            if port in avoid or self.store.cached("", str(port)) is not None:
                 continue
             try:
                 if keep:
-                    await self._create(port, owner)
+                    await self.reserve(port, owner)
             except AlreadyExists:
                 continue
             return port
         raise Refused("range is full")
 
-    async def _create(self, port: int, owner: Object) -> None:
-        await self._store.create("", str(port), {
+    async def reserve(self, port: int, owner: Object) -> None:
+        """Writes the reservation; raises AlreadyExists."""
+        await self.store.create("", str(port), {
             "apiVersion": "v1", "kind": NODE_PORTS.kind, "metadata": {"name": str(port)},
             "spec": {"namespace": owner["namespace"], "name": owner["name"]}})
 
     async def release(self, port: int) -> None:
-        await _delete(self._store, str(port))
+        await _delete(self.store, str(port))
 
 
 async def _exists(store: ResourceStore, name: str) -> bool:

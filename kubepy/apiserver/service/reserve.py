@@ -51,9 +51,10 @@ class Reservation:
 
 class ServiceReserver:
     def __init__(self, ranges: list[Addresses], ports: NodePorts) -> None:
+        self.ranges = ranges
         self._ranges = {item.family: item for item in ranges}
         self.families = [item.family for item in ranges]
-        self._ports = ports
+        self.ports = ports
 
     def prepare(self, obj: Object, old: Object | None) -> None:
         """Carries over what an update left out, and settles the IP families. Raises Invalid."""
@@ -126,27 +127,27 @@ class ServiceReserver:
                 spec["healthCheckNodePort"] = await self._pick_port(obj, before | mine, owner, reservation, keep)
         for number in before - node_ports_of(obj):
             if keep:
-                reservation.on_success.append(_releasing(self._ports, number))
+                reservation.on_success.append(_releasing(self.ports, number))
 
     async def _take_port(self, obj: Object, path: Path, number: int, before: set[int], mine: set[int], owner: Object,
                          reservation: Reservation, keep: bool) -> None:
         if number in before or number in mine:
             return
         try:
-            await self._ports.take(number, owner, keep=keep)
+            await self.ports.take(number, owner, keep=keep)
         except Refused as error:
             raise self._refuse(obj, path, number, error) from error
         mine.add(number)
         if keep:
-            reservation.on_failure.append(_releasing(self._ports, number))
+            reservation.on_failure.append(_releasing(self.ports, number))
 
     async def _pick_port(self, obj: Object, avoid: set[int], owner: Object, reservation: Reservation, keep: bool) -> int:
         try:
-            number = await self._ports.pick(owner, keep=keep, avoid=tuple(avoid))
+            number = await self.ports.pick(owner, keep=keep, avoid=tuple(avoid))
         except Refused as error:
             raise InternalError.of(f"failed to allocate a nodePort: {error}") from error
         if keep:
-            reservation.on_failure.append(_releasing(self._ports, number))
+            reservation.on_failure.append(_releasing(self.ports, number))
         return number
 
     @staticmethod
@@ -161,7 +162,7 @@ class ServiceReserver:
             if (pool := self._ranges.get(family_of(address))) is not None:
                 await pool.release(address)
         for number in node_ports_of(obj):
-            await self._ports.release(number)
+            await self.ports.release(number)
 
 
 def addresses_of(obj: Object | None) -> set[str]:
