@@ -20,6 +20,7 @@ from kubepy.controllers import (
     rootca,
     serviceaccount,
 )
+from kubepy.controllers.autoscale import reconcile as autoscale
 from kubepy.controllers.certificate import approve, clean, sign
 from kubepy.controllers.daemonset import reconcile as daemonset
 from kubepy.controllers.deployment import reconcile as deployment
@@ -71,6 +72,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("certificatesigningrequest-approving-controller", ("csrapproving",), approve.controller),
     Entry("certificatesigningrequest-signing-controller", ("csrsigning",), sign.controller),
     Entry("certificatesigningrequest-cleaner-controller", ("csrcleaner",), clean.controller),
+    Entry("horizontal-pod-autoscaler-controller", ("horizontalpodautoscaling",), autoscale.controller),
     Entry("disruption-controller", ("disruption",), disruption.controller),
     Entry("resourcequota-controller", ("resourcequota",), quota.controller),
     Entry("bootstrap-signer-controller", ("bootstrapsigner", "bootstrap-signer"), bootstrap.signer, enabled=False),
