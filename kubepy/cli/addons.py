@@ -1,8 +1,11 @@
-"""What a cluster made by `kubepy up` holds beyond what the API server bootstraps: the DNS service and the node's DNS identity."""
+"""What a cluster made by `kubepy up` holds beyond what the API server bootstraps: DNS, metrics, and the rights they need."""
 from __future__ import annotations
+
+import asyncio
 
 from kubepy.api.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ENDPOINT_SLICES, SERVICES, Resource
 from kubepy.api.types import Object
+from kubepy.cli.metrics import plan_metrics
 from kubepy.cli.settings import Settings
 from kubepy.client.interface import Client
 
@@ -49,6 +52,7 @@ def plan_addons(settings: Settings) -> tuple[tuple[Resource, Object], ...]:
 
 async def apply_addons(client: Client, settings: Settings) -> None:
     """Applies them (server-side, by force: they are ours), so that a later version of kubepy can change them."""
-    for resource, obj in plan_addons(settings):
+    authority = await asyncio.to_thread((settings.pki_dir / "ca.crt").read_bytes)
+    for resource, obj in (*plan_addons(settings), *plan_metrics(settings, authority, MANAGER)):
         metadata = obj["metadata"]
         await client.patch(resource, metadata["name"], obj, metadata.get("namespace"), type="apply", field_manager=MANAGER, force=True)

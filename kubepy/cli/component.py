@@ -40,6 +40,7 @@ def plan_components(settings: Settings) -> tuple[Component, ...]:
         _kubelet(settings),
         _proxy(settings),
         _dns(settings),
+        _metrics_server(settings),
     ]
     known = {part.name for part in parts if part}
     return tuple(
@@ -146,3 +147,12 @@ def _dns(settings: Settings) -> Component:
     argv = _own("dns", settings, f"--kubeconfig={settings.kubeconfig('dns')}", f"--listen={settings.node_ip}:{settings.dns_port}",
                 f"--cluster-domain={settings.cluster_domain}", "--health-bind-address=127.0.0.1:10054")
     return Component("dns", argv, Probe(url="http://127.0.0.1:10054/ready"), after=("apiserver",))
+
+
+def _metrics_server(settings: Settings) -> Component:
+    pki = settings.pki_dir
+    argv = _own("metrics-server", settings, f"--kubeconfig={settings.kubeconfig('metrics-server')}",
+                f"--secure-port={settings.metrics_port}", f"--bind-address={settings.node_ip}",
+                f"--tls-cert-file={pki / 'metrics-server.crt'}", f"--tls-private-key-file={pki / 'metrics-server.key'}",
+                "--kubelet-preferred-address-types=InternalIP,Hostname", "--kubelet-use-node-status-port")
+    return Component("metrics-server", argv, Probe(url=f"https://{settings.node_ip}:{settings.metrics_port}/livez"), after=("apiserver",))

@@ -52,6 +52,7 @@ def check(settings: Settings, *, running: bool) -> list[Problem]:
 
 def _taken_ports(settings: Settings) -> list[Problem]:
     ports = {settings.secure_port: "--secure-port", settings.kubelet_port: "--kubelet-port", settings.dns_port: "--dns-port",
+             settings.metrics_port: "--metrics-port",
              10248: "", 10256: "", 10257: "", 10259: ""}
     if not settings.etcd_servers:
         ports[settings.etcd_port] = "--etcd-port"

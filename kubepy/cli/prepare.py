@@ -32,6 +32,7 @@ def prepare_files(settings: Settings, progress: Progress) -> None:
         "kubelet": (pki.kubelet_client, f"system:node:{settings.node_name}"),
         "proxy": (pki.proxy, "system:kube-proxy"),
         "dns": (pki.dns, "system:kube-dns"),
+        "metrics-server": (pki.metrics_server, "system:metrics-server"),
     }
     for who, (pair, user) in identities.items():
         write_kubeconfig(settings.kubeconfig(who), settings.server, pki.ca.cert, pair.cert, pair.key, user)

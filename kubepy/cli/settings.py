@@ -26,6 +26,7 @@ class Settings:
     secure_port: int = 6443
     kubelet_port: int = 10250
     dns_port: int = 10053
+    metrics_port: int = 4443
     etcd_port: int = 2379
     service_cidr: str = "10.96.0.0/16"
     pod_cidr: str = "10.244.0.0/16"

@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--secure-port", type=int, help="the API server's port (default: 6443)")
     parser.add_argument("--kubelet-port", type=int, help="the kubelet's port (default: 10250)")
     parser.add_argument("--dns-port", type=int, help="the port cluster DNS listens on behind its Service (default: 10053)")
+    parser.add_argument("--metrics-port", type=int, help="the metrics server's port (default: 4443)")
     parser.add_argument("--etcd-port", type=int, help="the first of three ports of the cluster's own etcd (default: 2379)")
     parser.add_argument("--service-cidr", help="addresses for Services (default: 10.96.0.0/16)")
     parser.add_argument("--pod-cidr", help="addresses for pods (default: 10.244.0.0/16)")

@@ -20,7 +20,7 @@ def test_every_part_starts_after_what_it_needs() -> None:
     for part in plan_components(SETTINGS):
         assert set(part.after) <= seen, part.name
         seen.add(part.name)
-    assert seen == {"etcd", "containerd", "apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns"}
+    assert seen == {"etcd", "containerd", "apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns", "metrics-server"}
 
 
 @pytest.mark.parametrize(("settings", "absent"), [

@@ -78,7 +78,7 @@ def test_openssl_loads_the_pairs(made: Pki) -> None:
 
 
 @pytest.mark.parametrize(("damage", "changes", "reissued"), [
-    pytest.param(lambda d: None, {"addresses": ["192.0.2.8"]}, {"apiserver", "kubelet"}, id="a new address"),
+    pytest.param(lambda d: None, {"addresses": ["192.0.2.8"]}, {"apiserver", "kubelet", "metrics-server"}, id="a new address"),
     pytest.param(lambda d: (d / "admin.key").unlink(), {}, {"admin"}, id="a lost key reissues its certificate"),
     pytest.param(lambda d: shutil.copy(d / "proxy.key", d / "admin.key"), {}, {"admin"}, id="a key of another certificate"),
     pytest.param(lambda d: (d / "scheduler.crt").write_text("x"), {}, {"scheduler"}, id="an unreadable certificate"),

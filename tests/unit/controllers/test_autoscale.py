@@ -40,7 +40,7 @@ def samples(**values: int) -> dict[str, Sample]:
     pytest.param([pod("a"), pod("b")], samples(a=900), 50, 2, id="growing, a pod without metrics counts as idle"),
     pytest.param([pod("a"), pod("b", phase="Pending")], samples(a=1500), 50, 3, id="growing, a pending pod counts as idle"),
     pytest.param([pod("a"), pod("b", age=60, ready=False)], samples(a=600, b=1000), 50, 2, id="a starting pod's CPU is left out"),
-    pytest.param([pod("a"), pod("b", age=60, turned=30)], samples(a=500, b=5000), 50, 2, id="so is that measured partly before it was ready"),
+    pytest.param([pod("a"), pod("b", age=60, turned=30)], samples(a=500, b=5000), 50, 2, id="so is one from before it was ready"),
     pytest.param([pod("a"), pod("b"), pod("c", phase="Failed")], samples(a=900, b=900, c=900), 50, 4, id="failed pods do not count"),
     pytest.param([pod("a"), pod("b"), pod("c", deleted=True)], samples(a=900, b=900, c=900), 50, 4, id="nor do leaving ones"),
 ])
