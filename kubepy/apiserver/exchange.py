@@ -31,7 +31,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Exchange:
-    __slots__ = ("audit_id", "headers", "info", "query", "receive", "scope", "send", "started", "status", "user", "warnings")
+    __slots__ = ("audit_id", "flow", "headers", "info", "query", "receive", "scope", "send", "started", "status", "user", "warnings")
 
     info: RequestInfo
     user: User
@@ -49,6 +49,8 @@ class Exchange:
         self.headers = headers
         self.query: Query = parse_query(scope["query_string"])
         self.audit_id = headers.get(b"audit-id") or str(uuid.uuid4()).encode()
+        self.flow: tuple[bytes, bytes] | None = None
+        """The UIDs of the flow schema and the priority level it was served under."""
         self.warnings: list[str] = []
         scope[_KEY] = self
         scope[WARNINGS] = self.warnings
@@ -99,6 +101,8 @@ class Exchange:
 
     def response_headers(self, content_type: bytes = _JSON, extra: Headers | None = None) -> Headers:
         headers = [(b"Audit-Id", self.audit_id), (b"Cache-Control", b"no-cache, private"), (b"Content-Type", content_type)]
+        if self.flow is not None:
+            headers += [(b"X-Kubernetes-Pf-Flowschema-Uid", self.flow[0]), (b"X-Kubernetes-Pf-Prioritylevel-Uid", self.flow[1])]
         if extra:
             names = {name.lower() for name, _ in extra}
             headers = [pair for pair in headers if pair[0].lower() not in names] + extra

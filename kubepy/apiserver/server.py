@@ -96,6 +96,13 @@ class Server:
         """The resources whose caches are still being read."""
         return self.backend.unfilled() if self.backend is not None else []
 
+    def count(self, group: str, version: str, plural: str) -> int:
+        """About how many objects of a resource there are, without waiting."""
+        kind = self.kinds.find(group, version, plural)
+        if kind is None or kind.handler is not None or self.backend is None:
+            return 0
+        return int(getattr(self.services.store(stored(kind)), "size", 0))
+
     def store(self, kind: Kind) -> ResourceStore:
         """The store of a kind, also of one that is stored as another resource, or its view of it (custom resources)."""
         view: ResourceStore | None = getattr(kind, "view", None)

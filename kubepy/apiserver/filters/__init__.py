@@ -3,14 +3,14 @@ from __future__ import annotations
 
 from kubepy.apiserver.filters.access import AuthorizationFilter
 from kubepy.apiserver.filters.error import ErrorFilter
+from kubepy.apiserver.filters.fairness import FairnessFilter
 from kubepy.apiserver.filters.identity import AuthenticationFilter, ImpersonationFilter
 from kubepy.apiserver.filters.info import InfoFilter
-from kubepy.apiserver.filters.limit import LimitFilter
 from kubepy.apiserver.filters.time import TimeoutFilter
 from kubepy.apiserver.server import Server
 from kubepy.base.http.cycle import App
 
-FILTERS = (InfoFilter, ErrorFilter, TimeoutFilter, AuthenticationFilter, ImpersonationFilter, LimitFilter, AuthorizationFilter)
+FILTERS = (InfoFilter, ErrorFilter, TimeoutFilter, AuthenticationFilter, ImpersonationFilter, FairnessFilter, AuthorizationFilter)
 
 
 def wrap(server: Server, app: App) -> App:

@@ -1,7 +1,6 @@
 """Bounds how many requests run at once: reading and changing ones apart, watches and streams not counted.
 
-Known difference: kube-apiserver queues by priority and fairness; here a request over the limit is refused with 429 as with
-`--enable-priority-and-fairness=false`, except for those of `system:masters`, which are never refused.
+What `--enable-priority-and-fairness=false` leaves: no queues, no priorities; only requests of `system:masters` are never refused.
 """
 from __future__ import annotations
 

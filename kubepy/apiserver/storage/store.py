@@ -57,6 +57,11 @@ class Store:
     def cached(self, namespace: str, name: str) -> Entry | None:
         return self.cache.get(_key(namespace, name))
 
+    @property
+    def size(self) -> int:
+        """How many objects the cache holds now."""
+        return len(self.cache.entries)
+
     # Reading
 
     async def get(self, namespace: str, name: str, *, resource_version: str | None = None) -> Entry:

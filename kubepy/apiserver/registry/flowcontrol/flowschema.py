@@ -1,16 +1,21 @@
 """FlowSchema: which requests go to which priority level (`pkg/registry/flowcontrol/flowschema`)."""
 from __future__ import annotations
 
+from typing import Any
+
 from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
+from kubepy.apiserver.flowcontrol import flow_schemas
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, NONE, at, column
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
+MANDATORY = ("catch-all", "exempt")
+"""Their specs are fixed."""
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch")
 
 
@@ -25,6 +30,8 @@ class FlowSchemaStrategy(Strategy):
 
     def validate(self, context: Context, obj: Object) -> Errors:
         spec, title = obj.get("spec") or {}, at(obj, "metadata.name", "")
+        if (fixed := _fixed(title)) is not None and spec != fixed:
+            return [field.invalid(_SPEC, struct(go_spec(spec)), f"spec of '{title}' must equal the fixed value")]
         precedence = spec.get("matchingPrecedence", 0)
         path = _SPEC.child("matchingPrecedence")
         errors: Errors = []
@@ -50,6 +57,42 @@ class FlowSchemaStrategy(Strategy):
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
         return conditions(at(obj, "status.conditions", []))
+
+
+def struct(value: Any) -> Any:
+    """Shown in the order given, as Go shows structs."""
+    if isinstance(value, dict):
+        return field.Struct({key: struct(item) for key, item in value.items()})
+    return [struct(item) for item in value] if isinstance(value, list) else value
+
+
+def _fixed(title: str) -> Object | None:
+    """The spec of a mandatory schema."""
+    return next((found["spec"] for found in flow_schemas() if found["metadata"]["name"] == title), None) if title in MANDATORY else None
+
+
+def go_spec(spec: Object) -> Object:
+    """A FlowSchemaSpec as Go's encoding/json shows the internal type."""
+    method = spec.get("distinguisherMethod")
+    return {"PriorityLevelConfiguration": {"Name": at(spec, "priorityLevelConfiguration.name", "")},
+            "MatchingPrecedence": spec.get("matchingPrecedence", 0), "DistinguisherMethod": method and {"Type": method.get("type", "")},
+            "Rules": [_go_rule(rule) for rule in spec["rules"]] if spec.get("rules") else None}
+
+
+def _go_rule(rule: Object) -> Object:
+    def subject(found: Object) -> Object:
+        user, group, account = found.get("user"), found.get("group"), found.get("serviceAccount")
+        return {"Kind": found.get("kind", ""), "User": user and {"Name": user.get("name", "")},
+                "Group": group and {"Name": group.get("name", "")},
+                "ServiceAccount": account and {"Namespace": account.get("namespace", ""), "Name": account.get("name", "")}}
+
+    return {
+        "Subjects": [subject(found) for found in rule.get("subjects") or ()] or None,
+        "ResourceRules": [{"Verbs": found.get("verbs"), "APIGroups": found.get("apiGroups"), "Resources": found.get("resources"),
+                           "ClusterScope": found.get("clusterScope", False), "Namespaces": found.get("namespaces")}
+                          for found in rule.get("resourceRules") or ()] or None,
+        "NonResourceRules": [{"Verbs": found.get("verbs"), "NonResourceURLs": found.get("nonResourceURLs")}
+                             for found in rule.get("nonResourceRules") or ()] or None}
 
 
 def conditions(items: list[Object]) -> Errors:
@@ -95,7 +138,10 @@ def _subject(subject: Object, path: Path) -> Errors:
         errors.append(field.required(path.child(key), f"{key} is required when subject kind is '{kind}'"))
     elif kind == "ServiceAccount":
         errors += check.need_named(name.subdomain, value.get("name", ""), path.child(key, "name")) if value.get("name") != "*" else []
-        errors += check.need_named(name.label, value.get("namespace", ""), path.child(key, "namespace"))
+        if not value.get("namespace"):
+            errors.append(field.required(path.child(key, "namespace"), "must specify namespace for service account"))
+        else:
+            errors += check.named(name.label, value["namespace"], path.child(key, "namespace"))
     else:
         errors += check.need(value.get("name"), path.child(key, "name"))
     errors += [field.forbidden(path.child(other), f"{other} is forbidden when subject kind is not '{title}'")
@@ -137,7 +183,7 @@ def _resource_rule(rule: Object, path: Path) -> Errors:
 
 
 def _non_resource_rule(rule: Object, path: Path) -> Errors:
-    errors = _verbs(rule.get("verbs") or [], path.child("verbs"), None)
+    errors = _verbs(rule.get("verbs") or [], path.child("verbs"), _VERBS)
     urls = rule.get("nonResourceURLs") or []
     here = path.child("nonResourceURLs")
     if not urls:
@@ -151,7 +197,7 @@ def _non_resource_rule(rule: Object, path: Path) -> Errors:
         elif any(char.isspace() for char in url):
             errors.append(field.invalid(place, url, "must not contain white-space"))
         elif not url.startswith("/"):
-            errors.append(field.invalid(place, url, "must start with '/'"))
+            errors.append(field.invalid(place, url, "must start with slash"))
         elif "*" in url and not url.endswith("/*"):
             errors.append(field.invalid(place, url, "wildcard can only do suffix matching"))
     return errors

@@ -7,8 +7,9 @@ from kubepy.api import field
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
+from kubepy.apiserver.flowcontrol import priority_levels
 from kubepy.apiserver.registry.columns import AGE, NAME, NONE, at, column
-from kubepy.apiserver.registry.flowcontrol.flowschema import conditions
+from kubepy.apiserver.registry.flowcontrol.flowschema import conditions, struct
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -44,6 +45,8 @@ class PriorityLevelConfigurationStrategy(Strategy):
         kind = spec.get("type", "")
         exempt_name = at(obj, "metadata.name") == "exempt"
         errors: Errors = []
+        if at(obj, "metadata.name") == "catch-all" and spec != _fixed():
+            return [field.invalid(_SPEC, struct(_go_spec(spec)), "spec of 'catch-all' must equal the fixed value")]
         if (kind == "Exempt") != exempt_name and kind in ("Exempt", "Limited"):
             errors.append(field.invalid(_SPEC.child("type"), kind, "must be 'Exempt' if and only if `name` is 'exempt'"))
         if kind == "Exempt":
@@ -65,6 +68,28 @@ class PriorityLevelConfigurationStrategy(Strategy):
         return conditions(at(obj, "status.conditions", []))
 
 
+def _fixed() -> Object:
+    spec: Object = next(found["spec"] for found in priority_levels() if found["metadata"]["name"] == "catch-all")
+    return spec
+
+
+def _go_spec(spec: Object) -> Object:
+    """A PriorityLevelConfigurationSpec as Go's encoding/json shows the internal type."""
+    limited, exempt = spec.get("limited"), spec.get("exempt")
+    response = (limited or {}).get("limitResponse") or {}
+    queuing = response.get("queuing")
+    return {
+        "Type": spec.get("type", ""),
+        "Limited": limited and {
+            "NominalConcurrencyShares": limited.get("nominalConcurrencyShares", 0),
+            "LimitResponse": {"Type": response.get("type", ""), "Queuing": queuing and {
+                "Queues": queuing.get("queues", 0), "HandSize": queuing.get("handSize", 0),
+                "QueueLengthLimit": queuing.get("queueLengthLimit", 0)}},
+            "LendablePercent": limited.get("lendablePercent"), "BorrowingLimitPercent": limited.get("borrowingLimitPercent")},
+        "Exempt": exempt and {"NominalConcurrencyShares": exempt.get("nominalConcurrencyShares"),
+                              "LendablePercent": exempt.get("lendablePercent")}}
+
+
 def _shares(value: Object, path: Path) -> Errors:
     errors: Errors = []
     shares, lendable = value.get("nominalConcurrencyShares"), value.get("lendablePercent")
@@ -76,10 +101,10 @@ def _shares(value: Object, path: Path) -> Errors:
 
 
 def _limited(limited: Object, path: Path) -> Errors:
-    errors = _shares(limited, path)
-    borrowing = limited.get("borrowingLimitPercent")
-    if borrowing is not None and borrowing < 0:
-        errors.append(field.invalid(path.child("borrowingLimitPercent"), borrowing, "if specified, must be a non-negative integer"))
+    errors: Errors = []
+    shares = limited.get("nominalConcurrencyShares")
+    if shares is not None and shares < 0:
+        errors.append(field.invalid(path.child("nominalConcurrencyShares"), shares, "must be a non-negative integer"))
     response = limited.get("limitResponse") or {}
     here = path.child("limitResponse")
     kind, queuing = response.get("type", ""), response.get("queuing")
@@ -93,6 +118,10 @@ def _limited(limited: Object, path: Path) -> Errors:
             errors += _queuing(queuing, here.child("queuing"))
     else:
         errors.append(field.not_supported(here.child("type"), kind, ("Queue", "Reject")))
+    errors += _shares({"lendablePercent": limited.get("lendablePercent")}, path)
+    borrowing = limited.get("borrowingLimitPercent")
+    if borrowing is not None and borrowing < 0:
+        errors.append(field.invalid(path.child("borrowingLimitPercent"), borrowing, "if specified, must be a non-negative integer"))
     return errors
 
 
