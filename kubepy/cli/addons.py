@@ -1,10 +1,11 @@
-"""What a cluster made by `kubepy up` holds beyond what the API server bootstraps: DNS, metrics, and the rights they need."""
+"""What a cluster made by `kubepy up` holds beyond what the API server bootstraps: DNS, metrics, what lets machines join, and rights."""
 from __future__ import annotations
 
 import asyncio
 
 from kubepy.api.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ENDPOINT_SLICES, SERVICES, Resource
 from kubepy.api.types import Object
+from kubepy.cli.join.grant import plan_grants
 from kubepy.cli.metrics import plan_metrics
 from kubepy.cli.settings import Settings
 from kubepy.client.interface import Client
@@ -47,7 +48,7 @@ def plan_addons(settings: Settings) -> tuple[tuple[Resource, Object], ...]:
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "kube-apiserver-kubelet-client"}],
     }
     return ((CLUSTER_ROLES, role), (CLUSTER_ROLE_BINDINGS, binding), (CLUSTER_ROLE_BINDINGS, kubelet_api), (SERVICES, service),
-            (ENDPOINT_SLICES, endpoints))
+            (ENDPOINT_SLICES, endpoints), *plan_grants(settings))
 
 
 async def apply_addons(client: Client, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The processes of a single-node cluster: a pure function from settings to command lines and readiness probes."""
+"""The processes of this machine's part of a cluster: a pure function from settings to command lines and readiness probes."""
 from __future__ import annotations
 
 import sys
@@ -30,18 +30,24 @@ class Component:
 
 
 def plan_components(settings: Settings) -> tuple[Component, ...]:
-    """All parts in start order; parts that `--etcd-servers` or `--container-runtime-endpoint` bring along are left out."""
-    parts = [
-        None if settings.etcd_servers else _etcd(settings),
-        None if settings.runtime_endpoint else _containerd(settings),
-        _apiserver(settings),
-        _scheduler(settings),
-        _controller_manager(settings),
-        _kubelet(settings),
-        _proxy(settings),
-        _dns(settings),
-        _metrics_server(settings),
-    ]
+    """All parts in start order; parts that `--etcd-servers` or `--container-runtime-endpoint` bring along are left out.
+
+    A joined node runs nothing of the control plane."""
+    containerd = None if settings.runtime_endpoint else _containerd(settings)
+    if settings.role == "node":
+        parts = [containerd, _kubelet(settings), _proxy(settings)]
+    else:
+        parts = [
+            None if settings.etcd_servers else _etcd(settings),
+            containerd,
+            _apiserver(settings),
+            _scheduler(settings),
+            _controller_manager(settings),
+            _kubelet(settings),
+            _proxy(settings),
+            _dns(settings),
+            _metrics_server(settings),
+        ]
     known = {part.name for part in parts if part}
     return tuple(
         Component(part.name, part.argv, part.probe, tuple(name for name in part.after if name in known), part.grace, part.version)
@@ -114,7 +120,7 @@ def _controller_manager(settings: Settings) -> Component:
     pki = settings.pki_dir
     argv = _own(
         "controller-manager", settings, f"--kubeconfig={settings.kubeconfig('controller-manager')}", "--bind-address=127.0.0.1",
-        "--leader-elect=true", "--use-service-account-credentials=true",
+        "--leader-elect=true", "--controllers=*,bootstrapsigner,tokencleaner", "--use-service-account-credentials=true",
         "--allocate-node-cidrs=true", f"--cluster-cidr={settings.pod_cidr}", f"--service-cluster-ip-range={settings.service_cidr}",
         f"--root-ca-file={pki / 'ca.crt'}", f"--service-account-private-key-file={pki / 'sa.key'}",
         f"--cluster-signing-cert-file={pki / 'ca.crt'}", f"--cluster-signing-key-file={pki / 'ca.key'}",
@@ -128,8 +134,7 @@ def _kubelet(settings: Settings) -> Component:
         "kubelet", settings, f"--kubeconfig={settings.kubeconfig('kubelet')}", f"--hostname-override={settings.node_name}",
         f"--node-ip={settings.node_ip}", f"--container-runtime-endpoint={settings.cri_endpoint}",
         f"--root-dir={settings.data_dir / 'kubelet'}", f"--pod-manifest-path={settings.data_dir / 'manifests'}",
-        f"--pod-logs-dir={settings.pod_logs_dir}", f"--cgroup-root={settings.cgroup_root}",
-        f"--cni-conf-dir={settings.cni_conf_dir}", f"--cni-data-dir={settings.data_dir / 'cni' / 'networks'}",
+        f"--pod-logs-dir={settings.pod_logs_dir}", f"--cgroup-root={settings.cgroup_root}", *_pod_network(settings),
         f"--cluster-dns={settings.dns_ip}", f"--cluster-domain={settings.cluster_domain}",
         f"--client-ca-file={pki / 'ca.crt'}", f"--tls-cert-file={pki / 'kubelet.crt'}", f"--tls-private-key-file={pki / 'kubelet.key'}",
         "--authorization-mode=Webhook", "--anonymous-auth=false", f"--port={settings.kubelet_port}", "--fail-swap-on=false",
@@ -137,9 +142,17 @@ def _kubelet(settings: Settings) -> Component:
     return Component("kubelet", argv, Probe(url="http://127.0.0.1:10248/healthz"), after=("apiserver", "containerd"), grace=15)
 
 
+def _pod_network(settings: Settings) -> tuple[str, ...]:
+    """Nothing of CNI is written where a network add-on brings its own."""
+    if settings.network_backend == "none":
+        return ()
+    return (f"--cni-conf-dir={settings.cni_conf_dir}", f"--cni-data-dir={settings.data_dir / 'cni/networks'}", f"--cni-mtu={settings.mtu}")
+
+
 def _proxy(settings: Settings) -> Component:
     argv = _own("proxy", settings, f"--kubeconfig={settings.kubeconfig('proxy')}", f"--hostname-override={settings.node_name}",
-                "--proxy-mode=iptables", f"--cluster-cidr={settings.pod_cidr}")
+                "--proxy-mode=iptables", f"--cluster-cidr={settings.pod_cidr}",
+                f"--network-backend={settings.network_backend}")
     return Component("proxy", argv, Probe(url="http://127.0.0.1:10256/healthz"), after=("apiserver",))
 
 

@@ -59,8 +59,9 @@ async def _take_down(settings: Settings, options: argparse.Namespace, progress: 
         if not settings.runtime_endpoint:
             kill_leftovers(str(settings.containerd_socket))
         _purge(settings)
-        remove_admin(options.kubeconfig)
-        progress.done(f"{settings.data_dir} and the kubectl context are removed")
+        if settings.role == "control-plane":
+            remove_admin(options.kubeconfig)
+        progress.done(f"{settings.data_dir}{' and the kubectl context are' if settings.role == 'control-plane' else ' is'} removed")
     return 0
 
 
@@ -93,6 +94,7 @@ def _purge(settings: Settings) -> None:
     roots = (str(settings.data_dir), str(settings.run_dir))
     for mount in sorted((path for path in mounts if path.startswith(roots)), key=len, reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
-    subprocess.run(["ip", "link", "delete", "cni0"], check=False, capture_output=True)
+    if settings.network_backend != "none":
+        subprocess.run(["ip", "link", "delete", "cni0"], check=False, capture_output=True)
     for directory in (settings.data_dir, settings.run_dir):
         shutil.rmtree(directory, ignore_errors=True)

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings
 
 CNI_DIRECTORIES = (Path("/opt/cni/bin"), Path("/usr/lib/cni"), Path("/usr/libexec/cni"))
@@ -26,13 +27,22 @@ def cni_directory() -> Path | None:
     return next((path for path in CNI_DIRECTORIES if all((path / name).exists() for name in CNI_PLUGINS)), None)
 
 
+def refuse(settings: Settings, progress: Progress, *, running: bool) -> bool:
+    """Whether something is missing, having said what."""
+    problems = check(settings, running=running)
+    for problem in problems:
+        progress.fail(f"{problem.what}\n  → {problem.remedy}")
+    return bool(problems)
+
+
 def check(settings: Settings, *, running: bool) -> list[Problem]:
     """Everything that would keep a cluster from starting; ports are not checked while one is `running`."""
     problems = []
     if os.geteuid() != 0:
-        problems.append(Problem("kubepy up must run as root: it starts containers and programs the network", "sudo kubepy up"))
+        problems.append(Problem("kubepy must run as root: it starts containers and programs the network", "sudo kubepy …"))
+    here = settings.role == "control-plane"
     needed = {
-        "etcd": ("etcd-server", not settings.etcd_servers, " (or point --etcd-servers at one that runs)"),
+        "etcd": ("etcd-server", here and not settings.etcd_servers, " (or point --etcd-servers at one that runs)"),
         "containerd": ("containerd", not settings.runtime_endpoint, " (or point --container-runtime-endpoint at one that runs)"),
         "runc": ("runc", not settings.runtime_endpoint, ""),
         "iptables-restore": ("iptables", True, ""),
@@ -51,10 +61,11 @@ def check(settings: Settings, *, running: bool) -> list[Problem]:
 
 
 def _taken_ports(settings: Settings) -> list[Problem]:
-    ports = {settings.secure_port: "--secure-port", settings.kubelet_port: "--kubelet-port", settings.dns_port: "--dns-port",
-             settings.metrics_port: "--metrics-port",
-             10248: "", 10256: "", 10257: "", 10259: ""}
-    if not settings.etcd_servers:
+    ports = {settings.kubelet_port: "--kubelet-port", 10248: "", 10249: "", 10256: ""}
+    if settings.role == "control-plane":
+        ports |= {settings.secure_port: "--secure-port", settings.dns_port: "--dns-port", settings.metrics_port: "--metrics-port",
+                  10257: "", 10259: ""}
+    if settings.role == "control-plane" and not settings.etcd_servers:
         ports[settings.etcd_port] = "--etcd-port"
     problems = []
     for port, flag in ports.items():

@@ -1,9 +1,14 @@
-"""Makes the files a cluster needs before its parts start: certificates, kubeconfigs, the container runtime's configuration."""
+"""Makes the files a machine needs before its parts start: certificates, kubeconfigs, the container runtime's configuration."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
+import fcntl
 import os
 import shutil
+import socket
+import struct
 import subprocess
 from pathlib import Path
 
@@ -13,16 +18,29 @@ from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings
 from kubepy.kubelet.pause import pause_archive
 from kubepy.kubelet.runtime import write_containerd_config
+from kubepy.proxy.network.plan import pod_mtu
+
+_SIOCGIFADDR, _SIOCGIFMTU = 0x8915, 0x8921
 
 SYSCTLS = {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1", "net/bridge/bridge-nf-call-ip6tables": "1"}
 """What pods on a bridge need to reach Services and each other."""
 
 
 def prepare_files(settings: Settings, progress: Progress) -> None:
-    """Idempotent: completes what is missing and leaves the rest."""
+    """Idempotent: completes what is missing and leaves the rest. A joined node's certificates come from the cluster, not from here."""
+    prepare_directories(settings)
+    if settings.role == "control-plane":
+        _prepare_identities(settings, progress)
+    prepare_machine(settings, progress)
+
+
+def prepare_directories(settings: Settings) -> None:
     for directory in (settings.data_dir, settings.run_dir, settings.log_dir, settings.data_dir / "manifests", settings.cni_conf_dir):
         directory.mkdir(parents=True, exist_ok=True)
     os.chmod(settings.log_dir, 0o700)
+
+
+def _prepare_identities(settings: Settings, progress: Progress) -> None:
     pki = ensure_pki(settings.pki_dir, node_name=settings.node_name, addresses=[settings.node_ip], service_ip=settings.service_ip,
                      cluster_domain=settings.cluster_domain)
     identities: dict[str, tuple[Pair, str]] = {
@@ -37,6 +55,10 @@ def prepare_files(settings: Settings, progress: Progress) -> None:
     for who, (pair, user) in identities.items():
         write_kubeconfig(settings.kubeconfig(who), settings.server, pki.ca.cert, pair.cert, pair.key, user)
     progress.done("certificates and kubeconfigs", str(settings.pki_dir))
+
+
+def prepare_machine(settings: Settings, progress: Progress) -> None:
+    """What must be so at each start of the machine: the runtime's configuration, kernel modules and settings."""
     if not settings.runtime_endpoint:
         write_containerd_config(settings.containerd_dir, cni_conf_dir=settings.cni_conf_dir, cni_bin=str(cni_directory() or ""),
                                 state=settings.containerd_socket.parent, socket=settings.containerd_socket)
@@ -54,6 +76,24 @@ def _set_sysctls(progress: Progress) -> None:
         except OSError as error:
             if name == "net/ipv4/ip_forward":
                 progress.warn(f"cannot set {name.replace('/', '.')}={value} ({error.strerror}); pods will not reach other networks")
+
+
+def with_mtu(settings: Settings) -> Settings:
+    """Settings whose MTU is worked out where none was given; 0 stays where no interface has the node's address."""
+    if settings.mtu or settings.network_backend == "none":
+        return settings
+    return dataclasses.replace(settings, mtu=pod_mtu(_mtu_at(settings.node_ip.split(",")[0]), settings.network_backend))
+
+
+def _mtu_at(address: str) -> int:
+    """The MTU of the interface with this IPv4 address (netlink would be slow to import here); the usual 1500 where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode())
+            with contextlib.suppress(OSError):  # an interface without an address
+                if socket.inet_ntoa(fcntl.ioctl(asker, _SIOCGIFADDR, request)[20:24]) == address:
+                    return int(struct.unpack_from("i", fcntl.ioctl(asker, _SIOCGIFMTU, request), 16)[0])
+    return 1500
 
 
 async def import_pause(settings: Settings, ready: asyncio.Event) -> None:

@@ -10,17 +10,24 @@ from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Literal
 
 import orjson
 
 DEFAULT_DATA = Path("/var/lib/kubepy")
 
+Role = Literal["control-plane", "node"]
+"""`control-plane` is what `kubepy up` makes (a node with everything on it), `node` what `kubepy join` adds to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One single-node cluster. Ports are TCP; addresses and CIDRs are text as in the flags they become."""
+    """This machine's part of a cluster. Ports are TCP; addresses and CIDRs are text as in the flags they become."""
 
     data_dir: Path = DEFAULT_DATA
+    role: Role = "control-plane"
+    api_server: str = ""
+    """A joined node's API server (a URL); empty on the control plane, whose components use the loopback."""
     node_name: str = ""
     node_ip: str = ""
     secure_port: int = 6443
@@ -35,6 +42,10 @@ class Settings:
     """Empty: an etcd of its own."""
     runtime_endpoint: str = ""
     """Empty: a containerd of its own."""
+    network_backend: str = "host-gw"
+    """How pods reach those of other nodes: host-gw, vxlan, or none (left to a network add-on)."""
+    mtu: int = 0
+    """Of the pods' interfaces; 0: worked out from the interface that has the node's address."""
     workers: int = 1
     verbosity: int = 2
 
@@ -88,7 +99,12 @@ class Settings:
     @property
     def server(self) -> str:
         """The API server's URL as this node's components use it."""
-        return f"https://127.0.0.1:{self.secure_port}"
+        return self.api_server or f"https://127.0.0.1:{self.secure_port}"
+
+    @property
+    def client(self) -> Path:
+        """The kubeconfig these commands use: the administrator's, or on a joined node, which has none, the node's own."""
+        return self.kubeconfig("admin" if self.role == "control-plane" else "kubelet")
 
     @property
     def service_ip(self) -> str:

@@ -66,10 +66,11 @@ def _version(component: Component) -> str:
 
 async def _nodes(settings: Settings) -> dict[str, str] | None:
     """Each node's Ready condition in kubectl's words; None when the API server cannot be asked."""
-    client = HttpClient(load(settings.kubeconfig("admin")))
+    client = HttpClient(load(settings.client))
+    only = "" if settings.role == "control-plane" else f"metadata.name={settings.node_name}"  # a node may read itself
     try:
         async with asyncio.timeout(5):
-            answer = await client.list(NODES)
+            answer = await client.list(NODES, field_selector=only)
     except (ApiError, ConnectionError, TimeoutError):
         return None
     finally:

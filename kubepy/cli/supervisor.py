@@ -22,7 +22,9 @@ from kubepy.base.backoff import Backoff
 from kubepy.base.log import configure, get_logger
 from kubepy.base.task import Tasks
 from kubepy.cli.component import Component, Probe, plan_components
+from kubepy.cli.join import identity
 from kubepy.cli.node import stop_pods
+from kubepy.cli.prepare import with_mtu
 from kubepy.cli.process import ProcessId
 from kubepy.cli.settings import Settings
 
@@ -80,6 +82,8 @@ class Supervisor:
             for component in self._components
         }
         self._tasks.keep(self._rotate_logs, "rotate-logs")
+        if self._settings.role == "node":
+            self._tasks.keep(lambda: identity.keep_fresh(self._settings), "certificates")
         await self._stopping.wait()
         log.info("Stopping", parts=len(keepers))
         for component in reversed(self._components):
@@ -250,7 +254,7 @@ def supervise(settings: Settings) -> int:
         lock.truncate()
         lock.write(str(os.getpid()))
         lock.flush()
-        asyncio.run(Supervisor(settings, plan_components(settings)).run())
+        asyncio.run(Supervisor(settings, plan_components(with_mtu(settings))).run())
     return 0
 
 

@@ -99,6 +99,7 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--cni-conf-dir", "cni_conf_dir", str, "where to write the pod network's configuration; empty to leave that to a network add-on"),
     ("--cni-data-dir", "cni_data_dir", str, "where the address plugin keeps its leases"),
     ("--cni-bridge", "cni_bridge", str, "name of the pods' bridge"),
+    ("--cni-mtu", "cni_mtu", int, "MTU of the pods' interfaces; 0 for the kernel's"),
 )
 _BOOLEANS: tuple[tuple[str, str, str], ...] = (
     ("--rotate-certificates", "rotate_certificates", "ask for a new client certificate before the old one ends"),

@@ -79,6 +79,8 @@ class Settings:
     """Where the pod network's configuration is written once the node has a pod CIDR; "" leaves CNI to others."""
     cni_data_dir: str = "/var/lib/cni/networks"
     cni_bridge: str = "cni0"
+    cni_mtu: int = 0
+    """0 leaves it to the kernel."""
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     crash_loop_max: float = 300.0
     streaming_idle: float = 4 * 3600.0

@@ -32,6 +32,7 @@ Makes Services reachable on this node: keeps the kernel's packet rules in step w
     kubepy proxy --cleanup          # takes every rule away again
 """
 MODES = ("iptables",)
+NETWORKS = ("none", "host-gw", "vxlan")
 
 
 def main(argv: list[str]) -> int:
@@ -66,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
                      help="how pod traffic is told: ClusterCIDR, BridgeInterface, InterfaceNamePrefix")
     own.add_argument("--pod-bridge-interface", default="", metavar="NAME", help="the bridge, for BridgeInterface")
     own.add_argument("--pod-interface-name-prefix", default="", metavar="PREFIX", help="the prefix, for InterfaceNamePrefix")
+    own.add_argument("--network-backend", default="none", choices=NETWORKS, help="also keep routes to the other nodes' pods: host-gw where "
+                     "nodes share a network, vxlan otherwise; none (default) leaves that to an add-on")
     add_boolean(own, "--masquerade-all", False, "masquerade all traffic to cluster IPs")
     own.add_argument("--iptables-masquerade-bit", type=int, default=14, metavar="N", help="bit of the mark for masquerading (default 14)")
     add_boolean(own, "--iptables-localhost-nodeports", True, "NodePorts answer on 127.0.0.1")
@@ -141,6 +144,13 @@ def _cleanup(args: argparse.Namespace) -> int:
             except BackendError as error:
                 log.error("Cannot clean up", error, family=family)
                 code = 1
+        from kubepy.proxy.network import agent, kernel  # netlink is slow to import
+
+        try:
+            await agent.cleanup()
+        except kernel.NetworkError as error:
+            log.error("Cannot clean up the pod network", error)
+            code = 1
         return code
 
     return asyncio.run(run())
@@ -161,6 +171,13 @@ async def _work(process: daemon.Daemon, rules: dict[Family, RuleOptions]) -> Non
     syncer = Syncer(backends, options, process.clock, status, ports)
     factory = InformerFactory(process.client)
     syncer.register(factory)
+    if args.network_backend != "none":
+        from kubepy.proxy.network.agent import NetworkAgent  # netlink is slow to import, and only needed here
+
+        pods = next((text for text in comma_list(args.cluster_cidr) if ":" not in text), "")
+        network = NetworkAgent(options.node, args.network_backend, pods, process.clock)
+        network.register(factory)
+        process.tasks.keep(network.run, "network")
     factory.start(process.tasks)
     runners: list[web.AppRunner] = []
 

@@ -63,7 +63,7 @@ class NodeAgent:
             self._cidrs = cidrs
             if self.settings.cni_conf_dir:
                 try:
-                    if write_conflist(self.settings.cni_conf_dir, cidrs, bridge=self.settings.cni_bridge,
+                    if write_conflist(self.settings.cni_conf_dir, cidrs, bridge=self.settings.cni_bridge, mtu=self.settings.cni_mtu,
                                       data_dir=self.settings.cni_data_dir):
                         log.info("Pod network configured", cidrs=",".join(cidrs))
                 except (OSError, ValueError) as error:
