@@ -9,7 +9,6 @@ from kubepy.api.schema.decode import decode
 from kubepy.api.schema.shape import of_kind
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.kind import Kind
-from kubepy.apiserver.registry.shape import normalize
 
 
 @cache
@@ -17,9 +16,8 @@ def _encoded(api_version: str, kind: str) -> bytes:
     found: Object = {"apiVersion": api_version, "kind": kind, "metadata": {}}
     group, _, version = api_version.rpartition("/")
     shape = of_kind(group, version, kind)
-    if shape is not None:  # what decoding writes of structs that are not there, then what the kind's shape does
+    if shape is not None:  # what decoding writes of structs that are not there
         found, _ = decode(shape, found, validation="Ignore")
-    normalize(found)
     return orjson.dumps(found)
 
 

@@ -1,6 +1,7 @@
 """Who owns which field: keeps `metadata.managedFields` true on updates and merges applied configurations."""
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,16 +52,27 @@ class Entry:
 Managed = dict[Owner, Entry]
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Another version of the kind: what a writer of it owns is judged by what changes there. `convert` does not change its argument."""
+
+    shape: Shape
+    convert: Callable[[Object], Object]
+
+
 class FieldManager:
     """For one kind in one version, at the resource itself or one of its subresources.
 
+    `versions` are the kind's other versions by apiVersion.
     `reset` are the fields that this endpoint ignores (the main resource's `status`, the status endpoint's `spec`), as a field set."""
 
-    def __init__(self, shape: Shape, api_version: str, *, subresource: str = "", reset: FieldSet | None = None) -> None:
+    def __init__(self, shape: Shape, api_version: str, *, subresource: str = "", reset: FieldSet | None = None,
+                 versions: Mapping[str, Version] | None = None) -> None:
         self._shape = shape
         self._api_version = api_version
         self._subresource = subresource
         self._reset = reset or {}
+        self._versions = versions or {}
 
     def update(self, live: Object, new: Object, manager: str, now: str) -> None:
         """Sets `new`'s managedFields for a write that turns `live` into it. For a creation `live` is the kind's zero value.
@@ -130,12 +142,33 @@ class FieldManager:
     def _track(self, live: Object, new: Object, managed: Managed, owner: Owner, now: str) -> None:
         change = compare(_without_managed(live), new, self._shape)
         taken = union(change.added, change.modified)
-        _take_away(managed, taken, change.removed)
+        # what the endpoint resets anyway is nobody's loss
+        self._take_from(managed, live, new, recursive_difference(taken, self._reset), recursive_difference(change.removed, self._reset))
         gained = difference(recursive_difference(taken, self._reset), _SYSTEM)
         if gained:
             previous = managed.get(owner)
             fields = union(gained, previous.fields) if previous else gained
             managed[owner] = Entry(fields, self._api_version, now)
+
+    def _take_from(self, managed: Managed, live: Object, new: Object, taken: FieldSet, removed: FieldSet) -> None:
+        """Everyone loses what changed under them, as their version sees it."""
+        elsewhere = {entry.api_version for entry in managed.values()} & self._versions.keys() if self._versions else ()
+        for api_version in elsewhere:
+            version = self._versions[api_version]
+            change = compare(version.convert(_without_managed(live)), version.convert(new), version.shape)
+            lost = recursive_difference(union(change.added, change.modified), self._reset)
+            theirs = {owner: entry for owner, entry in managed.items() if entry.api_version == api_version}
+            _take_away(theirs, lost, recursive_difference(change.removed, self._reset))
+            for owner in [owner for owner, entry in managed.items() if entry.api_version == api_version and owner not in theirs]:
+                del managed[owner]
+        if not elsewhere:
+            _take_away(managed, taken, removed)
+            return
+        ours = {owner: entry for owner, entry in managed.items() if entry.api_version not in elsewhere}
+        before = set(ours)
+        _take_away(ours, taken, removed)
+        for owner in before - ours.keys():
+            del managed[owner]
 
     def _apply(self, live: Object, config: Object, managed: Managed, owner: Owner, force: bool) -> Object:
         """The merged object (`live` when equal) with `managed` brought up to date."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 Structure = Literal["scalar", "atomic", "map", "list", "set", "keyed", "deduced"]
 """`list` is an atomic list and `atomic` an atomic map; `deduced` takes the form of each value (maps merge, lists are atomic)."""
 
-Scalar = Literal["string", "numeric", "boolean", "untyped"]
+Scalar = Literal["string", "numeric", "boolean", "untyped", "opaque"]
 
 _KEY_DEFAULTS = {"protocol": "TCP"}
 """Defaults of list keys, which the published definitions leave out: ports are keyed by number and protocol."""
@@ -19,6 +19,9 @@ _KEY_DEFAULTS = {"protocol": "TCP"}
 _MAP_TYPES: dict[str, Structure] = {"atomic": "atomic", "granular": "map"}
 
 _ZEROS: dict[Any, Any] = {"string": "", "integer": 0, "boolean": False}
+
+_OPAQUE = "io.k8s.apimachinery.pkg.runtime.RawExtension"
+"""Any JSON, owned and compared as a whole."""
 
 _UNTYPED = ("io.k8s.apimachinery.pkg.api.resource.Quantity", "io.k8s.apimachinery.pkg.util.intstr.IntOrString")
 
@@ -81,6 +84,7 @@ class Shape:
 
 
 DEDUCED = Shape("deduced")
+OPAQUE = Shape("scalar", scalar="opaque")
 
 
 class Shapes:
@@ -110,7 +114,7 @@ class Shapes:
             elif override:
                 shape = Shape(override, schema=self._definitions[name], shapes=self)
             else:
-                shape = Shape("scalar") if name in _UNTYPED else self._build(self._definitions[name])
+                shape = Shape("scalar") if name in _UNTYPED else OPAQUE if name == _OPAQUE else self._build(self._definitions[name])
             self._named[(name, override, keys)] = shape
         return shape
 

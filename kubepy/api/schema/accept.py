@@ -114,7 +114,7 @@ def _field_handler(field: Field) -> Any:
     if kind == "struct":
         return _struct_decoder(field.type.definition)
     if kind in ("array", "map"):
-        return _collection(field.type)
+        return _empty_list(_collection(field.type)) if field.keeps_empty else _collection(field.type)
     if kind == "bytes":
         return _bytes
     return _SCALARS[(kind, field.keeps_zero)]
@@ -138,6 +138,10 @@ def _collection(type_: Type) -> Decode:
             return _absent(value)
         return {key: decode(element) for key, element in value.items()} if value else DROP
     return mapping
+
+
+def _empty_list(decode: Decode) -> Decode:
+    return lambda value: [] if value == [] else decode(value)
 
 
 def _element(type_: Type) -> Decode:

@@ -46,7 +46,7 @@ class _Walker:
         result: dict[str, Any] = {}
         for key, item in self._pairs(value, path, shape):
             decoded = self._field(shape, shape.fields[key], item, _join(path, key), (*stack, key))
-            if decoded is None:
+            if decoded is None:  # left out
                 result.pop(key, None)
             else:
                 result[key] = decoded
@@ -76,6 +76,8 @@ class _Walker:
         """The decoded value, or None when it is left out."""
         if value is None:
             return None
+        if field.keeps_empty and value == []:
+            return []
         decoded = self._value(owner, field.type, value, path, stack, field.go)
         return None if decoded is None or (not field.keeps_zero and _is_zero(field.type, decoded)) else decoded
 

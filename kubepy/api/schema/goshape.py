@@ -103,6 +103,7 @@ EMITTED: dict[str, dict[str, Any]] = {
     "admissionregistration.v1.MutatingWebhook": {"clientConfig": {}},
     "admissionregistration.v1.ValidatingWebhook": {"clientConfig": {}},
     "apiextensions.v1.CustomResourceDefinitionCondition": {"lastTransitionTime": None},
+    "apiextensions.v1.CustomResourceDefinitionSpec": {"names": {}, "versions": None},
     "apiextensions.v1.CustomResourceDefinitionStatus": {"conditions": None, "acceptedNames": {}, "storedVersions": None},
     "apiregistration.v1.APIServiceCondition": {"lastTransitionTime": None},
     "apps.v1.DaemonSetCondition": {"lastTransitionTime": None},
@@ -119,6 +120,9 @@ EMITTED: dict[str, dict[str, Any]] = {
     "authentication.v1.TokenRequestSpec": {"audiences": None, "expirationSeconds": None, "boundObjectRef": None},
     "authentication.v1.TokenReviewStatus": {"user": {}},
     "authentication.v1.SelfSubjectReviewStatus": {"userInfo": {}},
+    "authorization.v1.SubjectRulesReviewStatus": {"resourceRules": None, "nonResourceRules": None},
+    "autoscaling.v1.HorizontalPodAutoscalerSpec": {"scaleTargetRef": {}},
+    "autoscaling.v2.HorizontalPodAutoscalerSpec": {"scaleTargetRef": {}},
     "autoscaling.v2.HorizontalPodAutoscalerCondition": {"lastTransitionTime": None},
     "autoscaling.v2.HorizontalPodAutoscalerStatus": {"currentMetrics": None},
     "batch.v1.CronJobSpec": {"jobTemplate": {}},
@@ -126,6 +130,7 @@ EMITTED: dict[str, dict[str, Any]] = {
     "batch.v1.JobSpec": {"template": {}},
     "batch.v1.JobTemplateSpec": {"metadata": {}, "spec": {}},
     "certificates.v1.CertificateSigningRequestCondition": {"lastUpdateTime": None, "lastTransitionTime": None},
+    "core.v1.Binding": {"target": {}},
     "core.v1.Container": {"resources": {}},
     "core.v1.ContainerStateRunning": {"startedAt": None},
     "core.v1.ContainerStateTerminated": {"startedAt": None, "finishedAt": None},
@@ -168,6 +173,7 @@ EMITTED: dict[str, dict[str, Any]] = {
     "rbac.v1.Role": {"rules": None},
     "rbac.v1.RoleBinding": {"roleRef": {}},
     "rbac.v1.PolicyRule": {"verbs": None},
+    "resource.v1.ResourceSliceSpec": {"pool": {}},
     "resource.v1.ResourceClaimTemplateSpec": {"metadata": {}, "spec": {}},
     "resource.v1.ResourceClaimSpec": {"devices": {}},
     "storage.v1.CSINodeDriver": {"topologyKeys": None},
@@ -178,6 +184,9 @@ EMITTED: dict[str, dict[str, Any]] = {
     "scheduling.v1.PriorityClass": {"value": 0},
 }
 """Fields written although they are empty: None where a nil slice, map, pointer or time shows as null."""
+
+KEEPS_EMPTY = frozenset({"autoscaling.v2.HPAScalingRules.policies"})
+"""Lists for which none at all and an empty one differ in validation, although Go leaves both out when it writes."""
 
 NOT_EMITTED = frozenset({"authentication.v1.TokenReviewSpec.token", "core.v1.PodTemplate.spec", "meta.v1.ObjectMeta.creationTimestamp"})
 """Required in OpenAPI and still left out when empty."""

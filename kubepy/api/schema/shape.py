@@ -53,18 +53,22 @@ class Type:
 
 
 class Field:
-    """A field of a struct. `keeps_zero`: an empty value of it is kept (a pointer in Go, or a field without omitempty).
+    """A field of a struct. `keeps_zero`: an empty value of it is kept (a pointer in Go, or a field without omitempty). `keeps_empty`: an
+    empty list is not the same as none.
 
     The merge rules are OpenAPI's: `strategies` (merge, replace, retainKeys) and `merge_key` for strategic merge patch, `list_type`,
     `list_keys` and `map_type` for server-side apply."""
 
-    __slots__ = ("go", "keeps_zero", "list_keys", "list_type", "map_type", "merge_key", "name", "required", "strategies", "type")
+    __slots__ = ("go", "keeps_empty", "keeps_zero", "list_keys", "list_type", "map_type", "merge_key", "name", "required", "strategies",
+                 "type")
 
-    def __init__(self, name: str, type: Type, *, required: bool, keeps_zero: bool, go: str, schema: dict[str, Any]) -> None:
+    def __init__(self, name: str, type: Type, *, required: bool, keeps_zero: bool, go: str, schema: dict[str, Any],
+                 keeps_empty: bool = False) -> None:
         self.name = name
         self.type = type
         self.required = required
         self.keeps_zero = keeps_zero
+        self.keeps_empty = keeps_empty
         self.go = go
         strategy = schema.get("x-kubernetes-patch-strategy")
         self.strategies: tuple[str, ...] = tuple(strategy.split(",")) if strategy else ()
@@ -98,7 +102,7 @@ class Struct:
                 emitted[name] = zero
             keeps = must or name in emitted or _keeps_zero(self.short, name, type_)
             self.fields[name] = Field(name, type_, required=name in required, keeps_zero=keeps, go=goshape.ALIASES.get(full, type_.go),
-                                      schema=node)
+                                      schema=node, keeps_empty=_keeps_empty(full, type_, emitted.get(name, "")))
         if is_kind:
             if self.go.endswith("List") and "items" in properties:
                 emitted["metadata"] = {}
@@ -163,6 +167,11 @@ def _named(name: str) -> Type:
 def _zero(type_: Type) -> Any:
     """What a required field shows when it was not given; None for those that are not added."""
     return {"string": "", "boolean": False, "int32": 0, "int64": 0, "number": 0, "quantity": "0"}.get(type_.kind)
+
+
+def _keeps_empty(full: str, type_: Type, emitted: Any) -> bool:
+    """Lists that show null when there are none show [] when they were given empty."""
+    return type_.kind == "array" and (emitted is None or full in goshape.KEEPS_EMPTY)
 
 
 def _keeps_zero(short: str, name: str, type_: Type) -> bool:

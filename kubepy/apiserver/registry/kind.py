@@ -5,16 +5,17 @@ Hooks get objects that they may change in place (`obj`) and ones they must not (
 """
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kubepy.api.field import Errors
 from kubepy.api.resource import Resource
+from kubepy.api.schema.decode import decode
 from kubepy.api.schema.equal import equal_field
 from kubepy.api.schema.shape import of_api_version
 from kubepy.api.types import Object
-from kubepy.apiserver.registry.shape import normalize
+from kubepy.apiserver.registry.core.podspec_gated import drop_gated
 from kubepy.apiserver.request import Context
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -56,16 +57,33 @@ class Strategy:
     returns_deleted = False
     """DELETE answers the object instead of a Status."""
     default_propagation = "Background"
+    pod_spec: tuple[str, ...] = ()
+    """Where a pod spec is, in kinds that have one."""
+    null_when_empty: tuple[tuple[str, ...], ...] = ()
+    """Lists that are stored as null when they are empty (Go's lists without omitempty); who sends an empty one owns it all the same."""
     name_kind = "subdomain"
     """How names are checked: subdomain, label, path, or one of the `api.name` validators."""
 
     def default(self, obj: Object) -> None:
-        """Brings the decoded object into Kubernetes' shape and fills defaults, in place."""
-        normalize(obj)
+        """Brings an object that did not come through the API into Kubernetes' shape and fills defaults, in place."""
+        shape = of_api_version(obj["apiVersion"], obj["kind"])
+        if shape is not None:
+            found, _ = decode(shape, obj, validation="Ignore")
+            obj.clear()
+            obj.update(found)
         self.fill(obj)
 
     def fill(self, obj: Object) -> None:
         """The kind's defaults; zero values of plain fields are gone by then."""
+
+    def settle(self, obj: Object) -> None:
+        """What does not survive storage goes, once ownership is recorded: fields behind gates that are off, empty lists."""
+        if self.pod_spec and (spec := _at(obj, self.pod_spec)):
+            drop_gated(spec)
+        for *parents, last in self.null_when_empty:
+            holder = _at(obj, parents)
+            if holder and holder.get(last) == []:
+                holder[last] = None
 
     def prepare_create(self, context: Context, obj: Object) -> None: ...
 
@@ -102,6 +120,13 @@ class Strategy:
     def grace_period(self, context: Context, obj: Object, options: Object) -> int:
         """Seconds the object stays after DELETE (`metadata.deletionGracePeriodSeconds`); 0 removes it at once."""
         return 0
+
+
+def _at(obj: Object, path: Sequence[str]) -> Object | None:
+    found: Any = obj
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def keep_metadata(obj: Object, old: Object, keys: tuple[str, ...] = ("labels", "annotations", "finalizers", "ownerReferences")) -> None:

@@ -15,16 +15,21 @@ from typing import Protocol
 from kubepy.api.errors import AlreadyExists, NotFound
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
+from kubepy.apiserver.registry.networking.ipaddress import KIND as IP_ADDRESS
 from kubepy.apiserver.service.family import IPV4, IPV6
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.apiserver.verbs.lifecycle import fill_system_fields
-from kubepy.base.clock import Clock
+from kubepy.apiserver.verbs.manage import field_manager
+from kubepy.apiserver.zero import zero
+from kubepy.base.clock import Clock, format_time
 
 IP_ADDRESSES = Resource("networking.k8s.io", "v1", "ipaddresses", "IPAddress", False)
 NODE_PORTS = Resource("", "v1", "servicenodeports", "ServiceNodePort", False)
 """Not served: one key a node port, beneath the storage prefix."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ATTEMPTS = 64
+MANAGER = "kube-apiserver"
+"""Who owns what the server writes itself."""
 
 
 class Refused(Exception):
@@ -87,6 +92,7 @@ class Addresses:
                                         "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}},
             "spec": {"parentRef": {"resource": "services", "namespace": owner["namespace"], "name": owner["name"]}}}
         fill_system_fields(obj, self._clock.now())
+        field_manager(IP_ADDRESS, "").update(zero(IP_ADDRESS), obj, MANAGER, format_time(self._clock.now()))
         await self._store.create("", address, obj)
 
     async def release(self, address: str) -> None:

@@ -82,6 +82,7 @@ def before_create(context: Context, kind: Kind, obj: Object, now: float) -> None
     if strategy.tracks_generation:
         obj["metadata"]["generation"] = 1
     strategy.fill(obj)
+    strategy.settle(obj)
     strategy.prepare_create(context, obj)
     metadata = obj["metadata"]
     if not metadata.get("name") and metadata.get("generateName"):
@@ -134,6 +135,7 @@ def before_update(context: Context, kind: Kind, obj: Object, old: Object, subres
         else:
             obj.pop("status", None)
     strategy.fill(obj)
+    strategy.settle(obj)
     strategy.prepare_update(context, obj, old)
     if strategy.tracks_generation and strategy.changes_generation(obj, old):
         metadata["generation"] = (before.get("generation") or 0) + 1

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from kubepy.api.apply import FieldManager, Shape, Shapes
+from kubepy.api.apply import FieldManager, Shape, Shapes, Version
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import Resource
 from kubepy.api.schema.decode import DecodeError, decode
@@ -13,6 +13,7 @@ from kubepy.api.types import Object
 from kubepy.apiserver.crd.decode import decode_patched
 from kubepy.apiserver.crd.kind import CustomKind, custom_of, custom_shape
 from kubepy.apiserver.registry.kind import Kind, keep_metadata
+from kubepy.apiserver.registry.version import other_versions
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.schema import definition_name, definitions
 from kubepy.apiserver.verbs.lifecycle import keep_all_but_status
@@ -51,7 +52,16 @@ def field_manager(kind: Kind, subresource: str) -> FieldManager:
             reset["f:metadata"] = {}
         if kind.strategy.resets_spec:
             reset["f:spec"] = {}
-        found = _managers[key] = FieldManager(shape, resource.api_version, subresource=subresource, reset=reset)
+        found = _managers[key] = FieldManager(shape, resource.api_version, subresource=subresource, reset=reset,
+                                             versions=_other_versions(kind))
+    return found
+
+
+def _other_versions(kind: Kind) -> dict[str, Version]:
+    found: dict[str, Version] = {}
+    for other, convert in other_versions(kind):
+        if (name := definition_name(other.resource)) is not None:
+            found[other.resource.api_version] = Version(_shapes().named(name), convert)
     return found
 
 

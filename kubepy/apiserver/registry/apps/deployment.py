@@ -24,6 +24,7 @@ _COUNTS = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas",
 
 
 class DeploymentStrategy(Strategy):
+    pod_spec = ("spec", "template", "spec")
     has_status = True
     tracks_generation = True
 

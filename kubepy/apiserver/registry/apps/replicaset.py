@@ -17,6 +17,7 @@ _SPEC, _STATUS = Path("spec"), Path("status")
 
 
 class ReplicaSetStrategy(Strategy):
+    pod_spec = ("spec", "template", "spec")
     has_status = True
     tracks_generation = True
 

@@ -21,6 +21,7 @@ _FORBIDDEN = ("updates to statefulset spec for fields other than 'replicas', 'or
 
 
 class StatefulSetStrategy(Strategy):
+    pod_spec = ("spec", "template", "spec")
     has_status = True
     tracks_generation = True
     name_kind = "label"

@@ -87,7 +87,7 @@ COLUMNS = (
     AGE,
 )
 
-KIND = Kind(
+KIND: Kind = Kind(
     Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True),
     "horizontalpodautoscaler",
     HorizontalPodAutoscalerStrategy(),

@@ -44,7 +44,7 @@ def _cpu_first(obj: Object) -> Object:
     return full
 
 
-KIND = Kind(
+KIND: Kind = Kind(
     Resource("autoscaling", "v1", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True),
     "horizontalpodautoscaler",
     HorizontalPodAutoscalerStrategy(),

@@ -20,6 +20,7 @@ _IN_SCHEDULE = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead
 
 
 class CronJobStrategy(Strategy):
+    pod_spec = ("spec", "jobTemplate", "spec", "template", "spec")
     has_status = True
     tracks_generation = True
 

@@ -24,6 +24,7 @@ _UID, _NAME = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-nam
 
 
 class JobStrategy(Strategy):
+    pod_spec = ("spec", "template", "spec")
     has_status = True
     tracks_generation = True
     default_propagation = "Orphan"

@@ -76,7 +76,7 @@ def about(key: str) -> Callable[[Object], str]:
     return lambda obj: at(obj, f"involvedObject.{key}", "")
 
 
-KIND = Kind(
+KIND: Kind = Kind(
     EVENTS,
     "event",
     EventStrategy(),

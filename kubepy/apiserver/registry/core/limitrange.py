@@ -16,6 +16,7 @@ _LISTS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
 
 
 class LimitRangeStrategy(Strategy):
+    null_when_empty = (("spec", "limits"),)
     allow_create_on_update = True
 
     def fill(self, obj: Object) -> None:

@@ -35,6 +35,7 @@ _GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"
 
 
 class PodStrategy(Strategy):
+    pod_spec = ("spec",)
     updates_whole = True
     has_status = True
     tracks_generation = True

@@ -68,8 +68,6 @@ def default_container(container: Object) -> None:
         if container.get(probe) is not None:
             default_probe(container[probe])
     lifecycle = container.get("lifecycle") or {}
-    if lifecycle.pop("stopSignal", None) is not None and not lifecycle:  # behind a feature gate that is off
-        del container["lifecycle"]
     for hook in ("postStart", "preStop"):
         default_http_get((lifecycle.get(hook) or {}).get("httpGet"))
     default_resources(container.get("resources") or {})

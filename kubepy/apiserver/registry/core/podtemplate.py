@@ -13,6 +13,7 @@ from kubepy.apiserver.request import Context
 
 
 class PodTemplateStrategy(Strategy):
+    pod_spec = ("template", "spec")
     tracks_generation = True
     returns_deleted = True
 

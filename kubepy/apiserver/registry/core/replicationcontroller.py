@@ -22,6 +22,7 @@ _SPEC = Path("spec")
 
 
 class ReplicationControllerStrategy(Strategy):
+    pod_spec = ("spec", "template", "spec")
     has_status = True
     tracks_generation = True
     default_propagation = "Orphan"

@@ -16,6 +16,7 @@ _TYPES = ("FQDN", "IPv4", "IPv6")
 
 
 class EndpointSliceStrategy(Strategy):
+    null_when_empty = (("endpoints",), ("ports",))
     tracks_generation = True
 
     def fill(self, obj: Object) -> None:

@@ -69,7 +69,7 @@ def _regarding(key: str) -> Callable[[Object], Any]:
     return lambda obj: at(obj, f"regarding.{key}", "")
 
 
-KIND = Kind(
+KIND: Kind = Kind(
     EVENTS_V1,
     "event",
     EventStrategy(),

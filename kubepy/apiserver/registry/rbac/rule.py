@@ -19,18 +19,13 @@ CLUSTER_ROLE = f"RoleRef can only reference a ClusterRole in the global namespac
 
 
 class RoleStrategy(Strategy):
+    null_when_empty = (("rules",),)
     allow_create_on_update = True
     name_kind = "path"
     namespaced = True
 
     def fill(self, obj: Object) -> None:
         obj.setdefault("rules", None)
-
-    def prepare_create(self, context: Context, obj: Object) -> None:
-        obj["rules"] = obj.get("rules") or None  # stored as protobuf upstream, where an empty list is none
-
-    def prepare_update(self, context: Context, obj: Object, old: Object) -> None:
-        obj["rules"] = obj.get("rules") or None
 
     def validate(self, context: Context, obj: Object) -> Errors:
         errors: Errors = []

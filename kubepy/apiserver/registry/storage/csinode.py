@@ -15,12 +15,18 @@ _DRIVERS = Path("spec.drivers")
 
 
 class CSINodeStrategy(Strategy):
+    null_when_empty = (("spec", "drivers"),)
     allow_unconditional_update = False
     returns_deleted = True
 
     def fill(self, obj: Object) -> None:
         for driver in at(obj, "spec.drivers", []):
             driver.setdefault("topologyKeys", None)
+
+    def settle(self, obj: Object) -> None:
+        super().settle(obj)
+        for driver in at(obj, "spec.drivers") or ():
+            driver["topologyKeys"] = driver.get("topologyKeys") or None
 
     def validate(self, context: Context, obj: Object) -> Errors:
         errors: Errors = []

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
+from kubepy.api.schema.shape import of_kind
 from kubepy.apiserver.registry.kind import Kind
-from kubepy.apiserver.registry.shape import definition_of
 from kubepy.apiserver.registry.table import KINDS
 
 EVERY = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.resource.group or 'core'}/{kind.resource.plural}")
@@ -25,7 +25,7 @@ def test_short_names_are_unambiguous_in_a_group() -> None:
 
 @EVERY
 def test_is_a_published_kind(kind: Kind) -> None:
-    assert definition_of(kind.resource.api_version, kind.resource.kind)
+    assert of_kind(kind.resource.group, kind.resource.version, kind.resource.kind) is not None
 
 
 @EVERY
