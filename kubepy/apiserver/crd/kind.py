@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubepy.api.resource import Resource
 from kubepy.api.structural import Node, parse
+from kubepy.api.structural.rule import Rules
 from kubepy.api.structural.validate import Check
 from kubepy.api.types import Object
 from kubepy.apiserver.crd.column import columns_of
@@ -33,6 +34,11 @@ class Compiled:
     @cached_property
     def node(self) -> Node:
         return parse(self.schema)
+
+    @cached_property
+    def rules(self) -> Rules | None:
+        """The CEL rules, None where there are none."""
+        return Rules(self.node) if self.node.ruled else None
 
     @cached_property
     def check(self) -> Check:

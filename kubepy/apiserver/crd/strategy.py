@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kubepy.api.field import Errors, FieldError, Path, invalid
 from kubepy.api.resource import Resource
 from kubepy.api.structural import fill
 from kubepy.api.structural.embedded import validate_embedded
 from kubepy.api.structural.listtype import validate_lists
+from kubepy.api.structural.rule import blocked, not_checked
 from kubepy.api.structural.validate import MISSING
 from kubepy.api.types import Object
 from kubepy.apiserver.crd.selectable import at
@@ -49,10 +50,18 @@ class CustomStrategy(Strategy):
         errors += self._validate_scale(obj)
         errors += validate_embedded(obj, compiled.node)
         errors += validate_lists(obj, compiled.node)
-        return errors
+        return errors + self._rules(errors, obj, MISSING)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        return self.compiled.check.validate(obj, old) + self._validate_rest(obj, old)
+        errors = self.compiled.check.validate(obj, old) + self._validate_rest(obj, old)
+        return errors + self._rules(errors, obj, old)
+
+    def _rules(self, errors: Errors, obj: Object, old: Any) -> Errors:
+        """What the CEL rules say, unless the object is too wrong for them."""
+        rules = self.compiled.rules
+        if rules is None:
+            return []
+        return [not_checked()] if blocked(errors) else rules.check(obj, old)
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
         """Only the status is checked, and named without its parent in messages."""
@@ -62,7 +71,8 @@ class CustomStrategy(Strategy):
         if check is not None and "status" in obj:
             found = check.validate(obj["status"], old.get("status", MISSING))
             errors += [_below_status(error) for error in found]
-        return errors + self._validate_rest(obj, old)
+        errors += self._validate_rest(obj, old)
+        return errors + self._rules(errors, obj, old)
 
     def _validate_rest(self, obj: Object, old: Object) -> Errors:
         compiled = self.compiled

@@ -9,8 +9,10 @@ import re
 
 from kubepy.api import field, name
 from kubepy.api.field import Errors, FieldError, Path
-from kubepy.api.structural import parse
+from kubepy.api.structural import Node, parse
 from kubepy.api.structural.default_validation import validate_defaults
+from kubepy.api.structural.rule import Rules
+from kubepy.api.structural.rule_validation import validate_rules
 from kubepy.api.structural.schema_validation import validate_schema
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
@@ -120,8 +122,15 @@ def schema_errors(schema: Object, path: Path) -> Errors:
     """Errors of a schema: what it is made of, its defaults, its rules."""
     errors, readable = validate_schema(schema, path)
     if not errors and readable:
-        errors += validate_defaults(parse(schema), path)
+        node = parse(schema)
+        errors += validate_rules(node, path) if node.ruled else []
+        errors += validate_defaults(node, path, None if errors else default_rules)
     return errors
+
+
+def default_rules(value: object, node: Node, path: Path) -> Errors:
+    """What the rules say of a default."""
+    return Rules(node).check(value, path=path)
 
 
 def _column(shown: Object, path: Path) -> Errors:

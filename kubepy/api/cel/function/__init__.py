@@ -1,0 +1,1 @@
+"""Kubernetes' CEL functions by subject; each module lists them as FUNCTIONS: name, member, parameter types, result type, callable."""

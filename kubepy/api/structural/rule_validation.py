@@ -1,0 +1,101 @@
+"""Rules as definitions bring them: they compile, answer booleans, and name what exists (`pkg/apis/apiextensions/validation`)."""
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from kubepy.api.cel import CompileError
+from kubepy.api.cel.types import Pool
+from kubepy.api.field import Errors, FieldError, Path, Struct, invalid, not_supported, required, show
+from kubepy.api.structural.node import Node
+from kubepy.api.structural.rule import Rule, mentions_old
+
+_REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
+
+
+def validate_rules(node: Node, path: Path, pool: Pool | None = None, uncorrelated: Path | None = None) -> Errors:
+    """Errors of the rules of a node and below. `uncorrelated` is the list whose items have no old values to be told apart by."""
+    pool = pool or Pool()
+    errors: Errors = []
+    where = path.child("x-kubernetes-validations")
+    ready: list[tuple[Any, Path]] = []
+    for position, raw in enumerate(node.rules):
+        here = where.index(position)
+        found = _shape(raw, node, here)
+        errors += found
+        if not any(error.field.endswith((".rule", ".messageExpression")) for error in found):
+            ready.append((raw, here))
+    if not errors:
+        signature = pool.signature(node) if ready else ""
+        for raw, here in ready:
+            errors += _compiled(raw, node, pool, signature, here, uncorrelated)
+    for name, child in node.properties.items():
+        errors += validate_rules(child, path.child("properties").key(name), pool, uncorrelated)
+    if node.items is not None:
+        errors += validate_rules(node.items, path.child("items"), pool, uncorrelated or (None if node.list_type == "map" else path))
+    if node.additional is not None:
+        errors += validate_rules(node.additional, path.child("additionalProperties"), pool, uncorrelated)
+    return errors
+
+
+def _shape(raw: Any, node: Node, path: Path) -> Errors:
+    errors: Errors = []
+    rule, message, expression = raw.get("rule") or "", raw.get("message") or "", raw.get("messageExpression") or ""
+    if not rule.strip():
+        errors.append(required(path.child("rule"), "rule is not specified"))
+    if message and not message.strip():
+        errors.append(invalid(path.child("message"), message, "must be non-empty if specified"))
+    elif "\n" in message:
+        errors.append(invalid(path.child("message"), message, "must not contain line breaks"))
+    elif "\n" in rule and not message:
+        errors.append(required(path.child("message"), "message must be specified if rule contains line breaks"))
+    if expression and not expression.strip():
+        errors.append(required(path.child("messageExpression"), "messageExpression must be non-empty if specified"))
+    reason = raw.get("reason")
+    if reason is not None and reason not in _REASONS:
+        errors.append(not_supported(path.child("reason"), reason, _REASONS))
+    field_path = raw.get("fieldPath") or ""
+    if field_path and not _exists(field_path, node):
+        errors.append(invalid(path.child("fieldPath"), field_path, "must be a valid path"))
+    return errors
+
+
+_STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']+)'\]")
+
+
+def _exists(text: str, node: Node) -> bool:
+    at, current = 0, node
+    while at < len(text):
+        match = _STEP.match(text, at)
+        if match is None:
+            return False
+        child = current.child(match[1] or match[2])
+        if child is None:
+            return False
+        current, at = child, match.end()
+    return True
+
+
+def _compiled(raw: Any, node: Node, pool: Pool, signature: str, path: Path, uncorrelated: Path | None) -> Errors:
+    shown = Struct({"Rule": raw.get("rule") or "", "Message": raw.get("message") or "",
+                    "MessageExpression": raw.get("messageExpression") or "", "Reason": raw.get("reason"), "FieldPath": raw.get("fieldPath") or "", "OptionalOldSelf": raw.get("optionalOldSelf")})
+    where = path.child("rule")
+    try:
+        rule = Rule(raw, node, pool, signature)
+    except CompileError as error:
+        return [FieldError(str(where), "FieldValueInvalid", f"Invalid value: {show(shown)}: compilation failed: {error}")]
+    errors: Errors = []
+    if rule.program.type not in ("BOOL", "DYN"):
+        errors.append(FieldError(str(where), "FieldValueInvalid", f"Invalid value: {show(shown)}: cel expression must evaluate to a bool"))
+    if mentions_old(rule.source) and uncorrelated is not None:
+        errors.append(invalid(where, rule.source, "oldSelf cannot be used on the uncorrelatable portion of the schema within "
+                                                  f"{uncorrelated}"))
+    if raw.get("optionalOldSelf") is not None and not rule.transition:
+        errors.append(invalid(path.child("optionalOldSelf"), bool(raw["optionalOldSelf"]), "may not be set if oldSelf is not used in rule"))
+    if rule.expression_error:
+        errors.append(FieldError(str(path.child("messageExpression")), "FieldValueInvalid",
+                                 f"Invalid value: {show(shown)}: messageExpression compilation failed: {rule.expression_error}"))
+    elif rule.expression is not None and rule.expression.type not in ("STRING", "DYN"):
+        errors.append(FieldError(str(path.child("messageExpression")), "FieldValueInvalid",
+                                 f"Invalid value: {show(shown)}: messageExpression must evaluate to a string"))
+    return errors
