@@ -78,7 +78,8 @@ def _exists(text: str, node: Node) -> bool:
 
 def _compiled(raw: Any, node: Node, pool: Pool, signature: str, path: Path, uncorrelated: Path | None) -> Errors:
     shown = Struct({"Rule": raw.get("rule") or "", "Message": raw.get("message") or "",
-                    "MessageExpression": raw.get("messageExpression") or "", "Reason": raw.get("reason"), "FieldPath": raw.get("fieldPath") or "", "OptionalOldSelf": raw.get("optionalOldSelf")})
+                    "MessageExpression": raw.get("messageExpression") or "", "Reason": raw.get("reason"),
+                    "FieldPath": raw.get("fieldPath") or "", "OptionalOldSelf": raw.get("optionalOldSelf")})
     where = path.child("rule")
     try:
         rule = Rule(raw, node, pool, signature)
