@@ -8,6 +8,7 @@ from kubepy.api.types import Object
 from kubepy.cli.join.grant import plan_grants
 from kubepy.cli.metrics import plan_metrics
 from kubepy.cli.settings import Settings
+from kubepy.cli.storage import plan_storage
 from kubepy.client.interface import Client
 
 MANAGER = "kubepy-addons"
@@ -54,6 +55,6 @@ def plan_addons(settings: Settings) -> tuple[tuple[Resource, Object], ...]:
 async def apply_addons(client: Client, settings: Settings) -> None:
     """Applies them (server-side, by force: they are ours), so that a later version of kubepy can change them."""
     authority = await asyncio.to_thread((settings.pki_dir / "ca.crt").read_bytes)
-    for resource, obj in (*plan_addons(settings), *plan_metrics(settings, authority, MANAGER)):
+    for resource, obj in (*plan_addons(settings), *plan_metrics(settings, authority, MANAGER), *plan_storage()):
         metadata = obj["metadata"]
         await client.patch(resource, metadata["name"], obj, metadata.get("namespace"), type="apply", field_manager=MANAGER, force=True)

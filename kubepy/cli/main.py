@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proxy": ("kubepy.proxy.main", "the service proxy (flags as kube-proxy)"),
     "dns": ("kubepy.dns.main", "cluster DNS"),
     "metrics-server": ("kubepy.metricserver.main", "resource use of nodes and pods, for kubectl top and autoscalers"),
+    "local-path": ("kubepy.controllers.localpath.main", "local-path volumes of this node, where no controller manager runs"),
     "certs": ("kubepy.cli.certs", "say when certificates end, and renew them"),
     "supervise": ("kubepy.cli.supervise", "run the parts of a prepared cluster in the foreground (for a service manager)"),
 }

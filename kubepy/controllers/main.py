@@ -72,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
     add_duration(periods, "--horizontal-pod-autoscaler-cpu-initialization-period", "5m0s", "time after start when CPU may be skipped")
     add_duration(periods, "--horizontal-pod-autoscaler-initial-readiness-delay", "30s", "time in which readiness counts as initial")
     add_number(periods, "--horizontal-pod-autoscaler-tolerance", 0.1, "change that is ignored")
+    volume = result.add_argument_group("local-path volumes (kubepy's own)")
+    volume.add_argument("--local-path-node", default="", metavar="NAME", help="the node this runs on: its local-path volumes are made here")
+    volume.add_argument("--local-path-directory", default="/var/lib/kubepy/volumes", metavar="DIR", help="where (default %(default)s)")
     add_boolean(result, "--profiling", True, "accepted for compatibility")
     result.add_argument("--feature-gates", default="", metavar="A=B", help="accepted for compatibility")
     result.add_argument("--cloud-provider", default="", metavar="NAME", help="accepted for compatibility: only '' and external")
@@ -102,6 +105,7 @@ def options(args: argparse.Namespace) -> Options:
         hpa_downscale_stabilization=args.horizontal_pod_autoscaler_downscale_stabilization,
         hpa_cpu_initialization_period=args.horizontal_pod_autoscaler_cpu_initialization_period,
         hpa_initial_readiness_delay=args.horizontal_pod_autoscaler_initial_readiness_delay,
+        local_path_node=args.local_path_node, local_path_directory=args.local_path_directory,
         workers={flag: getattr(args, f"workers_{flag}") for flag in WORKERS},
     )
 

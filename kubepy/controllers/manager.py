@@ -29,9 +29,10 @@ from kubepy.controllers.garbage import collector
 from kubepy.controllers.job import reconcile as job
 from kubepy.controllers.job import ttl as job_ttl
 from kubepy.controllers.kit.environment import Environment
+from kubepy.controllers.localpath import reconcile as localpath
 from kubepy.controllers.node import eviction, ipam, lifecycle, ttl
 from kubepy.controllers.statefulset import reconcile as statefulset
-from kubepy.controllers.volume import binder
+from kubepy.controllers.volume import attach, binder, ephemeral, expand
 
 log = get_logger("manager")
 
@@ -67,6 +68,10 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("endpointslice-mirroring-controller", ("endpointslicemirroring",), mirror.controller),
     Entry("clusterrole-aggregation-controller", ("clusterrole-aggregation",), clusterrole.controller),
     Entry("persistentvolume-binder-controller", ("persistentvolume-binder",), binder.controller),
+    Entry("persistentvolume-attach-detach-controller", ("attachdetach",), attach.controller),
+    Entry("persistentvolume-expander-controller", ("persistentvolume-expander",), expand.controller),
+    Entry("ephemeral-volume-controller", ("ephemeral-volume",), ephemeral.controller),
+    Entry("local-path-provisioner", (), localpath.controller),
     Entry("persistentvolumeclaim-protection-controller", ("pvc-protection",), protection.claims),
     Entry("persistentvolume-protection-controller", ("pv-protection",), protection.volumes),
     Entry("certificatesigningrequest-approving-controller", ("csrapproving",), approve.controller),

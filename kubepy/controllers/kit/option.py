@@ -38,6 +38,9 @@ class Options:
     hpa_downscale_stabilization: float = 300.0
     hpa_cpu_initialization_period: float = 300.0
     hpa_initial_readiness_delay: float = 30.0
+    local_path_node: str = ""
+    """The node this manager runs on, for which it makes local-path volumes; "" for none."""
+    local_path_directory: str = "/var/lib/kubepy/volumes"
     workers: dict[str, int] = field(default_factory=dict)
     """Workers by the name of the `--concurrent-NAME-syncs` flag."""
 

@@ -1,0 +1,183 @@
+"""Making, growing and removing the directories and volumes of one node.
+
+Every node has its own instance, so directories are made where they are used. Sizes are checked against the free space when a
+volume is made and grown; the file system does not hold a volume to its size afterwards (as with rancher's provisioner).
+"""
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+from kubepy.api.errors import AlreadyExists, NotFound
+from kubepy.api.quantity import value_of
+from kubepy.api.resource import NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
+from kubepy.api.types import Object
+from kubepy.base.log import get_logger
+from kubepy.client.controller import Controller, Watch
+from kubepy.client.store import key_of, split_key
+from kubepy.controllers.kit import condition
+from kubepy.controllers.kit.environment import Environment
+from kubepy.controllers.localpath import plan
+from kubepy.controllers.volume.match import class_of
+
+log = get_logger("local-path")
+
+ACCOUNT = "local-path-provisioner"
+RETRY = 15.0
+
+
+class Reconciler:
+    def __init__(self, env: Environment, node: str, base: Path) -> None:
+        self._client = env.client_for(ACCOUNT)
+        self._recorder = env.recorder(f"{plan.PROVISIONER}_{node}", ACCOUNT)
+        self._node, self._base = node, base
+        self._claims = env.informers.informer(PERSISTENT_VOLUME_CLAIMS).lister
+        self._volumes = env.informers.informer(PERSISTENT_VOLUMES).lister
+        self._classes = env.informers.informer(STORAGE_CLASSES).lister
+        self._nodes = env.informers.informer(NODES).lister
+
+    async def reconcile(self, key: str) -> float | None:
+        """Keys are `claim:namespace/name` and `volume:name`."""
+        kind, _, name = key.partition(":")
+        if kind == "volume":
+            volume = self._volumes.get(name)
+            return await self._sync_volume(volume) if volume is not None else None
+        namespace, claim_name = split_key(name)
+        claim = self._claims.get(claim_name, namespace)
+        storage_class = self._classes.get(class_of(claim)) if claim is not None else None
+        if claim is None or storage_class is None or not plan.is_asked(claim, storage_class, self._node):
+            return None
+        return await self._provision(claim, storage_class)
+
+    async def _provision(self, claim: Object, storage_class: Object) -> float | None:
+        if self._volumes.get(plan.volume_name(claim)) is not None:
+            return None
+        key = key_of(claim)
+        self._recorder.event(claim, "Normal", "Provisioning", f'External provisioner is provisioning volume for claim "{key}"')
+        path = plan.directory(self._base, claim)
+        wanted = value_of(claim["spec"]["resources"]["requests"]["storage"])
+        why = plan.refusal(claim) or await asyncio.to_thread(_no_room, self._base, wanted)
+        if why is None:
+            try:
+                await asyncio.to_thread(_make, path)
+            except OSError as error:
+                why = str(error)
+        if why is not None:
+            self._recorder.event(claim, "Warning", "ProvisioningFailed",
+                                 f'failed to provision volume with StorageClass "{storage_class["metadata"]["name"]}": {why}')
+            if plan.SELECTED_NODE in plan.notes(claim):  # the scheduler shall look for another node
+                kept = {name: text for name, text in plan.notes(claim).items() if name != plan.SELECTED_NODE}
+                await self._client.update(PERSISTENT_VOLUME_CLAIMS, {**claim, "metadata": {**claim["metadata"], "annotations": kept}})
+                return None
+            return RETRY
+        volume = plan.volume(claim, storage_class, self._hostname(), path)
+        try:
+            await self._client.create(PERSISTENT_VOLUMES, volume)
+        except AlreadyExists:
+            return None
+        name = volume["metadata"]["name"]
+        self._recorder.event(claim, "Normal", "ProvisioningSucceeded", f"Successfully provisioned volume {name}")
+        log.info("Volume made", volume=name, claim=key, path=path)
+        return None
+
+    async def _sync_volume(self, volume: Object) -> float | None:
+        if not plan.is_ours(volume, self._hostname(), self._base):
+            return None
+        if plan.is_to_be_removed(volume):
+            await self._remove(volume)
+            return None
+        ref = volume["spec"].get("claimRef") or {}
+        claim = self._claims.get(ref.get("name", ""), ref.get("namespace", ""))
+        if (size := plan.grown(volume, claim)) is not None and claim is not None:
+            return await self._grow(volume, claim, size)
+        return None
+
+    async def _remove(self, volume: Object) -> None:
+        name, path = volume["metadata"]["name"], Path(volume["spec"]["local"]["path"])
+        try:
+            await asyncio.to_thread(_remove, path)
+        except OSError as error:
+            self._recorder.event(volume, "Warning", "VolumeFailedDelete", str(error))
+            raise ConnectionError(f"cannot remove {path}: {error}") from error
+        try:
+            volume = await self._client.get(PERSISTENT_VOLUMES, name)
+            if volume["metadata"].get("deletionTimestamp") is None:
+                volume = await self._client.delete(PERSISTENT_VOLUMES, name, uid=volume["metadata"]["uid"])
+                volume = await self._client.get(PERSISTENT_VOLUMES, name)
+            if plan.FINALIZER in (volume["metadata"].get("finalizers") or ()):
+                await self._client.patch(PERSISTENT_VOLUMES, name, {"metadata": {
+                    "resourceVersion": volume["metadata"]["resourceVersion"],
+                    "finalizers": [item for item in volume["metadata"]["finalizers"] if item != plan.FINALIZER]}})
+        except NotFound:
+            log.v(2).info("Volume is gone already", volume=name)
+        log.info("Volume removed", volume=name, path=path)
+
+    async def _grow(self, volume: Object, claim: Object, size: str) -> float | None:
+        more = value_of(size) - value_of(volume["spec"]["capacity"]["storage"])
+        why = await asyncio.to_thread(_no_room, self._base, more)
+        if why is not None:
+            self._recorder.event(claim, "Warning", "VolumeResizeFailed",
+                                 f'resize volume "{volume["metadata"]["name"]}" by resizer "{plan.PROVISIONER}" failed: {why}')
+            return RETRY
+        if more > 0:
+            await self._client.patch(PERSISTENT_VOLUMES, volume["metadata"]["name"], {"spec": {"capacity": {"storage": size}}})
+        status = claim.get("status") or {}
+        conditions = condition.without(condition.without(status.get("conditions") or (), "Resizing"), "FileSystemResizePending")
+        await self._client.patch(PERSISTENT_VOLUME_CLAIMS, claim["metadata"]["name"], {"status": {
+            "capacity": {"storage": size}, "conditions": conditions or None}}, claim["metadata"]["namespace"], subresource="status")
+        self._recorder.event(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
+        return None
+
+    def _hostname(self) -> str:
+        node = self._nodes.get(self._node)
+        return str(((node or {}).get("metadata") or {}).get("labels", {}).get(plan.HOSTNAME) or self._node)
+
+    def keys_of_claim(self, claim: Object) -> tuple[str, ...]:
+        name = claim["spec"].get("volumeName")
+        return (f"claim:{key_of(claim)}", *((f"volume:{name}",) if name else ()))
+
+
+def _no_room(base: Path, wanted: int) -> str | None:
+    base.mkdir(parents=True, exist_ok=True)
+    free = os.statvfs(base)
+    available = free.f_bavail * free.f_frsize
+    return None if wanted <= available else f"{wanted} bytes are asked for and {available} are free"
+
+
+def _make(path: Path) -> None:
+    """Any user may write: pods run as whom they like."""
+    path.mkdir(mode=0o777, exist_ok=True)
+    path.chmod(0o777)
+
+
+def _remove(path: Path) -> None:
+    """The directory and what is in it; links in it are removed, not followed."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def build(env: Environment, node: str, base: Path) -> Controller:
+    reconciler = Reconciler(env, node, base)
+
+    def of_class(storage_class: Object) -> list[str]:
+        name = storage_class["metadata"]["name"]
+        return [f"claim:{key_of(claim)}" for claim in reconciler._claims.list() if class_of(claim) == name
+                and not claim["spec"].get("volumeName")]
+
+    watches = (
+        Watch(PERSISTENT_VOLUME_CLAIMS, keys=reconciler.keys_of_claim),
+        Watch(PERSISTENT_VOLUMES, keys=lambda volume: (f"volume:{volume['metadata']['name']}",)),
+        Watch(STORAGE_CLASSES, keys=of_class),
+        Watch(NODES, keys=lambda node: ()),
+    )
+    return Controller("local_path_provisioner", reconciler.reconcile, watches, workers=2)
+
+
+def controller(env: Environment) -> Controller | None:
+    """In a controller manager: for the node it runs on, when it is told which that is."""
+    options = env.options
+    return build(env, options.local_path_node, Path(options.local_path_directory)) if options.local_path_node else None
