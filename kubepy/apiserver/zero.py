@@ -18,6 +18,10 @@ def _encoded(api_version: str, kind: str) -> bytes:
     shape = of_kind(group, version, kind)
     if shape is not None:  # what decoding writes of structs that are not there
         found, _ = decode(shape, found, validation="Ignore")
+    if api_version == "apps/v1" and kind in ("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"):
+        found["spec"]["selector"] = None
+        if kind != "DaemonSet":  # a number inside the server, so that no number is a zero
+            found["spec"]["replicas"] = 0
     return orjson.dumps(found)
 
 

@@ -48,6 +48,10 @@ class Strategy:
     """Nobody owns fields of `spec`: the server decides what of it is kept (certificate signing requests)."""
     status_keeps_metadata = False
     """`/status` changes no labels, annotations, finalizers or owners (upstream's ResetObjectMetaForStatus)."""
+    status_keeps: tuple[str, ...] = ()
+    """The fields of the metadata that `/status` leaves alone, where it is not all of them (the labels of Deployments)."""
+    rechecks_metadata = True
+    """`validate_update` upstream checks the metadata's change once more, so that its errors come twice."""
     keeps_status_on_create = False
     """A new object may bring its status (nodes)."""
     tracks_generation = False

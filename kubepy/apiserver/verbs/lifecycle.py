@@ -116,6 +116,8 @@ def before_update(context: Context, kind: Kind, obj: Object, old: Object, subres
         keep_all_but_status(obj, old)
         if strategy.status_keeps_metadata:
             keep_metadata(obj, old)
+        elif strategy.status_keeps:
+            keep_metadata(obj, old, strategy.status_keeps)
         strategy.prepare_status(context, obj, old)
         return
     keep = KEEP.get((kind.resource.group, kind.resource.plural, subresource)) if subresource else None
@@ -163,8 +165,9 @@ def validate_update(context: Context, kind: Kind, obj: Object, old: Object, subr
     metadata, before = obj["metadata"], old["metadata"]
     errors: Errors = validate_meta(metadata, kind.resource.namespaced, names.path_segment, kube=False)
     errors += validate_meta_update(metadata, before, kube=False)
-    errors += validate_meta_update(metadata, before)
     strategy = kind.strategy
+    if strategy.rechecks_metadata:
+        errors += validate_meta_update(metadata, before)
     own = _part_strategy(kind, subresource)
     if subresource == "status":
         errors += strategy.validate_status(context, obj, old)

@@ -50,6 +50,8 @@ def field_manager(kind: Kind, subresource: str) -> FieldManager:
             reset = {"f:spec": {}} if subresource in ("status", "approval") else {"f:status": {}}
         if kind.strategy.status_keeps_metadata and subresource == "status":
             reset["f:metadata"] = {}
+        elif kind.strategy.status_keeps and subresource == "status":
+            reset["f:metadata"] = {f"f:{name}": {} for name in kind.strategy.status_keeps}
         if kind.strategy.resets_spec:
             reset["f:spec"] = {}
         found = _managers[key] = FieldManager(shape, resource.api_version, subresource=subresource, reset=reset,
@@ -89,10 +91,14 @@ def track(context: Context, obj: Object, old: Object | None, subresource: str, n
         if strategy.status_keeps_metadata:
             keep_metadata(obj, old)
     field_manager(context.kind, subresource).update(live, obj, manager_of(context), format_time(now))
-    if subresource == "scale":  # upstream records these without a time
-        for entry in obj["metadata"].get("managedFields") or ():
-            if entry.get("subresource") == "scale" and entry.get("operation") == "Update":
-                entry.pop("time", None)
+    return without_times(obj) if subresource == "scale" else obj
+
+
+def without_times(obj: Object) -> Object:
+    """Upstream records writes through `scale` without a time."""
+    for entry in obj["metadata"].get("managedFields") or ():
+        if entry.get("subresource") == "scale":
+            entry.pop("time", None)
     return obj
 
 

@@ -1,17 +1,21 @@
 """The scale subresource: a workload's replicas as an `autoscaling/v1` Scale."""
 from __future__ import annotations
 
-from kubepy.api.errors import ApiError, Invalid
+from dataclasses import replace
+
+from kubepy.api.errors import BadRequest, Invalid
 from kubepy.api.field import Path, invalid
+from kubepy.api.resource import Resource
 from kubepy.api.schema.shape import of_kind
 from kubepy.api.selector import from_object, from_set
 from kubepy.api.types import Object
-from kubepy.apiserver.body import read_object
+from kubepy.apiserver.body import decode_patched, read_object
 from kubepy.apiserver.crd.kind import custom_of
 from kubepy.apiserver.crd.scale import config_of, with_replicas
 from kubepy.apiserver.crd.scale import scale_of as custom_scale
 from kubepy.apiserver.exchange import Exchange
-from kubepy.apiserver.registry.kind import Kind, Subresource
+from kubepy.apiserver.registry.columns import AGE, column, field
+from kubepy.apiserver.registry.kind import Kind, Strategy, Subresource
 from kubepy.apiserver.representation import answer_written, served
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
@@ -21,6 +25,20 @@ from kubepy.apiserver.verbs.patching import ApplyPatch, Patch, read_patch
 from kubepy.apiserver.verbs.update import check_name, check_uid, guaranteed_update
 
 _META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+
+SCALED = Kind(
+    Resource("autoscaling", "v1", "scales", "Scale", True),
+    "scale",
+    Strategy(),
+    columns=(
+        column("Name", "string", "=meta.v1.ObjectMeta.name", field("metadata.name")),
+        column("Desired", "integer", "=autoscaling.v1.ScaleSpec.replicas", field("spec.replicas", 0)),
+        column("Available", "integer", "=autoscaling.v1.ScaleStatus.replicas", field("status.replicas", 0)),
+        AGE,
+    ),
+)
+"""What the subresource shows, as a kind of its own."""
 
 
 def scale_of(obj: Object) -> Object:
@@ -51,7 +69,7 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
     namespace = info.namespace if kind.resource.namespaced else ""
     if exchange.method == "GET":
         entry = await server.store(kind).get(namespace, info.name)
-        await answer_written(server, exchange, context, 200, shown_scale(kind, served(kind, entry)))
+        await answer_written(server, exchange, replace(context, kind=SCALED), 200, shown_scale(kind, served(kind, entry)))
         return
     sent: Object | None = None
     wanted: Patch | None = None
@@ -69,10 +87,9 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
     async def transform(old: Object) -> Object:
         shown = shown_scale(kind, old)
         new = sent if sent is not None else wanted.apply(shown, server.clock.now()) if wanted is not None else shown
+        if wanted is not None:
+            new = decode_patched(context, SCALED, new, wanted.shown)
         replicas = (new.get("spec") or {}).get("replicas") or 0
-        if not isinstance(replicas, int) or isinstance(replicas, bool):
-            raise ApiError("json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32", code=422,
-                           reason="Invalid")
         custom = custom_of(kind)
         if replicas < 0 and custom is None:
             problem = invalid(Path("spec.replicas"), replicas, "must be greater than or equal to 0")
@@ -91,6 +108,9 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
     tracks = isinstance(wanted, ApplyPatch)
     if isinstance(wanted, ApplyPatch):
         applied = wanted
+        group, _, version = str(applied.value.get("apiVersion") or "").rpartition("/")
+        if (group, applied.value.get("kind")) != ("autoscaling", "Scale"):
+            raise BadRequest(f"invalid object type: {group}/{version}, Kind={applied.value.get('kind') or ''}")
 
         async def apply(old: Object) -> Object:
             spec = applied.value.get("spec") or {}
@@ -101,7 +121,7 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
                     config |= config_of(custom.scale_paths, spec["replicas"])
                 else:
                     config["spec"] = {"replicas": spec["replicas"]}
-            found = manage.apply(context, old, config, applied.force, server.clock.now())
+            found = manage.without_times(manage.apply(context, old, config, applied.force, server.clock.now()))
             version = old["metadata"]["resourceVersion"]
             return old if found is old else {**found, "metadata": {**found["metadata"], "resourceVersion": version}}
 
@@ -109,11 +129,9 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
     else:
         result = await guaranteed_update(server, context, transform, unconditional=True, tracked=True)
     obj = result if isinstance(result, dict) else served(kind, result)
-    await answer_written(server, exchange, context, 200, shown_scale(kind, obj))
+    await answer_written(server, exchange, replace(context, kind=SCALED), 200, shown_scale(kind, obj))
 
 
 def _check_namespace(obj: Object, namespace: str) -> None:
-    from kubepy.api.errors import BadRequest
-
     if obj["metadata"].get("namespace") not in (None, "", namespace):
         raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")

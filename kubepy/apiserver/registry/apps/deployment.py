@@ -15,7 +15,7 @@ from kubepy.apiserver.registry.columns import field as value
 from kubepy.apiserver.registry.columns import selector as selector_text
 from kubepy.apiserver.registry.core.podspec_defaults import default_template
 from kubepy.apiserver.registry.core.podspec_warnings import template_warnings
-from kubepy.apiserver.registry.kind import SCALE, STATUS, Kind, Strategy, keep_metadata
+from kubepy.apiserver.registry.kind import SCALE, STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
 _SPEC, _STATUS = Path("spec"), Path("status")
@@ -27,6 +27,7 @@ class DeploymentStrategy(Strategy):
     pod_spec = ("spec", "template", "spec")
     has_status = True
     tracks_generation = True
+    status_keeps = ("labels",)
 
     def fill(self, obj: Object) -> None:
         spec = obj["spec"]
@@ -39,9 +40,6 @@ class DeploymentStrategy(Strategy):
         spec.setdefault("revisionHistoryLimit", 10)
         spec.setdefault("progressDeadlineSeconds", 600)
         default_template(spec.setdefault("template", {}))
-
-    def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
-        keep_metadata(obj, old, ("labels",))
 
     def validate(self, context: Context, obj: Object) -> Errors:
         spec = obj.get("spec") or {}

@@ -58,6 +58,7 @@ _SOURCES: dict[str, Callable[[Object, Path], Errors]] = {
 
 class PersistentVolumeStrategy(Strategy):
     updates_whole = True
+    rechecks_metadata = False
     has_status = True
     returns_deleted = True
 
