@@ -73,7 +73,7 @@ async def _answer(server: Server, exchange: Exchange, context: Context, status: 
     if chosen.transform == "Table":
         shown = Table(server, context, chosen).document([obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")})
     elif chosen.transform == "PartialObjectMetadata":
-        shown = partial(obj, chosen.version)
+        shown = partial(kind, obj, chosen.version)
     elif chosen.transform:
         raise NotAcceptable("you requested PartialObjectMetadataList, but the requested object is not a list "
                             f"({_go_type(kind, is_list=False)})")
@@ -82,9 +82,13 @@ async def _answer(server: Server, exchange: Exchange, context: Context, status: 
     await exchange.answer(status, *render(shown, chosen.type, chosen.pretty or exchange.pretty))
 
 
-def partial(obj: Object, version: str = "v1") -> Object:
+def partial(kind: Kind, obj: Object, version: str = "v1") -> Object:
     """The object's metadata as a PartialObjectMetadata."""
-    return {"kind": "PartialObjectMetadata", "apiVersion": _META + version, "metadata": obj["metadata"]}
+    metadata = obj["metadata"]
+    if kind.derived_annotations and (annotations := metadata.get("annotations")):
+        kept = {key: value for key, value in annotations.items() if key not in kind.derived_annotations}
+        metadata = {key: kept if key == "annotations" else value for key, value in metadata.items() if key != "annotations" or kept}
+    return {"kind": "PartialObjectMetadata", "apiVersion": _META + version, "metadata": metadata}
 
 
 def list_head(kind: Kind, page: Page) -> bytes:
@@ -138,12 +142,13 @@ async def answer_list(server: Server, exchange: Exchange, context: Context, page
     if chosen.transform == "Table":
         table = Table(server, context, chosen)
         if chosen.type == media.JSON and table.include in ("", "Metadata") and kind.conversion is None \
+                and not kind.derived_annotations \
                 and not chosen.pretty and not exchange.pretty:
             await exchange.answer(200, table.listing(page.entries, _list_metadata(page)))
             return
         shown = table.document((served(kind, entry) for entry in page.entries), _list_metadata(page))
     elif chosen.transform:
-        items = [partial(served(kind, entry), chosen.version) for entry in page.entries]
+        items = [partial(kind, served(kind, entry), chosen.version) for entry in page.entries]
         shown = {"kind": "PartialObjectMetadataList", "apiVersion": _META + chosen.version, "metadata": _list_metadata(page),
                  "items": items or None}
     else:
@@ -163,6 +168,7 @@ class Table:
             shown = orjson.dumps(self.include).decode()
             raise BadRequest(f"Unable to convert to Table as requested: includeObject: Invalid value: {shown}: "
                              "must be 'Metadata', 'Object', 'None', or empty")
+        self.kind = context.kind
         self.columns = context.kind.columns or DEFAULT_COLUMNS
         self.version = chosen.version
         self.now = server.clock.now()
@@ -178,7 +184,7 @@ class Table:
         elif self.include == "Object":
             shown = obj
         else:
-            shown = partial(obj, self.version)
+            shown = partial(self.kind, obj, self.version)
         return {"cells": cells, "object": shown}
 
     def listing(self, entries: Iterable[Entry], metadata: Object) -> bytes:

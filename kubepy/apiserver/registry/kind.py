@@ -192,5 +192,7 @@ class Kind:
     conversion: Conversion | None = None
     handler: Callable[..., Awaitable[Any]] | None = None
     """For virtual kinds (reviews): answers `create` without storage."""
+    derived_annotations: tuple[str, ...] = ()
+    """Annotations that stand for what the version has no field for: whole objects have them, bare metadata and rows do not."""
     ttl: int | None = None
     """Seconds until objects expire (events)."""

@@ -215,7 +215,7 @@ class Stream:
             shown = self.table.document([obj], metadata, definitions=self.first_table)
             self.first_table = False
         elif self.chosen.transform:
-            shown = partial(obj, self.chosen.version)
+            shown = partial(self.kind, obj, self.chosen.version)
         else:
             shown = obj
         return self.encoded(type_, shown)

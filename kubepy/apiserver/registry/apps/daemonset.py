@@ -127,6 +127,7 @@ KIND = Kind(
         column("Selector", "string", "=apps.v1.DaemonSetSpec.selector", lambda obj: selector_text(at(obj, "spec.selector")), 1),
     ),
     short_names=("ds",),
+    derived_annotations=(_TEMPLATE_GENERATION,),
     categories=("all",),
     subresources=(STATUS,),
 )

@@ -10,7 +10,7 @@ from kubepy.api.types import Object
 _PREFIX = "autoscaling.alpha.kubernetes.io/"
 _METRICS, _CURRENT = f"{_PREFIX}metrics", f"{_PREFIX}current-metrics"
 _CONDITIONS, _BEHAVIOR = f"{_PREFIX}conditions", f"{_PREFIX}behavior"
-_ANNOTATIONS = (_METRICS, _CURRENT, _CONDITIONS, _BEHAVIOR)
+ANNOTATIONS = (_METRICS, _CURRENT, _CONDITIONS, _BEHAVIOR)
 _RULES = (("ScaleUp", "scaleUp"), ("ScaleDown", "scaleDown"))
 _RULE_FIELDS = (("StabilizationWindowSeconds", "stabilizationWindowSeconds"), ("SelectPolicy", "selectPolicy"), ("Policies", "policies"),
                 ("Tolerance", "tolerance"))
@@ -24,7 +24,7 @@ class HorizontalPodAutoscalerConversion:
     def to_stored(self, obj: Object) -> Object:
         found = {**obj, "apiVersion": "autoscaling/v2", "metadata": {**obj["metadata"]}, "spec": {**(obj.get("spec") or {})}}
         annotations = dict(found["metadata"].get("annotations") or {})
-        extra = {key: _parsed(annotations.pop(key, None)) for key in _ANNOTATIONS}
+        extra = {key: _parsed(annotations.pop(key, None)) for key in ANNOTATIONS}
         _set(found["metadata"], "annotations", annotations)
         spec = found["spec"]
         percentage = spec.pop("targetCPUUtilizationPercentage", None)

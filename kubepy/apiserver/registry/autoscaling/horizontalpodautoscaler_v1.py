@@ -5,7 +5,7 @@ from kubepy.api.field import Errors
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.autoscaling import horizontalpodautoscaler as v2
-from kubepy.apiserver.registry.autoscaling.conversion import HorizontalPodAutoscalerConversion
+from kubepy.apiserver.registry.autoscaling.conversion import ANNOTATIONS, HorizontalPodAutoscalerConversion
 from kubepy.apiserver.registry.kind import STATUS, Column, Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -54,4 +54,5 @@ KIND: Kind = Kind(
     subresources=(STATUS,),
     stored_as=v2.KIND.resource,
     conversion=_CONVERSION,
+    derived_annotations=ANNOTATIONS,
 )

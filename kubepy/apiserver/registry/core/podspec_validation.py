@@ -22,14 +22,20 @@ _SEARCH_MESSAGE = name.regex_error("a lowercase RFC 1123 subdomain must consist 
 
 def pod_template(template: Object, path: Path) -> Errors:
     """ValidatePodTemplateSpec."""
-    metadata = template.get("metadata") or {}
     spec = template.get("spec") or {}
-    errors = check.labels(metadata.get("labels"), path.child("labels"))
-    for key in sorted(metadata.get("annotations") or {}):
-        errors += check.named(name.qualified, key.lower(), path.child("annotations"))
+    errors = template_metadata(template, path)
     errors += pod_spec(spec, path.child("spec"), None)
     if spec.get("ephemeralContainers"):
         errors.append(field.forbidden(path.child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template"))
+    return errors
+
+
+def template_metadata(template: Object, path: Path) -> Errors:
+    """The labels and annotations of a template."""
+    metadata = template.get("metadata") or {}
+    errors = check.labels(metadata.get("labels"), path.child("labels"))
+    for key in sorted(metadata.get("annotations") or {}):
+        errors += check.named(name.qualified, key.lower(), path.child("annotations"))
     return errors
 
 
