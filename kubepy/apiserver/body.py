@@ -67,12 +67,16 @@ def decode_patched(context: Context, kind: Kind, patched: Object, shown: str = "
         assert shape is not None
         obj, warnings = decode_value(shape, patched, validation=context.field_validation, converter=bool(shown))
     except (CoerceError, DecodeError) as error:
-        shown = orjson.dumps(shown or orjson.dumps(_as_patched(patched)).decode()).decode()
+        shown = orjson.dumps(shown or _shown_patch(patched, custom is not None)).decode()
         raise Invalid.of("", "", "", [FieldError("patch", "FieldValueInvalid", f"Invalid value: {shown}: {error}")]) from error
     for text in warnings:
         context.warn(text)
     obj["kind"], obj["apiVersion"] = resource.kind, resource.api_version
     return _with_metadata(obj)
+
+
+def _shown_patch(patched: Object, custom: bool) -> str:
+    return (orjson.dumps(patched, option=orjson.OPT_SORT_KEYS) if custom else orjson.dumps(_as_patched(patched))).decode()
 
 
 def _as_patched(patched: Object) -> Object:

@@ -83,7 +83,7 @@ class Dispatcher:
             return
         kind = self.server.kinds.by_path.get((info.group, info.version, info.resource))
         if kind is None:
-            if info.group not in self.server.kinds.versions:
+            if info.group not in self.server.kinds.versions or info.group in self.server.kinds.custom_groups:
                 await exchange.answer_text(404, "404 page not found\n")
                 return
             raise not_found()

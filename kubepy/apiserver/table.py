@@ -19,6 +19,7 @@ class KindTable:
         self.kinds: tuple[Kind, ...] = ()
         self.by_path: dict[tuple[str, str, str], Kind] = {}
         self.by_kind: dict[tuple[str, str, str], Kind] = {}
+        self.custom_groups: frozenset[str] = frozenset()
         self.versions: dict[str, list[str]] = {}
         """The served versions of each group, in order of preference."""
         self._rebuild()
@@ -35,6 +36,8 @@ class KindTable:
             served = versions.setdefault(resource.group, [])
             if resource.version not in served:
                 served.append(resource.version)
+        own = {kind.resource.group for kind in self._builtin}
+        self.custom_groups = frozenset(kind.resource.group for kind in self._custom) - own
         self.kinds, self.by_path, self.by_kind, self.versions = kinds, by_path, by_kind, versions
         self.generation += 1
 

@@ -105,7 +105,11 @@ class FieldManager:
         plain = _without_managed(live)
         owner = Owner(manager, "Apply", "", self._subresource)
         if not managed and plain.get("metadata", {}).get("uid"):
-            self._track({"metadata": {}}, plain, managed, Owner("before-first-apply", "Update", self._api_version, self._subresource), now)
+            first = Owner("before-first-apply", "Update", self._api_version, self._subresource)
+            try:
+                self._track({"metadata": {}}, plain, managed, first, now)
+            except TypedError as error:
+                raise self._unfit(plain, error) from error
         try:
             merged = self._apply(plain, config, managed, owner, force)
         except errors.Conflict as conflict:
@@ -121,6 +125,17 @@ class FieldManager:
             _refresh_last_applied(result, config)
         _encode(result, _capped(managed))
         return result
+
+    def _unfit(self, live: Object, error: TypedError) -> errors.ApiError:
+        """What an object that does not fit its own type answers to an apply."""
+        try:
+            field_set(live, self._shape)
+        except TypedError as found:
+            error = found
+        metadata = live.get("metadata") or {}
+        name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+        return errors.ApiError("failed to create manager for existing fields: failed to convert new object "
+                               f"({name}; {self._api_version}, Kind={live.get('kind', '')}) to smd typed: {error}", code=500, reason="")
 
     def _managed_for_update(self, live: Object, new: Object) -> Managed | None:
         """The entries to start from; None when the request resets them."""

@@ -70,6 +70,9 @@ def _child_set(value: Any, shape: Shape | None, path: str) -> FieldSet:
         return {}
     if structure in ("atomic", "list"):
         _check_container(value, structure, path)
+        if structure == "list" and shape.element is not None:  # owned as one, but of no other type than declared
+            for position, item in enumerate(value):
+                _child_set(item, shape.element, f"{path}[{position}]")
         return {}
     return field_set(value, shape, path)
 
@@ -161,7 +164,7 @@ def _compare(old: Any, new: Any, shape: Shape | None) -> _Change:
         return _SAME if old == new else (None, None, _LEAF)
     structure, former = shape.resolve(new), shape.resolve(old)
     if structure != former and new is not None and old is not None:
-        return None, None, _LEAF  # a deduced value changed its form
+        return _whole(new, shape), None, _LEAF  # a deduced value changed its form
     if new is None:
         structure = former
     if structure == "map" and (old or new) and isinstance(old or {}, dict) and isinstance(new or {}, dict):

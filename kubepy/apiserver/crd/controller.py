@@ -28,6 +28,7 @@ from kubepy.apiserver.registry.apiextensions.customresourcedefinition import RES
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.storage.interface import Entry, Event, ResourceStore
+from kubepy.apiserver.webhook import Caller
 from kubepy.base.clock import format_time
 from kubepy.base.log import get_logger
 
@@ -54,6 +55,8 @@ class Controller:
         self._store = server.services.store(RESOURCE)
         self._crds: dict[str, Object] = {}
         self._served: dict[str, Served] = {}
+        self._caller = Caller(server.services)
+        server.stopping.append(self._caller.close)
         self._finalizers = Finalizers(server, self._definition)
 
     def _definition(self, name: str) -> Object | None:
@@ -151,7 +154,7 @@ class Controller:
             served.compiled[api_version] = kept if kept is not None and kept.schema == schema else Compiled(schema)
         if old is not None and old.stored is not None and (old.stored != served.stored or _fields(old.spec) != _fields(crd["spec"])):
             await self._close(old.stored)
-        converter = webhook_of(self._server, crd)
+        converter = webhook_of(self._caller, crd)
         served.kinds = tuple(make_kind(crd, version, served.compiled[f"{crd['spec']['group']}/{version['name']}"], terminating,
                                        self._viewer(crd, served, converter))
                              for version in crd["spec"]["versions"] if version.get("served"))

@@ -84,8 +84,20 @@ _META: Object = {"apiVersion": {"type": "string"}, "kind": {"type": "string"},
 
 
 def custom_shape(schema: Object) -> Object:
-    """The schema as server-side apply reads it: with the type and metadata that every object has."""
-    return {**schema, "type": "object", "properties": {**(schema.get("properties") or {}), **_META}}
+    """The schema as server-side apply reads it: with the type and metadata that every object has, embedded ones too."""
+    return {**_embedding(schema), "type": "object", "properties": {**(_embedding(schema).get("properties") or {}), **_META}}
+
+
+def _embedding(schema: Object) -> Object:
+    found = dict(schema)
+    if properties := schema.get("properties"):
+        found["properties"] = {name: _embedding(node) for name, node in properties.items()}
+    for field in ("items", "additionalProperties"):
+        if isinstance(schema.get(field), dict):
+            found[field] = _embedding(schema[field])
+    if schema.get("x-kubernetes-embedded-resource"):
+        found["properties"] = {**(found.get("properties") or {}), **_META}
+    return found
 
 
 def schema_of(version: Mapping[str, Any]) -> Object:

@@ -86,7 +86,8 @@ def track(context: Context, obj: Object, old: Object | None, subresource: str, n
     """The object with the writer's ownership recorded."""
     live = old if old is not None else zero(context.kind)
     strategy = context.kind.strategy
-    if old is not None and subresource == "status" and strategy.has_status:  # what stays as it is stays its owner's
+    own_status = subresource == "status" and strategy.has_status and custom_of(context.kind) is None
+    if old is not None and own_status:  # what stays as it is stays its owner's
         keep_all_but_status(obj, old)
         if strategy.status_keeps_metadata:
             keep_metadata(obj, old)

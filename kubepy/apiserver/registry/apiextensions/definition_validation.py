@@ -46,7 +46,7 @@ def _whole(obj: Object) -> Errors:
 
 def definition_spec(spec: Object) -> Errors:
     errors: Errors = []
-    group, versions = spec.get("group", ""), spec.get("versions") or []
+    group, versions = spec.get("group", ""), spec.get("versions")
     if not group:
         errors.append(field.required(_SPEC.child("group")))
     elif complaints := name.subdomain(group):
@@ -64,8 +64,9 @@ def definition_spec(spec: Object) -> Errors:
     return errors
 
 
-def _versions(versions: list[Object]) -> Errors:
+def _versions(given: list[Object] | None) -> Errors:
     errors: Errors = []
+    versions = given or []
     path = _SPEC.child("versions")
     single = len(versions) == 1 or all(_parts(version) == _parts(versions[0]) for version in versions)
     titles = [version.get("name", "") for version in versions]
@@ -82,7 +83,7 @@ def _versions(versions: list[Object]) -> Errors:
     if len(set(titles)) != len(titles):
         errors.append(field.invalid(path, [_go(version) for version in versions], "must contain unique version names"))
     if sum(bool(version.get("storage")) for version in versions) != 1:
-        errors.append(field.invalid(path, [_go(version) for version in versions], _ONE_STORAGE))
+        errors.append(field.invalid(path, [_go(version) for version in versions] if given is not None else None, _ONE_STORAGE))
     if versions:
         errors += [field.invalid(_SPEC.child("version"), titles[0], message) for message in name.label_1035(titles[0])]
         if single:
@@ -226,7 +227,7 @@ def _names(names: Object, path: Path) -> Errors:
 
 
 def _name_order(error: FieldError) -> int:
-    order = ("plural", "singular", "kind", "shortNames", "listKind", "categories")
+    order = ("plural", "singular", "kind", "listKind", "shortNames", "categories")
     last = error.field.rpartition("names.")[2].partition("[")[0]
     return order.index(last) if last in order else len(order)
 
