@@ -8,6 +8,7 @@ from typing import cast
 from kubepy.api.resource import SERVICES, Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.chain import build_chain
+from kubepy.apiserver.audit.auditor import build as build_auditor
 from kubepy.apiserver.options import Options
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.registry.table import KINDS
@@ -82,6 +83,9 @@ def build(options: Options) -> Server:
     server.backend = backend
     server.stopping.append(services.webhooks.close)
     chain.start(tasks)
+    server.auditor = build_auditor(options, services.clock, tasks)
+    if server.auditor is not None:
+        server.stopping.append(server.auditor.close)
     server.reservers[SERVICES] = _service_reserver(options, backend, services)
     for resource in stores:
         stores[resource]

@@ -91,7 +91,8 @@ class Dispatcher:
             exchange.warnings.append(text)
         if custom := getattr(kind, "warning", ""):
             exchange.warnings.append(custom)
-        context = Context(exchange.user, info, kind, exchange.query, exchange.user_agent, warnings=exchange.warnings)
+        context = Context(exchange.user, info, kind, exchange.query, exchange.user_agent, warnings=exchange.warnings,
+                          audit_annotations=exchange.annotations)
         await self._serve(exchange, context)
 
     async def _serve(self, exchange: Exchange, context: Context) -> None:

@@ -31,7 +31,9 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Exchange:
-    __slots__ = ("audit_id", "flow", "headers", "info", "query", "receive", "scope", "send", "started", "status", "user", "warnings")
+    __slots__ = (
+        "annotations", "audit_id", "flow", "headers", "info", "query",
+        "receive", "scope", "send", "started", "status", "user", "warnings")
 
     info: RequestInfo
     user: User
@@ -51,6 +53,8 @@ class Exchange:
         self.audit_id = headers.get(b"audit-id") or str(uuid.uuid4()).encode()
         self.flow: tuple[bytes, bytes] | None = None
         """The UIDs of the flow schema and the priority level it was served under."""
+        self.annotations: dict[str, str] = {}
+        """For the audit event."""
         self.warnings: list[str] = []
         scope[_KEY] = self
         scope[WARNINGS] = self.warnings

@@ -11,8 +11,10 @@ from kubepy.apiserver.authn.interface import Authenticator, Impersonator
 from kubepy.apiserver.authn.issuer import discovery_document, jwks_document
 from kubepy.apiserver.authz.build import build as build_authorization
 from kubepy.apiserver.authz.interface import Authorizer
+from kubepy.apiserver.authz.webhook import WebhookAuthorizer
 from kubepy.apiserver.options import Options
 from kubepy.apiserver.services import Services
+from kubepy.apiserver.webhook.peer import Peer
 from kubepy.base.task import Tasks
 
 
@@ -39,6 +41,20 @@ def _discovery(options: Options, authentication: Authentication) -> dict[str, tu
             "/openid/v1/jwks": (b"application/jwk-set+json", jwks_document(authentication.keys))}
 
 
+def _token_webhook(options: Options, services: Services) -> Peer | None:
+    path = options.authentication_token_webhook_config_file
+    return Peer(path, services.clock, flag="authentication-token-webhook-config-file") if path else None
+
+
+def _authorizer(options: Options, services: Services) -> WebhookAuthorizer | None:
+    if "Webhook" not in options.authorization_mode:
+        return None
+    peer = Peer(options.authorization_webhook_config_file, services.clock, flag="authorization-webhook-config-file")
+    return WebhookAuthorizer(peer, services.clock, allowed_seconds=options.authorization_webhook_cache_authorized_ttl,
+                             denied_seconds=options.authorization_webhook_cache_unauthorized_ttl,
+                             version=options.authorization_webhook_version)
+
+
 def build_security(options: Options, services: Services, tasks: Tasks) -> Security:
     """Fills `services`; raises OSError or ValueError for options that cannot be used."""
     issuers = options.service_account_issuer or ("https://kubernetes.default.svc",)
@@ -54,9 +70,10 @@ def build_security(options: Options, services: Services, tasks: Tasks) -> Securi
         service_account_issuer=issuers, service_account_key_file=[Path(name) for name in options.service_account_key_file],
         service_account_signing_key_file=_path(options.service_account_signing_key_file),
         service_account_extend_token_expiration=options.service_account_extend_token_expiration,
+        webhook=_token_webhook(options, services), webhook_version=options.authentication_token_webhook_version,
         service_account_max_token_expiration=int(options.service_account_max_token_expiration), api_audiences=options.api_audiences),
         services.stores, services.clock)
-    authorizer, rbac = build_authorization(options.authorization_mode, services.stores, tasks)
+    authorizer, rbac = build_authorization(options.authorization_mode, services.stores, tasks, _authorizer(options, services))
     services.authenticator = authentication.authenticator
     services.token_reviewer = authentication.reviewer
     services.token_issuer = authentication.issuer

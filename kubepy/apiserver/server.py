@@ -20,6 +20,7 @@ from kubepy.base.clock import Clock
 from kubepy.base.task import Tasks
 
 if TYPE_CHECKING:
+    from kubepy.apiserver.audit.auditor import Auditor
     from kubepy.apiserver.options import Options
     from kubepy.apiserver.table import KindTable
 
@@ -58,6 +59,7 @@ class Server:
     backend: Backend | None = None
     reservers: dict[Resource, Reserver] = field(default_factory=dict)
     """What writes of a resource reserve beside it: services their addresses."""
+    auditor: Auditor | None = None
     remotes: Table = field(default_factory=Table)
     """The group versions that other servers serve."""
     extra_hooks: dict[str, Callable[[Server], Awaitable[None]]] = field(default_factory=dict)

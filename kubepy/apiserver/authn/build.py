@@ -13,6 +13,7 @@ from kubepy.apiserver.authn.interface import Authenticator, Scope
 from kubepy.apiserver.authn.issuer import TokenIssuer, VerificationKey, load_public_keys
 from kubepy.apiserver.authn.service_account import ServiceAccountTokens
 from kubepy.apiserver.authn.token import BearerTokens, StaticTokens, TokenAuthenticator, with_groups
+from kubepy.apiserver.authn.webhook import Poster, WebhookTokens
 from kubepy.apiserver.request import User
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.base.clock import Clock
@@ -40,6 +41,9 @@ class AuthenticationOptions:
     service_account_extend_token_expiration: bool = True
     service_account_max_token_expiration: int = 0
     """Seconds; 0: no limit."""
+    webhook: Poster | None = None
+    """Asked about tokens that nobody else knows."""
+    webhook_version: str = "v1beta1"
     api_audiences: Sequence[str] = ()
     """Empty: the first issuer."""
 
@@ -107,6 +111,8 @@ def build(options: AuthenticationOptions, stores: Mapping[Resource, ResourceStor
         tokens.append(ServiceAccountTokens(options.service_account_issuer, keys, stores, clock, audiences))
     if options.enable_bootstrap_token_auth:
         tokens.append(BootstrapTokens(stores[SECRETS], clock))
+    if options.webhook is not None:
+        tokens.append(WebhookTokens(options.webhook, audiences, options.webhook_version))
     bearer = BearerTokens(tokens, audiences, clock)
     authenticators.append(bearer)
     return Authentication(Union(authenticators, anonymous=options.anonymous_auth), bearer, issuer, keys)

@@ -12,7 +12,7 @@ from kubepy.apiserver.request import User
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.base.task import Tasks
 
-MODES = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC")
+MODES = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
 
 
 class Fixed:
@@ -72,7 +72,8 @@ ALWAYS_ALLOW = Fixed(Decision("allow"))
 ALWAYS_DENY = Fixed(Decision("no opinion", "Everything is forbidden."))
 
 
-def build(modes: Sequence[str], stores: Mapping[Resource, ResourceStore], tasks: Tasks) -> tuple[Union, Rbac]:
+def build(modes: Sequence[str], stores: Mapping[Resource, ResourceStore], tasks: Tasks,
+          webhook: Authorizer | None = None) -> tuple[Union, Rbac]:
     """The authorizer for the modes, in their order, and RBAC (which escalation checks always need). Raises ValueError."""
     rbac = Rbac()
     rbac.start(stores, tasks)
@@ -88,6 +89,8 @@ def build(modes: Sequence[str], stores: Mapping[Resource, ResourceStore], tasks:
             node = NodeAuthorizer()
             node.start(stores, tasks)
             authorizers.append(node)
+        elif mode == "Webhook" and webhook is not None:
+            authorizers.append(webhook)
         else:
             raise ValueError(f"authorization-mode {mode!r} is not supported (one of {', '.join(MODES)})")
     return Union(authorizers), rbac

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from kubepy.apiserver.filters.access import AuthorizationFilter
+from kubepy.apiserver.filters.audit import AuditFilter
 from kubepy.apiserver.filters.error import ErrorFilter
 from kubepy.apiserver.filters.fairness import FairnessFilter
 from kubepy.apiserver.filters.identity import AuthenticationFilter, ImpersonationFilter
@@ -10,7 +11,9 @@ from kubepy.apiserver.filters.time import TimeoutFilter
 from kubepy.apiserver.server import Server
 from kubepy.base.http.cycle import App
 
-FILTERS = (InfoFilter, ErrorFilter, TimeoutFilter, AuthenticationFilter, ImpersonationFilter, FairnessFilter, AuthorizationFilter)
+FILTERS = (
+    InfoFilter, ErrorFilter, TimeoutFilter, AuthenticationFilter, AuditFilter, ImpersonationFilter, FairnessFilter, AuthorizationFilter,
+)
 
 
 def wrap(server: Server, app: App) -> App:

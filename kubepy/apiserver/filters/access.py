@@ -17,6 +17,8 @@ class AuthorizationFilter:
         exchange = Exchange.of(scope)
         access = Access.of(exchange.user, exchange.info)
         decision = await self.authorizer.authorize(access)
+        exchange.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
+        exchange.annotations["authorization.k8s.io/reason"] = decision.reason
         if not decision.allowed:
             await Exchange.of(scope).answer_error(forbidden(access, decision.reason), [(b"X-Content-Type-Options", b"nosniff")])
             return

@@ -4,8 +4,11 @@ from __future__ import annotations
 from kubepy.api.errors import Unauthorized
 from kubepy.apiserver.authn.interface import CERTIFICATES
 from kubepy.apiserver.exchange import Exchange
+from kubepy.apiserver.request import User
 from kubepy.apiserver.server import Server
 from kubepy.base.http.cycle import App, Receive, Scope, Send
+
+NOBODY = User("")
 
 
 class AuthenticationFilter:
@@ -16,11 +19,24 @@ class AuthenticationFilter:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         certificate = scope.get("client_cert")
         scope[CERTIFICATES] = (certificate,) if certificate else ()
-        user = await self.server.authenticator.authenticate(scope)
-        if user is None:
-            raise Unauthorized()
+        try:
+            user = await self.server.authenticator.authenticate(scope)
+            if user is None:
+                raise Unauthorized()
+        except Unauthorized as error:
+            self._tell(Exchange.of(scope), error)
+            raise
         Exchange.of(scope).user = user
         await self.app(scope, receive, send)
+
+
+    def _tell(self, exchange: Exchange, error: Unauthorized) -> None:
+        """Who could not say who they are are audited, too."""
+        auditor = self.server.auditor
+        record = auditor.begin(exchange, NOBODY) if auditor is not None else None
+        if auditor is not None and record is not None:
+            record.code, record.status = error.code, error.status()
+            auditor.tell(record, "ResponseComplete")
 
 
 class ImpersonationFilter:
