@@ -30,6 +30,7 @@ from kubepy.kubelet.container.resource import container_resources
 from kubepy.kubelet.container.sandbox import log_directory, sandbox_config
 from kubepy.kubelet.container.security import SecurityError, verify_non_root
 from kubepy.kubelet.cri import runtime_pb2 as pb
+from kubepy.kubelet.cri.gate import BEGIN, FINISH, Gate
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.image.manager import ImageError, Images, Severity
 from kubepy.kubelet.pod import spec as podspec
@@ -78,6 +79,7 @@ class Actor:
         self._clock = clock
         self._around = around
         self._messages: dict[str, str] = {}
+        self._gate = Gate()
 
     # --- observing ---
 
@@ -128,7 +130,8 @@ class Actor:
                 raise StartError("CreatePodSandboxError", f"failed to get sandbox runtime: {error.message}") from error
         os.makedirs(config.log_directory, mode=0o755, exist_ok=True)
         try:
-            return await self.runtime.run_sandbox(config, handler)
+            async with self._gate.enter(BEGIN):
+                return await self.runtime.run_sandbox(config, handler)
         except CriError as error:
             message = f"Failed to create pod sandbox: {error.go()}"
             self._events.event(pod, "Warning", "FailedCreatePodSandBox", message)
@@ -159,13 +162,15 @@ class Actor:
             raise StartError(error.reason, error.message, max(1.0, self._images.retry_in(pod, container) or 10.0)) from error
         config = await self._config(pod, container, attempt, view, volumes, image_ref, image, refs)
         try:
-            container_id = await self.runtime.create_container(sandbox.id, config, sandbox_conf)
+            async with self._gate.enter(FINISH):
+                container_id = await self.runtime.create_container(sandbox.id, config, sandbox_conf)
         except CriError as error:
             event("Warning", "Failed", f"Error: {error.message}")
             raise StartError("CreateContainerError", error.message) from error
         event("Normal", "Created", "Container created")
         try:
-            await self.runtime.start_container(container_id)
+            async with self._gate.enter(FINISH):
+                await self.runtime.start_container(container_id)
         except CriError as error:
             event("Warning", "Failed", f"Error: {error.message}")
             raise StartError("RunContainerError", error.message) from error
@@ -278,7 +283,9 @@ class Actor:
             left = max(0, total - int(self._clock.monotonic() - began))
             await self._kill_all(pod, [container for container in running if container.name == name], left, ip)
         for sandbox in view.sandboxes:
-            await self.runtime.stop_sandbox(sandbox.id)
+            if sandbox.ready or sandbox is view.sandbox:
+                async with self._gate.enter(FINISH):
+                    await self.runtime.stop_sandbox(sandbox.id)
 
     async def _kill_all(self, pod: Object | None, containers: Sequence[ContainerView], grace: int, ip: str) -> None:
         results = await asyncio.gather(*(self.kill(pod, container.id, container.name, "", grace, ip=ip) for container in containers),
@@ -291,14 +298,17 @@ class Actor:
         """Removes every container and sandbox of an ended pod, and its logs.
 
         The sandbox goes last: as long as it is there, whoever is interrupted here finds the pod again and goes on."""
+        async with self._gate.enter(BEGIN):
+            await asyncio.gather(*(self.runtime.remove_container(container.id) for container in view.containers))
         for container in view.containers:
-            await self.runtime.remove_container(container.id)
             self._messages.pop(container.id, None)
         if logs is not None:
             await asyncio.to_thread(shutil.rmtree, logs, True)
         for sandbox in view.sandboxes:
-            await self.runtime.stop_sandbox(sandbox.id)
-            await self.runtime.remove_sandbox(sandbox.id)
+            async with self._gate.enter(BEGIN):
+                if sandbox.ready:
+                    await self.runtime.stop_sandbox(sandbox.id)
+                await self.runtime.remove_sandbox(sandbox.id)
 
     async def prune(self, view: PodView, *, keep: int = 1) -> None:
         """Removes ended instances, but for the newest `keep` of each container beside the current one, and ended sandboxes."""
