@@ -19,6 +19,8 @@ from kubepy.kubelet import metric
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container.env import Sources
 from kubepy.kubelet.cri.interface import Runtime
+from kubepy.kubelet.csi.registry import Registry
+from kubepy.kubelet.csi.volume import CsiVolumes
 from kubepy.kubelet.eviction.manager import Eviction
 from kubepy.kubelet.image.collect import ImageCollector
 from kubepy.kubelet.image.manager import Images
@@ -63,7 +65,9 @@ class Kubelet:
         self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit)
         self.images = Images(runtime, clock, serial=settings.image_pull_serial)
         self.objects = Objects(client, clock)
-        self.volumes = Volumes(settings, client, self.objects, Tokens(client, clock), self._sources)
+        self.drivers = Registry(settings.root_dir, client, settings.node_name, lambda: self.node.node, clock, lambda: self.pods.wake_all())
+        self.csi = CsiVolumes(settings, client, self.drivers)
+        self.volumes = Volumes(settings, client, self.objects, Tokens(client, clock), self._sources, self.csi)
         self.actor = Actor(runtime, client, settings, self.cgroups, self.images, self.objects, self.events, clock, self.around)
         self.pods = Pods(client, settings.node_name, lambda: self.node.node)
         self.probes = Probes(runtime, self.events, clock, self.pods.wake, self.ips[0])
@@ -73,7 +77,7 @@ class Kubelet:
         self.collector = ImageCollector(settings, runtime, clock)
         self.eviction = Eviction(settings, self.pods, self.statistics, self.events, clock, lambda: self.collector.look(everything=True))
         self.node = NodeAgent(settings, client, runtime, self.machine, self.events, clock, ips=self.ips, port=lambda: settings.port,
-                              problem=self._problem, pressures=self.eviction.pressures)
+                              problem=self._problem, pressures=self.eviction.pressures, volumes_in_use=self.csi.in_use)
         self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={settings.node_name}", clock=clock)
         self._node_informer = Informer(client, NODES, field_selector=f"metadata.name={settings.node_name}", clock=clock)
         self._service_informer = Informer(client, SERVICES, clock=clock)
@@ -112,6 +116,7 @@ class Kubelet:
         self.tasks.keep(LogRotation(settings, self.runtime, self.clock).run, "logs")
         self.tasks.keep(self.collector.run, "images")
         self.tasks.keep(self.eviction.run, "eviction")
+        self.tasks.keep(self.drivers.run, "plugins")
         log.info("Kubelet started", node=settings.node_name, endpoint=settings.runtime_endpoint)
 
     async def stop(self) -> None:

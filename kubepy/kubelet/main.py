@@ -58,6 +58,21 @@ def _taints(text: str) -> tuple[dict[str, str], ...]:
     return tuple(result)
 
 
+def _thresholds(text: str) -> dict[str, str]:
+    """`memory.available<100Mi,…`"""
+    found = {}
+    for item in comma_list(text):
+        signal, less, limit = item.partition("<")
+        if not less:
+            raise ValueError(f"invalid eviction threshold {item!r}, expected signal<limit")
+        found[signal] = limit
+    return found
+
+
+def _graces(text: str) -> dict[str, float]:
+    return {signal: duration(value) for signal, value in mapping(text).items()}
+
+
 _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--kubeconfig", "kubeconfig", str, "kubeconfig with the server and this node's identity"),
     ("--bootstrap-kubeconfig", "bootstrap_kubeconfig", str,
@@ -90,6 +105,12 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--cgroup-root", "cgroup_root", str, "parent of all pods' cgroups"),
     ("--system-reserved", "system_reserved", mapping, "resources kept for the system"),
     ("--kube-reserved", "kube_reserved", mapping, "resources kept for Kubernetes"),
+    ("--eviction-hard", "eviction_hard", _thresholds, "thresholds at which pods are evicted at once, such as memory.available<100Mi"),
+    ("--eviction-soft", "eviction_soft", _thresholds, "thresholds at which pods are evicted after a grace period"),
+    ("--eviction-soft-grace-period", "eviction_soft_grace_period", _graces, "these grace periods, such as memory.available=1m30s"),
+    ("--eviction-minimum-reclaim", "eviction_minimum_reclaim", mapping, "what must be free beyond a threshold before it is left"),
+    ("--eviction-pressure-transition-period", "eviction_pressure_transition_period", duration, "how long a pressure is shown after it"),
+    ("--eviction-max-pod-grace-period", "eviction_max_pod_grace_period", int, "seconds a pod gets at most at a soft threshold"),
     ("--sync-frequency", "sync_frequency", duration, "how often a pod is looked at"),
     ("--file-check-frequency", "file_check_frequency", duration, "how often static pods are looked for"),
     ("--node-status-update-frequency", "node_status_update_frequency", duration, "how often the node is looked at"),
@@ -178,6 +199,8 @@ def main(argv: list[str]) -> int:
         settings = settings_of(args)
         if settings.fail_swap_on and swap_on():
             raise SettingsError("running with swap on is not supported, please disable swap or set --fail-swap-on flag to false")
+        if missing := sorted(set(settings.eviction_soft) - set(settings.eviction_soft_grace_period)):
+            raise SettingsError(f"grace period must be specified for the soft eviction threshold {missing[0]}")
         if os.geteuid() != 0:
             raise SettingsError("the kubelet must run as root")
         config = _identity(settings)

@@ -75,6 +75,13 @@ class Settings:
     eviction_hard: Mapping[str, str] = field(default_factory=lambda: {
         "memory.available": "100Mi", "nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%",
         "imagefs.inodesFree": "5%"})
+    eviction_soft: Mapping[str, str] = field(default_factory=dict)
+    eviction_soft_grace_period: Mapping[str, float] = field(default_factory=dict)
+    eviction_minimum_reclaim: Mapping[str, str] = field(default_factory=dict)
+    eviction_pressure_transition_period: float = 300.0
+    eviction_max_pod_grace_period: int = 0
+    shutdown_grace_period: float = 0.0
+    shutdown_grace_period_critical_pods: float = 0.0
     cni_conf_dir: str = ""
     """Where the pod network's configuration is written once the node has a pod CIDR; "" leaves CNI to others."""
     cni_data_dir: str = "/var/lib/cni/networks"
@@ -106,11 +113,15 @@ _FILE_KEYS = {
     "imageGCLowThresholdPercent": "image_gc_low", "registerNode": "register_node", "providerID": "provider_id",
     "podLogsDir": "pod_logs_dir", "containerRuntimeEndpoint": "runtime_endpoint", "systemReserved": "system_reserved",
     "kubeReserved": "kube_reserved", "evictionHard": "eviction_hard", "enableServer": "enable_server",
+    "evictionSoft": "eviction_soft", "evictionMinimumReclaim": "eviction_minimum_reclaim",
+    "evictionMaxPodGracePeriod": "eviction_max_pod_grace_period",
     "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap",
 }
 _FILE_DURATIONS = {
     "fileCheckFrequency": "file_check_frequency", "syncFrequency": "sync_frequency",
     "nodeStatusUpdateFrequency": "node_status_update_frequency", "nodeStatusReportFrequency": "node_status_report_frequency",
+    "evictionPressureTransitionPeriod": "eviction_pressure_transition_period",
+    "shutdownGracePeriod": "shutdown_grace_period", "shutdownGracePeriodCriticalPods": "shutdown_grace_period_critical_pods",
     "imageMinimumGCAge": "image_minimum_gc_age", "streamingConnectionIdleTimeout": "streaming_idle",
 }
 _FILE_LISTS = {"clusterDNS": "cluster_dns", "registerWithTaints": "register_with_taints", "allowedUnsafeSysctls": "allowed_unsafe_sysctls"}
@@ -157,6 +168,8 @@ def from_document(document: Mapping[str, Any], base: Settings) -> Settings:
     for key, name in _FILE_LISTS.items():
         if document.get(key) is not None:
             changes[name] = tuple(document[key])
+    if (found := document.get("evictionSoftGracePeriod")) is not None:
+        changes["eviction_soft_grace_period"] = {signal: duration(text) for signal, text in found.items()}
     authentication = document.get("authentication") or {}
     if (found := (authentication.get("x509") or {}).get("clientCAFile")) is not None:
         changes["client_ca_file"] = found
@@ -180,6 +193,7 @@ def document_of(settings: Settings) -> dict[str, Any]:
     result: dict[str, Any] = {key: getattr(settings, name) for key, name in _FILE_KEYS.items()}
     result.update({key: _go_duration(getattr(settings, name)) for key, name in _FILE_DURATIONS.items()})
     result.update({key: list(getattr(settings, name)) for key, name in _FILE_LISTS.items()})
+    result["evictionSoftGracePeriod"] = {signal: _go_duration(value) for signal, value in settings.eviction_soft_grace_period.items()}
     result["authentication"] = {"x509": {"clientCAFile": settings.client_ca_file}, "anonymous": {"enabled": settings.anonymous_auth},
                                 "webhook": {"enabled": settings.webhook_authn, "cacheTTL": "2m0s"}}
     result["authorization"] = {"mode": settings.authorization_mode,

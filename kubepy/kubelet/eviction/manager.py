@@ -1,6 +1,7 @@
-"""Watches the node's resources and acts on hard thresholds; a pressure is shown for five minutes after it has gone.
+"""Watches the node's resources and evicts at thresholds, hard and soft; a pressure is shown for some minutes after it has gone.
 
-Known differences: no soft thresholds, and memory is what the kernel calls available.
+Known differences: memory is what the kernel calls available; when process IDs run out, pods go by priority alone; the kernel's memory
+notifications are not used.
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from kubepy.base.log import get_logger
 from kubepy.client.events import Recorder
 from kubepy.kubelet import metric
 from kubepy.kubelet.cri.interface import CriError
-from kubepy.kubelet.eviction.rank import CONDITIONS, RESOURCES, Observation, crossed, message, rank
+from kubepy.kubelet.eviction.rank import RESOURCES, Crossed, Observation, Watcher, message, rank, thresholds
 from kubepy.kubelet.node.machine import meminfo
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.manager import Pods
@@ -24,7 +25,7 @@ from kubepy.kubelet.server.stat import Statistics
 from kubepy.kubelet.settings import Settings
 
 log = get_logger("eviction")
-_LOOK, _HOLD = 10.0, 300.0
+_LOOK = 10.0
 
 
 class Eviction:
@@ -36,11 +37,11 @@ class Eviction:
         self._events = events
         self._clock = clock
         self._collect = collect
-        self._until: dict[str, float] = {}
+        self._watcher = Watcher(thresholds(settings.eviction_hard, settings.eviction_soft, settings.eviction_soft_grace_period,
+                                           settings.eviction_minimum_reclaim), settings.eviction_pressure_transition_period)
 
     def pressures(self) -> frozenset[str]:
-        now = self._clock.monotonic()
-        return frozenset(kind for kind, until in self._until.items() if now < until)
+        return self._watcher.pressures(self._clock.monotonic())
 
     async def run(self) -> None:
         while True:
@@ -52,15 +53,13 @@ class Eviction:
 
     async def look(self) -> None:
         await self._look_at_volumes()
-        found = crossed(self._settings.eviction_hard, await asyncio.to_thread(self.observe))
-        for item in found:
-            self._until[CONDITIONS[item.signal]] = self._clock.monotonic() + _HOLD
+        found = await self._crossed()
         if not found:
             return
         first = found[0]
         log.warning("Threshold crossed", signal=first.signal, available=first.available, threshold=first.threshold)
         if "fs." in first.signal and await self._collect():
-            found = crossed(self._settings.eviction_hard, await asyncio.to_thread(self.observe))
+            found = await self._crossed()
             if first.signal not in {item.signal for item in found}:
                 return
         resource = RESOURCES[first.signal]
@@ -70,21 +69,27 @@ class Eviction:
         for pod in rank(running, totals, resource)[:1]:
             text = message(pod, first, by_container.get(podspec.uid_of(pod), {}))
             metric.EVICTIONS.labels(first.signal).inc()
-            self._evict(pod, text)
+            grace = min(self._settings.eviction_max_pod_grace_period, podspec.grace_of(pod)) if first.soft else 1
+            self._evict(pod, text, grace)
 
-    def _evict(self, pod: Object, text: str) -> None:
+    async def _crossed(self) -> list[Crossed]:
+        return self._watcher.observe(await asyncio.to_thread(self.observe), self._clock.monotonic())
+
+    def _evict(self, pod: Object, text: str, grace: int = 1) -> None:
         worker = self._pods.worker(podspec.uid_of(pod))
         if worker is not None:
             log.warning("Evicting a pod", pod=podspec.full_name(pod), why=text)
             self._events.event(pod, "Warning", "Evicted", text)
-            worker.end(grace=1, failed=("Evicted", text))
+            worker.end(grace=grace, failed=("Evicted", text))
 
     def observe(self) -> dict[str, Observation]:
         info = meminfo()
         stat = os.statvfs(self._settings.root_dir)
         space = Observation(stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize)
         inodes = Observation(stat.f_favail, stat.f_files)
-        return {"memory.available": Observation(info.get("MemAvailable", 0), info.get("MemTotal", 0)), "nodefs.available": space,
+        pids = process_ids()
+        return {"pid.available": pids,
+                "memory.available": Observation(info.get("MemAvailable", 0), info.get("MemTotal", 0)), "nodefs.available": space,
                 "nodefs.inodesFree": inodes, "imagefs.available": space, "imagefs.inodesFree": inodes}
 
     async def _usage(self, resource: str) -> dict[str, dict[str, int]]:
@@ -93,8 +98,10 @@ class Eviction:
         for pod in (await self._statistics.summary())["pods"]:
             parts = result.setdefault(pod["podRef"]["uid"], {})
             for container in pod["containers"]:
-                parts[container["name"]] = container["memory"]["workingSetBytes"] if resource == "memory" else \
-                    container["rootfs"]["usedBytes" if resource == "ephemeral-storage" else "inodesUsed"]
+                if resource == "memory":
+                    parts[container["name"]] = container["memory"]["workingSetBytes"]
+                elif resource != "pids":
+                    parts[container["name"]] = container["rootfs"]["usedBytes" if resource == "ephemeral-storage" else "inodesUsed"]
         return result
 
     async def _look_at_volumes(self) -> None:
@@ -111,6 +118,13 @@ class Eviction:
                 if await asyncio.to_thread(_size, path) > amount("memory", limit):
                     self._evict(worker.pod, f'Usage of EmptyDir volume "{volume["name"]}" exceeds the limit "{limit}". ')
                     break
+
+
+def process_ids() -> Observation:
+    """How many processes the kernel can still start."""
+    limits = [int(Path(f"/proc/sys/kernel/{name}").read_text()) for name in ("pid_max", "threads-max")]
+    running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    return Observation(min(limits) - running, min(limits))
 
 
 def _size(path: Path) -> int:

@@ -27,19 +27,62 @@ class Crossed:
     signal: str
     threshold: int
     available: int
+    soft: bool = False
 
 
-def crossed(thresholds: Mapping[str, str], observed: Mapping[str, Observation]) -> list[Crossed]:
-    """The thresholds that are met, memory first."""
-    result = []
-    for signal, text in sorted(thresholds.items(), key=lambda item: (item[0] != "memory.available", item[0])):
-        seen = observed.get(signal)
-        if seen is None or seen.capacity == 0:
-            continue
-        limit = int(seen.capacity * float(text[:-1]) / 100) if text.endswith("%") else amount("memory", text)
-        if seen.available < limit:
-            result.append(Crossed(signal, limit, seen.available))
-    return result
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """`limit` is a quantity or a percentage; a soft one (`grace` not None) must have been met for `grace` seconds."""
+
+    signal: str
+    limit: str
+    grace: float | None = None
+    reclaim: str = ""
+    """How much beyond the limit must be free before it counts as not met any more."""
+
+    def quantity(self, capacity: int, *, still: bool = False) -> int:
+        return _quantity(self.limit, capacity) + (_quantity(self.reclaim, capacity) if still and self.reclaim else 0)
+
+
+def _quantity(text: str, capacity: int) -> int:
+    return int(capacity * float(text[:-1]) / 100) if text.endswith("%") else amount("memory", text)
+
+
+def thresholds(hard: Mapping[str, str], soft: Mapping[str, str], grace: Mapping[str, float], reclaim: Mapping[str, str]) -> list[Threshold]:
+    """All thresholds, memory first, hard before soft. Raises ValueError for a soft one without a grace period."""
+    missing = sorted(set(soft) - set(grace))
+    if missing:
+        raise ValueError(f"grace period must be specified for the soft eviction threshold {missing[0]}")
+    found = [Threshold(signal, limit, None, reclaim.get(signal, "")) for signal, limit in hard.items() if limit not in ("0%", "100%")]
+    found += [Threshold(signal, limit, grace[signal], reclaim.get(signal, "")) for signal, limit in soft.items()]
+    return sorted(found, key=lambda item: (item.signal != "memory.available", item.signal, item.grace is not None))
+
+
+class Watcher:
+    """Since when each threshold has been met, and until when its condition is shown. No clock of its own."""
+
+    def __init__(self, thresholds: Sequence[Threshold], hold: float) -> None:
+        self._thresholds = thresholds
+        self._hold = hold
+        self._since: dict[Threshold, float] = {}
+        self._until: dict[str, float] = {}
+
+    def observe(self, observed: Mapping[str, Observation], now: float) -> list[Crossed]:
+        """What must be acted on now: hard thresholds that are met, and soft ones that have been met long enough."""
+        due = []
+        for item in self._thresholds:
+            seen = observed.get(item.signal)
+            if seen is None or seen.capacity == 0 or seen.available >= item.quantity(seen.capacity, still=item in self._since):
+                self._since.pop(item, None)
+                continue
+            since = self._since.setdefault(item, now)
+            self._until[CONDITIONS[item.signal]] = now + self._hold
+            if now - since >= (item.grace or 0.0):
+                due.append(Crossed(item.signal, item.quantity(seen.capacity), seen.available, item.grace is not None))
+        return due
+
+    def pressures(self, now: float) -> frozenset[str]:
+        return frozenset(kind for kind, until in self._until.items() if now < until)
 
 
 def rank(pods: Sequence[Object], usage: Mapping[str, Mapping[str, int]], resource: str) -> list[Object]:

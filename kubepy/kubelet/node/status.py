@@ -132,7 +132,8 @@ def same_but_heartbeat(one: Object, other: Object) -> bool:
     def still(status: Object) -> Object:
         conditions = [{key: value for key, value in entry.items() if key != "lastHeartbeatTime"}
                       for entry in status.get("conditions") or ()]
-        return {**{key: status.get(key) for key in ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images")},
+        return {**{key: status.get(key) for key in ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images",
+                                                  "volumesInUse")},
                 "conditions": sorted(conditions, key=lambda entry: str(entry["type"]))}
 
     return still(one) == still(other)

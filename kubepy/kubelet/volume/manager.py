@@ -1,7 +1,7 @@
 """The volumes of pods: made before containers start, refreshed while they run, taken down after they ended.
 
 Directories are upstream's (`<root>/pods/<uid>/volumes/<plugin>/<name>`), so that a node can change from one kubelet to the other.
-Volumes of persistent claims are served for host paths, local and NFS volumes; CSI, iSCSI and the like fail with a clear message.
+Volumes of persistent claims are served for host paths, local, NFS and CSI volumes; iSCSI and the like fail with a clear message.
 """
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from kubepy.api.types import Object
 from kubepy.base.log import get_logger
 from kubepy.client.interface import Client
 from kubepy.kubelet.container.env import Sources
+from kubepy.kubelet.csi.client import CsiError
+from kubepy.kubelet.csi.volume import CsiVolumeError, CsiVolumes, inline, persistent
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.volume import mount as mounts
@@ -30,7 +32,7 @@ from kubepy.kubelet.volume.writer import Content, write_atomically
 
 log = get_logger("volume")
 _CONTENT = {"configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected"}
-_UNSUPPORTED = ("csi", "iscsi", "fc", "cephfs", "rbd", "glusterfs", "awsElasticBlockStore", "azureDisk", "azureFile", "gcePersistentDisk",
+_UNSUPPORTED = ("iscsi", "fc", "cephfs", "rbd", "glusterfs", "awsElasticBlockStore", "azureDisk", "azureFile", "gcePersistentDisk",
                 "vsphereVolume", "portworxVolume", "scaleIO", "storageos", "quobyte", "flexVolume", "flocker", "cinder",
                 "photonPersistentDisk", "gitRepo")
 
@@ -43,12 +45,14 @@ class Volumes:
     """All pods' volumes on this node."""
 
     def __init__(self, settings: Settings, client: Client, objects: Objects, tokens: Tokens,
-                 sources: Callable[[Object], Sources]) -> None:
+                 sources: Callable[[Object], Sources],
+                 csi: CsiVolumes) -> None:
         self._settings = settings
         self._client = client
         self._objects = objects
         self._tokens = tokens
         self._sources = sources
+        self._csi = csi
 
     def directory(self, uid: str) -> Path:
         return self._settings.pods_dir / uid
@@ -69,7 +73,7 @@ class Volumes:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
             except ApiError as error:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error.message}') from error
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, CsiError, CsiVolumeError) as error:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
         return paths
 
@@ -96,6 +100,8 @@ class Volumes:
             return await self._claim(pod, volume["name"], f"{pod['metadata']['name']}-{volume['name']}", read_only=False)
         if (source := volume.get("nfs")) is not None:
             return self._nfs(pod, volume["name"], source)
+        if volume.get("csi") is not None:
+            return await self._csi.mount(pod, inline(pod, volume))
         kind = next((key for key in _UNSUPPORTED if key in volume), "unknown")
         raise PayloadError(f"volume plugin {kind} is not supported by this kubelet")
 
@@ -154,6 +160,10 @@ class Volumes:
                 await asyncio.to_thread(set_group, path, gid, only_if_root_differs=policy == "OnRootMismatch")
         elif source := spec.get("nfs"):
             return self._nfs(pod, name, source)
+        elif spec.get("csi"):
+            if spec.get("volumeMode") == "Block":
+                raise PayloadError("raw block volumes of CSI drivers are not supported by this kubelet")
+            return await self._csi.mount(pod, persistent(volume, read_only=read_only))
         else:
             kind = next((key for key in _UNSUPPORTED if key in spec), "unknown")
             raise PayloadError(f"volume plugin {kind} is not supported by this kubelet")
@@ -172,6 +182,7 @@ class Volumes:
         directory = self.directory(uid)
         if not directory.exists():
             return
+        await self._csi.unmount(uid)
         for point in mounts.mount_points(f"{directory}/"):
             try:
                 mounts.unmount(Path(point))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kubepy.kubelet.eviction.rank import Crossed, Observation, crossed, message, rank, refused
+from kubepy.kubelet.eviction.rank import Crossed, Observation, Watcher, message, rank, refused, thresholds
 from tests.unit.kubelet.test_plan import container, pod
 
 MI = 1 << 20
@@ -17,13 +17,40 @@ def named(name: str, request: str = "", **spec: Any) -> dict[str, Any]:
     return made
 
 
-@pytest.mark.parametrize(("thresholds", "expected"), [
+@pytest.mark.parametrize(("limits", "expected"), [
     ({"memory.available": "100Mi"}, []), ({"memory.available": "300Mi"}, ["memory.available"]), ({"nodefs.available": "10%"}, []),
     ({"nodefs.available": "30%", "memory.available": "1Gi"}, ["memory.available", "nodefs.available"]), ({"pid.available": "10%"}, []),
 ], ids=["enough memory", "too little memory", "enough disk", "memory comes first", "a signal nobody measures"])
-def test_thresholds(thresholds: dict[str, str], expected: list[str]) -> None:
+def test_hard_thresholds(limits: dict[str, str], expected: list[str]) -> None:
     observed = {"memory.available": Observation(200 * MI, 1000 * MI), "nodefs.available": Observation(20, 100)}
-    assert [item.signal for item in crossed(thresholds, observed)] == expected
+    assert [item.signal for item in Watcher(thresholds(limits, {}, {}, {}), 300).observe(observed, 0)] == expected
+
+
+def test_a_soft_threshold_waits_for_its_grace_period_and_the_condition_outlasts_the_pressure() -> None:
+    watcher = Watcher(thresholds({"memory.available": "100Mi"}, {"memory.available": "300Mi"}, {"memory.available": 60.0},
+                                 {"memory.available": "50Mi"}), hold=300)
+
+    def look(free: int, now: float) -> list[tuple[int, bool]]:
+        return [(item.threshold // MI, item.soft) for item in watcher.observe({"memory.available": Observation(free * MI, 1000 * MI)}, now)]
+
+    assert look(400, 0) == []
+    assert watcher.pressures(0) == frozenset()
+    assert look(200, 10) == []
+    assert watcher.pressures(10) == {"MemoryPressure"}
+    assert look(200, 69) == []
+    assert look(200, 70) == [(300, True)]
+    assert look(50, 71) == [(100, False), (300, True)], "the hard one needs no grace"
+    assert look(320, 80) == [(300, True)], "still met until the minimum is reclaimed as well"
+    assert look(360, 90) == []
+    assert look(290, 100) == [], "and then it begins anew"
+    assert look(400, 110) == []
+    assert watcher.pressures(399) == {"MemoryPressure"}
+    assert watcher.pressures(401) == frozenset()
+
+
+def test_a_soft_threshold_without_a_grace_period_is_refused() -> None:
+    with pytest.raises(ValueError, match="grace period must be specified"):
+        thresholds({}, {"memory.available": "1Gi"}, {}, {})
 
 
 def test_pods_beyond_their_requests_go_first_by_priority_then_by_how_far_beyond() -> None:
