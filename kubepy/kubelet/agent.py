@@ -4,7 +4,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from functools import partial
 
 from kubepy.api.resource import NODES, PODS, SERVICES
 from kubepy.api.scheduling import amounts
@@ -26,6 +25,7 @@ from kubepy.kubelet.image.collect import ImageCollector
 from kubepy.kubelet.image.manager import Images
 from kubepy.kubelet.node.agent import NodeAgent
 from kubepy.kubelet.node.machine import default_ip, read_machine
+from kubepy.kubelet.node.shutdown import PROBLEM, REFUSAL, Shutdown
 from kubepy.kubelet.node.status import allocatable
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.actor import Actor, Surroundings
@@ -78,6 +78,7 @@ class Kubelet:
         self.eviction = Eviction(settings, self.pods, self.statistics, self.events, clock, lambda: self.collector.look(everything=True))
         self.node = NodeAgent(settings, client, runtime, self.machine, self.events, clock, ips=self.ips, port=lambda: settings.port,
                               problem=self._problem, pressures=self.eviction.pressures, volumes_in_use=self.csi.in_use)
+        self.shutdown = Shutdown(settings, self.pods, clock, self.node.refresh)
         self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={settings.node_name}", clock=clock)
         self._node_informer = Informer(client, NODES, field_selector=f"metadata.name={settings.node_name}", clock=clock)
         self._service_informer = Informer(client, SERVICES, clock=clock)
@@ -95,8 +96,7 @@ class Kubelet:
                                   lambda: Node(self.ips, self.around.runtime), lambda: self.node.state.network_problem,
                                   self.pods.others, lambda: amounts(self.around.allocatable), settings.sync_frequency,
                                   settings.crash_loop_max)
-        self.pods.admit = partial(admit, node=lambda: self.node.node, settings=settings, machine=self.machine,
-                                  pressures=self.eviction.pressures)
+        self.pods.admit = self._admit
         self.events.start(self.tasks)
         self.tasks.keep(self.reporter.run, "status")
         self.tasks.keep(self.node.run_status, "node")
@@ -117,6 +117,7 @@ class Kubelet:
         self.tasks.keep(self.collector.run, "images")
         self.tasks.keep(self.eviction.run, "eviction")
         self.tasks.keep(self.drivers.run, "plugins")
+        self.tasks.keep(self.shutdown.run, "shutdown")
         log.info("Kubelet started", node=settings.node_name, endpoint=settings.runtime_endpoint)
 
     async def stop(self) -> None:
@@ -154,7 +155,15 @@ class Kubelet:
     def _services_changed(self, service: Object) -> None:
         self.around.services = list(self._service_informer.lister)
 
+    def _admit(self, pod: Object, others: list[Object]) -> tuple[str, str] | None:
+        if self.shutdown.active:
+            return REFUSAL
+        return admit(pod, others, node=lambda: self.node.node, settings=self.settings, machine=self.machine,
+                     pressures=self.eviction.pressures)
+
     def _problem(self) -> str:
+        if self.shutdown.active:
+            return PROBLEM
         silent = self.clock.monotonic() - self.pleg.relisted_at if self.pleg.relisted_at else 0.0
         return f"PLEG is not healthy: pleg was last seen active {silent:.0f}s ago; threshold is 3m0s" if silent > _PLEG_SILENCE else ""
 

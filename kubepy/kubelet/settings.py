@@ -82,6 +82,7 @@ class Settings:
     eviction_max_pod_grace_period: int = 0
     shutdown_grace_period: float = 0.0
     shutdown_grace_period_critical_pods: float = 0.0
+    shutdown_by_priority: tuple[Mapping[str, int], ...] = ()
     cni_conf_dir: str = ""
     """Where the pod network's configuration is written once the node has a pod CIDR; "" leaves CNI to others."""
     cni_data_dir: str = "/var/lib/cni/networks"
@@ -124,7 +125,8 @@ _FILE_DURATIONS = {
     "shutdownGracePeriod": "shutdown_grace_period", "shutdownGracePeriodCriticalPods": "shutdown_grace_period_critical_pods",
     "imageMinimumGCAge": "image_minimum_gc_age", "streamingConnectionIdleTimeout": "streaming_idle",
 }
-_FILE_LISTS = {"clusterDNS": "cluster_dns", "registerWithTaints": "register_with_taints", "allowedUnsafeSysctls": "allowed_unsafe_sysctls"}
+_FILE_LISTS = {"shutdownGracePeriodByPodPriority": "shutdown_by_priority",
+               "clusterDNS": "cluster_dns", "registerWithTaints": "register_with_taints", "allowedUnsafeSysctls": "allowed_unsafe_sysctls"}
 
 
 def duration(text: str | float | int) -> float:

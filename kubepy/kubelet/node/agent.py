@@ -71,6 +71,10 @@ class NodeAgent:
                     log.error("Cannot write the pod network's configuration", error)
             self._wake.set()
 
+    def refresh(self) -> None:
+        """Looks and reports at once."""
+        self._wake.set()
+
     # --- status ---
 
     async def run_status(self) -> None:

@@ -85,7 +85,7 @@ def pod_status(pod: Object, seen: PodView, now: float, node: Node, facts: Facts)
     status["conditions"] = condition.conditions(
         pod, old.get("conditions") or [], status, now,
         sandbox_ready=sandbox is not None and sandbox.ready and (sandbox.host_network or bool(sandbox.ips)), resize=facts.resize,
-        disrupted=facts.failed is not None and facts.failed[0] == "Evicted")
+        disrupted=facts.failed is not None and facts.failed[0] in ("Evicted", "Terminated"))
     return status
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import os
 import shutil
 import signal
@@ -22,7 +23,18 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from kubepy.api.resource import CONFIGMAPS, EVENTS, NODES, PODS, SECRETS
+from kubepy.api.resource import (
+    CONFIGMAPS,
+    CSI_DRIVERS,
+    CSI_NODES,
+    EVENTS,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+    SECRETS,
+    VOLUME_ATTACHMENTS,
+)
 from kubepy.base.clock import SystemClock
 from kubepy.base.http.spdy import DICTIONARY
 from kubepy.client.memory import MemoryClient
@@ -35,6 +47,7 @@ from kubepy.kubelet.server.stat import Statistics
 from kubepy.kubelet.settings import Settings
 from tests import containerd as private
 from tests import images
+from tests.csi import HostPathDriver
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="session")]
 Pod = dict[str, Any]
@@ -368,6 +381,69 @@ async def test_logs_are_rotated(world: World) -> None:
     assert len(names) == 3
     assert names[1].endswith(".gz")
     await world.client.delete(PODS, "chatty", "default")
+
+
+async def test_volumes_of_a_csi_driver_are_staged_published_and_taken_down(world: World) -> None:
+    root, client = world.directory / "root", world.client
+    driver = HostPathDriver(world.directory / "csi", root)
+    await driver.start()
+
+    async def registered() -> bool:
+        return any(entry["name"] == driver.name for node in client.all(CSI_NODES) for entry in node["spec"]["drivers"])
+
+    await world.until(registered, 10)
+    assert driver.status is not None
+    assert driver.status.plugin_registered
+    node = await client.get(NODES, "n1")
+    assert node["metadata"]["labels"]["topology.test.kubepy.io/node"] == "n1"
+    assert client.all(CSI_NODES)[0]["spec"]["drivers"] == [
+        {"name": driver.name, "nodeID": "node-1", "topologyKeys": ["topology.test.kubepy.io/node"], "allocatable": {"count": 7}}]
+    client.load(CSI_DRIVERS, {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": driver.name}, "spec": {
+        "attachRequired": True, "podInfoOnMount": True, "volumeLifecycleModes": ["Persistent", "Ephemeral"], "fsGroupPolicy": "File"}})
+    client.load(PERSISTENT_VOLUMES, {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv1"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "csi": {"driver": driver.name, "volumeHandle": "vol-1", "volumeAttributes": {"a": "b"}}}})
+    client.load(PERSISTENT_VOLUME_CLAIMS, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {
+        "name": "claim", "namespace": "default"}, "spec": {"volumeName": "pv1"}, "status": {"phase": "Bound"}})
+    mounts = [{"name": "v", "mountPath": "/v"}, {"name": "e", "mountPath": "/e"}]
+    for name in ("csi-a", "csi-b"):
+        volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "claim"}}, {"name": "e", "csi": {"driver": driver.name}}]
+        await client.create(PODS, pod(name, sh(f"echo {name} >> /v/who; echo x > /e/x; stat -c %g /v/who; " + FOREVER, volumeMounts=mounts),
+                                      securityContext={"fsGroup": 3000}, volumes=volumes), "default")
+    await world.until(lambda: _event(world, "is not attached to this node"), 20)
+    name = "csi-" + hashlib.sha256(f"vol-1{driver.name}n1".encode()).hexdigest()
+    client.load(VOLUME_ATTACHMENTS, {"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": name},
+                                     "status": {"attached": True, "attachmentMetadata": {"lun": "5"}}})
+    await world.until(lambda: world.all_ready("csi-a", "csi-b"), 60)
+    assert sorted((world.directory / "csi" / "vol-1" / "who").read_text().split()) == ["csi-a", "csi-b"]
+    assert world.logs("csi-a") == "3000"
+    publish = next(request for kind, request in driver.calls if kind == "publish" and request.volume_id == "vol-1")
+    assert dict(publish.publish_context) == {"lun": "5"}
+    assert publish.volume_context["a"] == "b"
+    assert publish.volume_context["csi.storage.k8s.io/pod.name"] in ("csi-a", "csi-b")
+    assert world.kubelet.csi.in_use() == [f"kubernetes.io/csi/{driver.name}^vol-1"]
+    await client.delete(PODS, "csi-a", "default")
+    await world.until(lambda: _gone(world, "csi-a"))
+    assert not any(kind == "unstage" for kind, _ in driver.calls), "the other pod still uses it"
+    await client.delete(PODS, "csi-b", "default")
+    await world.until(lambda: _gone(world, "csi-b"))
+    kinds = [kind for kind, request in driver.calls if request.volume_id == "vol-1"]
+    assert (kinds.count("unpublish"), kinds[-1]) == (2, "unstage")
+    assert not world.kubelet.csi.in_use()
+    assert (world.directory / "csi" / "vol-1" / "who").exists(), "what was written stays"
+    await driver.stop()
+    await world.until(lambda: _no_drivers(world), 10)
+
+
+async def _event(world: World, text: str) -> bool:
+    return any(text in event.get("message", "") for event in world.client.all(EVENTS))
+
+
+async def _gone(world: World, name: str) -> bool:
+    return not any(entry["metadata"]["name"] == name for entry in world.client.all(PODS))
+
+
+async def _no_drivers(world: World) -> bool:
+    return not any(node["spec"]["drivers"] for node in world.client.all(CSI_NODES))
 
 
 async def test_static_pods_run_and_are_shown_by_mirrors(world: World) -> None:

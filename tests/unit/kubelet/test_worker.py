@@ -15,6 +15,7 @@ from kubepy.client.memory import MemoryClient
 from kubepy.kubelet.agent import Kubelet
 from kubepy.kubelet.cri.fake import FakeRuntime
 from kubepy.kubelet.cri.interface import CriError
+from kubepy.kubelet.node.shutdown import CRITICAL, REASON, Class
 from kubepy.kubelet.settings import Settings
 from tests.unit.kubelet.test_plan import container
 
@@ -247,3 +248,30 @@ async def test_a_container_that_cannot_be_made_is_not_tried_again_by_its_own_rep
     assert count == 2
     await world.passes(11.0)
     assert count == 3
+
+
+async def test_when_the_machine_goes_down_pods_end_and_new_ones_are_refused(world: World) -> None:
+    await world.create("app")
+    await world.create("vital", priority=2_000_000_001)
+
+    async def running() -> bool:
+        return all([(await world.status(name)).get("phase") == "Running" for name in ("app", "vital")])
+
+    await world.until(running)
+    shutdown = world.kubelet.shutdown
+    shutdown._classes = [Class(0, 20), Class(CRITICAL, 10)]
+    going = asyncio.ensure_future(shutdown.begin())
+
+    async def ended() -> bool:
+        return going.done()
+
+    await world.until(ended, 60)
+    await world.passes(2)
+    status = await world.status("app")
+    assert (status["phase"], status["reason"], status["message"]) == ("Failed", *REASON)
+    assert any(entry["type"] == "DisruptionTarget" and entry["reason"] == "TerminationByKubelet" for entry in status["conditions"])
+    ready = next(entry for entry in world.client.all(NODES)[0]["status"]["conditions"] if entry["type"] == "Ready")
+    assert (ready["status"], ready["message"]) == ("False", "node is shutting down")
+    await world.create("late")
+    late = await world.status("late")
+    assert (late["phase"], late["reason"]) == ("Failed", "NodeShutdown")
