@@ -6,6 +6,7 @@ No recursion: depth costs memory, not stack.
 """
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, NoReturn
 
@@ -171,7 +172,10 @@ class _Scanner:
                 self._at += 1
             self._bad("in exponent of numeric literal")
         if "." in text or "e" in text or "E" in text or len(text) > 20 or not -(2**63) <= int(text) < 2**63:
-            return Real(text) if self._explain else float(text)
+            number = Real(text) if self._explain else float(text)
+            if math.isinf(number):
+                raise SyntaxProblem(f"json: cannot unmarshal number {text} into Go value of type float64")
+            return number
         return int(text)
 
     def _string(self) -> str:

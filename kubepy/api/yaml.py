@@ -11,6 +11,9 @@ from typing import Any
 import yaml
 
 _MAX_NODES = 1_000_000
+_MAX_DEPTH, _SAFE_DEPTH = 1_000, 300
+_INDENTED = re.compile(rb"[ \t\-?:\x00]{%d}" % _SAFE_DEPTH)
+"""What a line begins with whose block is nested as deeply as that."""
 _PLAIN = "!plain"
 _INT = re.compile(r"[-+]?(?:0b[01]+|0x[0-9a-fA-F]+|0o[0-7]+|[0-9]+)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -35,6 +38,7 @@ class _Loader(yaml.CSafeLoader):
 def parse_yaml(raw: bytes) -> tuple[Any, tuple[str, ...]]:
     """The JSON value of a YAML document, and what strict reading complains of (`line 7: key "k" already set in map`)."""
     try:
+        _check_depth(raw)
         loader = _Loader(raw)
         try:
             node = loader.get_node() if loader.check_node() else None
@@ -51,6 +55,24 @@ def parse_yaml(raw: bytes) -> tuple[Any, tuple[str, ...]]:
         return reader.value(node), tuple(reader.problems)
     except RecursionError as error:
         raise YamlProblem("yaml: exceeded max depth") from error
+
+
+def _check_depth(raw: bytes) -> None:
+    """Refuses what is nested too deeply for libyaml's composer, which is recursive and would overflow the stack of the process.
+
+    Counting events costs as much as parsing, so it is only done where there are brackets or indentation enough."""
+    if raw.count(b"[") + raw.count(b"{") < _SAFE_DEPTH and not _INDENTED.search(raw):
+        return
+    depth = 0
+    for event in yaml.parse(raw, Loader=_Loader):
+        if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise YamlProblem("yaml: exceeded max depth")
+        elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
+            depth -= 1
+        elif isinstance(event, yaml.DocumentEndEvent):
+            return
 
 
 class _Reader:
@@ -135,9 +157,11 @@ def _integer(digits: str) -> Any:
             value = int(body, 8)
         else:
             value = int(body)
-    except ValueError:
-        return float(body) * sign
-    return sign * value if value < 2**64 else float(sign * value)
+        return sign * value if value < 2**64 else float(sign * value)
+    except (ValueError, OverflowError):
+        # Too long for a number of Go's: it stays the text it is.
+        number = float(body) if body.isdigit() else math.inf
+        return number * sign if math.isfinite(number) else digits
 
 
 def _message(error: yaml.YAMLError) -> str:

@@ -1,6 +1,8 @@
 """Request bodies: bytes to an object of the kind the request is for."""
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 
 from kubepy.api.codec import META_ORDER, parse_body, unrecognized
@@ -20,11 +22,17 @@ from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.request import Context
 
+SLOW_YAML = 64 << 10
+"""YAML of more bytes is read in a thread: libyaml takes seconds for the largest, in which others must be answered."""
+
 
 async def read_object(exchange: Exchange, context: Context, group: str, version: str, kind: str) -> Object:
     """The body as an object of the given kind; raises ApiError."""
     data = await exchange.body()
-    return decode(context, data, media.body_type(exchange.header(b"content-type")), group, version, kind)
+    content_type = media.body_type(exchange.header(b"content-type"))
+    if content_type == media.YAML and len(data) > SLOW_YAML:
+        return await asyncio.to_thread(decode, context, data, content_type, group, version, kind)
+    return decode(context, data, content_type, group, version, kind)
 
 
 def decode(context: Context, data: bytes, content_type: str, group: str, version: str, kind: str) -> Object:

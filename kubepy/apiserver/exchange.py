@@ -84,7 +84,7 @@ class Exchange:
     async def body(self) -> bytes:
         """The whole body; raises RequestEntityTooLarge."""
         declared = self.headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > MAX_BODY:
+        if declared.isdigit() and (len(declared) > 19 or int(declared) > MAX_BODY):
             raise self._too_large()
         chunks, size = [], 0
         while True:

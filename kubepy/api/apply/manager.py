@@ -96,7 +96,7 @@ class FieldManager:
 
         Raises BadRequest for a configuration that may not be applied, Conflict when others own what it changes, and
         ApiError 500 when it does not fit the type."""
-        if config.get("metadata", {}).get("managedFields") is not None:
+        if _metadata(config).get("managedFields") is not None:
             raise errors.BadRequest("metadata.managedFields must be nil")
         if config.get("apiVersion") != self._api_version:
             raise errors.BadRequest("Incorrect version specified in apply patch. Specified patch version: "
@@ -340,8 +340,14 @@ def _conflict(conflicts: dict[Owner, FieldSet]) -> errors.Conflict:
     return errors.Conflict(f"Apply failed with {count} conflict{'' if count == 1 else 's'}: {text}", {"causes": causes})
 
 
+def _metadata(config: Object) -> Object:
+    """The metadata of what a client sent, which may be anything."""
+    found = config.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
 def _typed_failure(config: Object, error: TypedError) -> errors.ApiError:
-    metadata = config.get("metadata") or {}
+    metadata = _metadata(config)
     group, _, version = config.get("apiVersion", "").rpartition("/")
     kind = f"{group}/{version}, Kind={config.get('kind', '')}"
     name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
@@ -351,7 +357,7 @@ def _typed_failure(config: Object, error: TypedError) -> errors.ApiError:
 def _refresh_last_applied(result: Object, config: Object) -> None:
     """Keeps kubectl's client-side record in step, where an object still carries one."""
     annotations = result["metadata"].get("annotations") or {}
-    if LAST_APPLIED not in annotations or LAST_APPLIED in config.get("metadata", {}).get("annotations", {}):
+    if LAST_APPLIED not in annotations or LAST_APPLIED in (_metadata(config).get("annotations") or {}):
         return
     text = orjson.dumps(config, option=orjson.OPT_SORT_KEYS).decode() + "\n"
     result["metadata"]["annotations"] = {**annotations, LAST_APPLIED: text}

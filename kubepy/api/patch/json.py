@@ -5,9 +5,14 @@ count from the end. Documents are copied along the paths that change.
 """
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import orjson
+
 MAX_OPERATIONS = 10_000
+MAX_COPIED = 3 << 20
+"""Bytes that all copies of a patch may come to (upstream's JSONPatchMaxCopyBytes)."""
 
 
 class JsonPatchError(ValueError):
@@ -33,9 +38,23 @@ def check_json_patch(patch: Any) -> list[dict[str, Any]]:
 
 def apply_json_patch(document: Any, operations: list[dict[str, Any]]) -> Any:
     """The document after the operations; raises JsonPatchError for the first that does not apply."""
+    copied = 0
     for operation in operations:
+        if operation.get("op") == "copy":
+            copied += _size(_get(document, _tokens(operation, "from"), "copy"))
+            if copied > MAX_COPIED:
+                raise JsonPatchError(f"Unable to complete the copy, the accumulated size increase of copy is {copied}, "
+                                     f"exceeding the limit {MAX_COPIED}")
         document = _apply(document, operation)
     return document
+
+
+def _size(value: Any) -> int:
+    """Bytes of its JSON. Copies share structure here; a few that copy each other would be exponential when written."""
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:
+        return len(json.dumps(value))
 
 
 def _apply(document: Any, operation: dict[str, Any]) -> Any:

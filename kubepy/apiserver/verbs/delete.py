@@ -5,10 +5,10 @@ import asyncio
 from typing import Any
 
 import orjson
-import yaml
 
 from kubepy.api.errors import BadRequest, Conflict, Forbidden, NotFound
 from kubepy.api.types import Object
+from kubepy.api.yaml import YamlProblem, parse_yaml
 from kubepy.apiserver import media
 from kubepy.apiserver.body import json_of
 from kubepy.apiserver.exchange import Exchange
@@ -39,8 +39,8 @@ async def read_options(exchange: Exchange, context: Context) -> Object:
     if kind == media.PROTOBUF:
         data = json_of(data, "DeleteOptions")
     try:
-        body: Any = yaml.load(data, Loader=yaml.CSafeLoader) if kind == media.YAML else orjson.loads(data)
-    except (orjson.JSONDecodeError, yaml.YAMLError) as error:
+        body: Any = (await asyncio.to_thread(parse_yaml, data))[0] if kind == media.YAML else orjson.loads(data)
+    except (orjson.JSONDecodeError, YamlProblem) as error:
         raise BadRequest(f"couldn't get version/kind; json parse error: {_json_error(data)}") from error
     if body is None:
         body = {}

@@ -28,7 +28,7 @@ def parse_int(text: str) -> int:
     digits = text[1:] if text[:1] in "+-" else text
     if not digits.isascii() or not digits.isdigit():
         raise BadRequest(f"strconv.ParseInt: parsing {_quoted(text)}: invalid syntax")
-    value = int(text)
+    value = int(text) if len(digits) < 100 else 1 << 64
     if not -(1 << 63) <= value < 1 << 63:
         raise BadRequest(f"strconv.ParseInt: parsing {_quoted(text)}: value out of range")
     return value

@@ -1,9 +1,11 @@
 """PATCH: JSON patch, JSON merge patch, strategic merge patch and server-side apply."""
 from __future__ import annotations
 
+import asyncio
+
 from kubepy.api.errors import BadRequest, NotFound, UnsupportedMediaType
 from kubepy.api.types import Object
-from kubepy.apiserver.body import decode_patched
+from kubepy.apiserver.body import SLOW_YAML, decode_patched
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.representation import answer_written
 from kubepy.apiserver.request import Context
@@ -25,7 +27,11 @@ async def patch(server: Server, exchange: Exchange, context: Context) -> None:
     content_type = patch_type(exchange)
     data = await exchange.body()
     force = option.apply_write_options(context, "PatchOptions", content_type)
-    wanted: Patch = read_patch(context, content_type, data, force)
+    wanted: Patch
+    if content_type in APPLY_TYPES and len(data) > SLOW_YAML:
+        wanted = await asyncio.to_thread(read_patch, context, content_type, data, force)
+    else:
+        wanted = read_patch(context, content_type, data, force)
 
     async def transform(old: Object) -> Object:
         patched = wanted.apply(old, server.clock.now())

@@ -126,8 +126,8 @@ class ApplyPatch(Patch):
 
     async def create(self, server: Server, context: Context) -> Entry | Object:
         info, resource = context.info, context.kind.resource
-        metadata = self.value.get("metadata") or {}
-        if uid := metadata.get("uid"):
+        metadata = self.value.get("metadata")
+        if isinstance(metadata, dict) and (uid := metadata.get("uid")):
             why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise Conflict.of(resource, info.name, why)
         empty: Object = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
-import yaml
 
 from kubepy.api.types import Object
+from kubepy.api.yaml import YamlProblem, parse_yaml
 from kubepy.apiserver.services import Services
 from kubepy.apiserver.webhook.endpoint import Unresolved, resolve_service
 from kubepy.apiserver.webhook.tls import BadBundle, context_for, verify_error
@@ -191,8 +191,8 @@ def _decode(data: bytes) -> Object:
         value: Any = orjson.loads(data)
     except orjson.JSONDecodeError:
         try:
-            value = yaml.load(data, Loader=yaml.CSafeLoader)
-        except yaml.YAMLError as error:
+            value, _ = parse_yaml(data)
+        except YamlProblem as error:
             raise CallError(f"couldn't get version/kind; json parse error: {error}") from error
     if isinstance(value, dict):
         return value
