@@ -124,6 +124,7 @@ def _controller_manager(settings: Settings) -> Component:
         "--allocate-node-cidrs=true", f"--cluster-cidr={settings.pod_cidr}", f"--service-cluster-ip-range={settings.service_cidr}",
         f"--root-ca-file={pki / 'ca.crt'}", f"--service-account-private-key-file={pki / 'sa.key'}",
         f"--cluster-signing-cert-file={pki / 'ca.crt'}", f"--cluster-signing-key-file={pki / 'ca.key'}",
+        f"--load-balancer-pool={settings.load_balancer_pool}",
         f"--local-path-node={settings.node_name}", f"--local-path-directory={settings.data_dir / 'volumes'}",
     )
     return Component("controller-manager", argv, Probe(url="https://127.0.0.1:10257/healthz"), after=("apiserver",))

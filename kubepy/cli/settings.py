@@ -37,6 +37,8 @@ class Settings:
     etcd_port: int = 2379
     service_cidr: str = "10.96.0.0/16"
     pod_cidr: str = "10.244.0.0/16"
+    load_balancer_pool: str = "198.18.0.0/24"
+    """Addresses for services of type LoadBalancer (by default of a range that is never routed); empty for none."""
     cluster_domain: str = "cluster.local"
     etcd_servers: str = ""
     """Empty: an etcd of its own."""

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--etcd-port", type=int, help="the first of three ports of the cluster's own etcd (default: 2379)")
     parser.add_argument("--service-cidr", help="addresses for Services (default: 10.96.0.0/16)")
     parser.add_argument("--pod-cidr", help="addresses for pods (default: 10.244.0.0/16)")
+    parser.add_argument("--load-balancer-pool", help="addresses for services of type LoadBalancer (default: 198.18.0.0/24; '' for none)")
     parser.add_argument("--etcd-servers", help="use these etcd servers (comma-separated URLs) instead of starting one")
     parser.add_argument("--container-runtime-endpoint", dest="runtime_endpoint",
                         help="use this CRI socket instead of starting a containerd")

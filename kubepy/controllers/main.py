@@ -13,6 +13,7 @@ from kubepy.client.informer import InformerFactory
 from kubepy.client.interface import Client
 from kubepy.client.kubeconfig import find
 from kubepy.controllers import manager
+from kubepy.controllers.cloud.pool import parse_pool
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.identity import Identities
 from kubepy.controllers.kit.option import Options
@@ -72,6 +73,10 @@ def parser() -> argparse.ArgumentParser:
     add_duration(periods, "--horizontal-pod-autoscaler-cpu-initialization-period", "5m0s", "time after start when CPU may be skipped")
     add_duration(periods, "--horizontal-pod-autoscaler-initial-readiness-delay", "30s", "time in which readiness counts as initial")
     add_number(periods, "--horizontal-pod-autoscaler-tolerance", 0.1, "change that is ignored")
+    add_duration(pki, "--legacy-service-account-token-clean-up-period", "8760h",
+                 "unused token secrets are invalidated, then removed after it")
+    network.add_argument("--load-balancer-pool", type=comma_list, default=[], metavar="RANGES", help="addresses for services of type "
+                         "LoadBalancer: CIDRs, first-last, or single ones (kubepy's own provider; default: none)")
     volume = result.add_argument_group("local-path volumes (kubepy's own)")
     volume.add_argument("--local-path-node", default="", metavar="NAME", help="the node this runs on: its local-path volumes are made here")
     volume.add_argument("--local-path-directory", default="/var/lib/kubepy/volumes", metavar="DIR", help="where (default %(default)s)")
@@ -106,8 +111,15 @@ def options(args: argparse.Namespace) -> Options:
         hpa_cpu_initialization_period=args.horizontal_pod_autoscaler_cpu_initialization_period,
         hpa_initial_readiness_delay=args.horizontal_pod_autoscaler_initial_readiness_delay,
         local_path_node=args.local_path_node, local_path_directory=args.local_path_directory,
+        service_account_private_key=_read(args.service_account_private_key_file),
+        legacy_token_clean_up_period=args.legacy_service_account_token_clean_up_period,
+        load_balancer_pool=tuple(args.load_balancer_pool),
         workers={flag: getattr(args, f"workers_{flag}") for flag in WORKERS},
     )
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes() if path else b""
 
 
 def main(argv: list[str]) -> int:
@@ -115,7 +127,8 @@ def main(argv: list[str]) -> int:
     args = flags.parse_args(argv)
     try:
         entries, settings = manager.choose(args.controllers), options(args)
-    except (manager.UnknownController, OSError) as error:
+        parse_pool(settings.load_balancer_pool)
+    except (manager.UnknownController, OSError, ValueError) as error:
         flags.error(str(error))
 
     async def work(shell: daemon.Daemon) -> None:

@@ -19,9 +19,11 @@ from kubepy.controllers import (
     replicaset,
     rootca,
     serviceaccount,
+    servicecidr,
 )
 from kubepy.controllers.autoscale import reconcile as autoscale
 from kubepy.controllers.certificate import approve, clean, sign
+from kubepy.controllers.cloud import service as cloud_service
 from kubepy.controllers.daemonset import reconcile as daemonset
 from kubepy.controllers.deployment import reconcile as deployment
 from kubepy.controllers.endpoint import legacy, mirror, slices
@@ -32,6 +34,7 @@ from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.localpath import reconcile as localpath
 from kubepy.controllers.node import eviction, ipam, lifecycle, ttl
 from kubepy.controllers.statefulset import reconcile as statefulset
+from kubepy.controllers.token import cleanup, secret
 from kubepy.controllers.volume import attach, binder, ephemeral, expand
 
 log = get_logger("manager")
@@ -50,6 +53,10 @@ class Entry(NamedTuple):
 CONTROLLERS: tuple[Entry, ...] = (
     Entry("namespace-controller", ("namespace",), namespace.controller),
     Entry("serviceaccount-controller", ("serviceaccount",), serviceaccount.controller),
+    Entry("serviceaccount-token-controller", ("serviceaccount-token",), secret.controller),
+    Entry("legacy-serviceaccount-token-cleaner-controller", ("legacy-service-account-token-cleaner",), cleanup.controller),
+    Entry("service-cidr-controller", (), servicecidr.controller),
+    Entry("service-lb-controller", ("service",), cloud_service.controller),
     Entry("root-ca-certificate-publisher-controller", ("root-ca-cert-publisher",), rootca.controller),
     Entry("endpoints-controller", ("endpoint",), legacy.controller),
     Entry("endpointslice-controller", ("endpointslice",), slices.controller),

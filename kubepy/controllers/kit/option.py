@@ -41,6 +41,11 @@ class Options:
     local_path_node: str = ""
     """The node this manager runs on, for which it makes local-path volumes; "" for none."""
     local_path_directory: str = "/var/lib/kubepy/volumes"
+    service_account_private_key: bytes = field(default=b"", repr=False)
+    """PEM of the key that signs legacy token secrets; empty: none are made."""
+    legacy_token_clean_up_period: float = 365 * 86400.0
+    load_balancer_pool: tuple[str, ...] = ()
+    """CIDRs, ranges or addresses for services of type LoadBalancer; empty: there is no provider."""
     workers: dict[str, int] = field(default_factory=dict)
     """Workers by the name of the `--concurrent-NAME-syncs` flag."""
 
