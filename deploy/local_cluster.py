@@ -104,8 +104,10 @@ class LocalCluster:
 
     # --- the network ---
 
-    def create_network(self, *, reach: bool = False) -> None:
-        """A bridge, and a namespace with a link to it for each node."""
+    def create(self, *, reach: bool = False) -> None:
+        """The directories, a bridge, and a namespace with a link to it for each node."""
+        for node in self.nodes:
+            node.data.mkdir(parents=True)
         _ip("netns", "add", self.switch)
         _ip("-n", self.switch, "link", "add", "br0", "type", "bridge")
         _ip("-n", self.switch, "link", "set", "br0", "up")
@@ -159,12 +161,22 @@ class LocalCluster:
             subprocess.run(["ctr", "--address", str(node.containerd), "--namespace", "k8s.io", "images", "import", "-"], input=archive,
                            check=True, capture_output=True)
 
+    def logs(self, lines: int = 40) -> str:
+        """The ends of every part's log on every node."""
+        paths = [path for node in self.nodes for path in sorted((node.data / "log").glob("*.log"))]
+        return "\n".join(f"--- {path.parent.parent.name} {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+                         for path in paths)
+
     def down(self) -> None:
-        """Stops and removes everything; what is already gone is no error."""
-        for node in reversed(self.nodes):
+        """Stops and removes everything, all nodes at once; what is already gone is no error."""
+        stopping = []
+        for node in self.nodes:
             if node.data.exists() and Path(f"/run/netns/{node.namespace}").exists():
                 command = ["down", "--purge", f"--kubeconfig={self.kubeconfig}"] if node.number == 1 else ["node", "reset"]
-                print(node.kubepy(*command, f"--data-dir={node.data}", check=False), end="", flush=True)
+                stopping.append(self.popen(node, *command, f"--data-dir={node.data}"))
+        for process in stopping:
+            print(process.communicate(timeout=240)[0], end="", flush=True)
+        for node in self.nodes:
             subprocess.run(["ip", "netns", "delete", node.namespace], check=False, capture_output=True)
             _remove_groups(node.cgroup)
         subprocess.run(["ip", "netns", "delete", self.switch], check=False, capture_output=True)
@@ -221,10 +233,7 @@ def main(argv: list[str]) -> int:
         if options.action == "up":
             if directory.exists():
                 raise ValueError(f"the cluster {options.name} is there already; deploy/local-cluster down removes it")
-            directory.mkdir(parents=True)
-            for node in cluster.nodes:
-                node.data.mkdir()
-            cluster.create_network(reach=options.reach)
+            cluster.create(reach=options.reach)
             cluster.up(*flags)
         elif flags:
             parser.error(f"unknown flags: {' '.join(flags)}")

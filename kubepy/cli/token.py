@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 
 import orjson
-from rich.console import Console
-from rich.table import Table
 
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import SECRETS
@@ -98,10 +96,8 @@ async def _list(client: HttpClient, output: str) -> int:
         keys = [column.lower().replace(" ", "_") for column in COLUMNS]
         print(orjson.dumps([dict(zip(keys, values, strict=True)) for values in rows], option=orjson.OPT_INDENT_2).decode())
         return 0
-    table = Table(box=None, header_style="", pad_edge=False, padding=(0, 3, 0, 0))
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=True)
-    for values in rows:
-        table.add_row(*values)
-    Console(highlight=False, soft_wrap=True, markup=False).print(table)
+    table = [COLUMNS, *rows]  # not by rich, which cuts a token where the terminal is narrow
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for values in table:
+        print("   ".join(f"{value:{width}}" for value, width in zip(values, widths, strict=True)).rstrip())
     return 0

@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 
 import pytest
 
+from deploy.local_cluster import LocalCluster
+from tests import images
 from tests.e2e.cluster import Cluster
 
 PROGRAMS = ("etcd", "containerd", "runc", "iptables", "conntrack", "kubectl", "nsenter", "ip")
@@ -36,3 +39,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/e2e/" in str(item.path):
             item.add_marker("root")
+
+
+@pytest.fixture(scope="module")
+def two_nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A control plane and a node that has joined it, made as deploy/local-cluster makes them."""
+    missing = [program for program in (*PROGRAMS, "ctr", "curl") if shutil.which(program) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"needs root and {', '.join(missing) or 'nothing else'}")
+    cluster = LocalCluster(uuid.uuid4().hex[:8], 2, tmp_path_factory.mktemp("two-nodes") / "cluster")
+    failed = request.session.testsfailed
+    try:
+        cluster.create()
+        cluster.up()
+        for archive in images.archives().values():
+            cluster.import_image(archive)
+        yield cluster
+        if request.session.testsfailed > failed:
+            print(cluster.logs())
+    except BaseException:
+        print(cluster.logs())
+        raise
+    finally:
+        cluster.down()

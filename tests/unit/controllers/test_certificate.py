@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import ipaddress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from rig import Rig
 from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS, SUBJECT_ACCESS_REVIEWS, Resource
 from kubepy.api.types import Object
 from kubepy.client.memory import MemoryClient
-from kubepy.controllers.certificate import approve, clean, request, sign
+from kubepy.controllers.certificate import approve, clean, joined, request, sign
 from kubepy.controllers.kit.option import Options
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -102,3 +103,44 @@ async def test_an_approved_request_that_breaks_its_signers_rules_fails(options: 
         [found] = rig.client.all(CERTIFICATE_SIGNING_REQUESTS)
         assert found["status"]["conditions"][-1]["reason"] == "SignerValidationFailure"
         assert "certificate" not in found["status"]
+
+
+def address(name: str, *ips: str) -> Object:
+    return {"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": ip} for ip in ips]}}
+
+
+def serving(*ips: str, user: str = "system:node:n1", dns: tuple[str, ...] = ()) -> Object:
+    names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"), x509.NameAttribute(NameOID.COMMON_NAME, "system:node:n1")]
+    others = [*(x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips), *(x509.DNSName(name) for name in dns)]
+    pem = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names)).add_extension(
+        x509.SubjectAlternativeName(others), critical=False).sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return {"metadata": {"name": "csr-2"}, "spec": {"request": base64.b64encode(pem).decode(), "signerName": request.KUBELET_SERVING,
+                                                    "usages": ["digital signature", "server auth"], "username": user}}
+
+
+def proxy(name: str = "system:kube-proxy", organizations: tuple[str, ...] = ()) -> Object:
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, item) for item in organizations]
+    names = [*groups, x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    pem = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names)).sign(KEY, hashes.SHA256()).public_bytes(
+        serialization.Encoding.PEM)
+    return {"metadata": {"name": "csr-3"}, "spec": {"request": base64.b64encode(pem).decode(), "signerName": request.CLIENT,
+                                                    "usages": CLIENT_USAGES, "username": "system:bootstrap:abcdef"}}
+
+
+@pytest.mark.parametrize(("obj", "expected"), [
+    pytest.param(serving("192.0.2.1"), "selfnodeserver", id="its own address"),
+    pytest.param(serving("192.0.2.1", "192.0.2.7"), "", id="an address it has not told"),
+    pytest.param(serving("192.0.2.2"), "", id="another node's address"),
+    pytest.param(serving("192.0.2.9"), "", id="an address that two nodes claim"),
+    pytest.param(serving("10.96.0.1"), "", id="a Service's address"),
+    pytest.param(serving("127.0.0.1"), "", id="the loopback"),
+    pytest.param(serving("192.0.2.1", dns=("kubernetes.default.svc",)), "", id="with a name"),
+    pytest.param(serving("192.0.2.1", user="system:bootstrap:abcdef"), "", id="asked for by someone else"),
+    pytest.param(proxy(), "nodeproxy", id="a proxy"),
+    pytest.param(proxy(organizations=("system:masters",)), "", id="a proxy in a group"),
+    pytest.param(proxy("system:kube-scheduler"), "", id="another component"),
+    pytest.param(csr(), "", id="a kubelet's client request is upstream's business"),
+])
+def test_what_is_approved_for_joined_nodes(obj: Object, expected: str) -> None:
+    nodes = [address("n1", "192.0.2.1", "192.0.2.9", "10.96.0.1", "127.0.0.1"), address("n2", "192.0.2.2", "192.0.2.9")]
+    assert joined.recognize(obj, nodes, ["10.96.0.0/16"]) == expected

@@ -1,0 +1,121 @@
+"""Joining: whom a machine believes, what a token says, who is granted what."""
+from __future__ import annotations
+
+import base64
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+
+from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS
+from kubepy.api.types import Object
+from kubepy.cli.component import plan_components
+from kubepy.cli.join import discovery, grant, identity, request, token
+from kubepy.cli.join.discovery import NotYet, Untrusted, pin, verify
+from kubepy.cli.pki import Pair
+from kubepy.cli.pki.issue import make_ca, new_key
+from kubepy.cli.settings import Settings
+from kubepy.client.memory import MemoryClient
+from kubepy.controllers.bootstrap import signature
+
+TOKEN = token.parse("abcdef.0123456789abcdef")
+KEY = new_key()
+CA = make_ca("kubernetes", KEY).public_bytes(serialization.Encoding.PEM)
+OTHER_CA = make_ca("kubernetes", new_key()).public_bytes(serialization.Encoding.PEM)
+SETTINGS = Settings(data_dir=Path("/data"), node_name="n2", node_ip="192.0.2.8", role="node", api_server="https://192.0.2.7:6443")
+
+
+def info(ca: bytes = CA, server: str = "https://192.0.2.7:6443") -> str:
+    cluster = {"server": server, "certificate-authority-data": base64.b64encode(ca).decode()}
+    return yaml.safe_dump({"kind": "Config", "clusters": [{"name": "", "cluster": cluster}]})
+
+
+def signed(content: str, *, by: token.Token = TOKEN) -> Object:
+    return {"kubeconfig": content, f"jws-kubeconfig-{TOKEN.id}": signature(by.id, by.secret, content)}
+
+
+def test_a_signed_cluster_info_with_the_pinned_ca_is_believed() -> None:
+    assert verify(signed(info()), TOKEN, [pin(OTHER_CA), pin(CA)]) == discovery.ClusterInfo("https://192.0.2.7:6443", CA)
+
+
+@pytest.mark.parametrize(("data", "pins", "error"), [
+    pytest.param({}, [pin(CA)], NotYet, id="nothing there yet"),
+    pytest.param({"kubeconfig": info()}, [pin(CA)], NotYet, id="not signed with this token"),
+    pytest.param(signed(info(), by=token.Token("abcdef", "f" * 16)), [pin(CA)], Untrusted, id="signed by someone else"),
+    pytest.param({**signed(info()), "kubeconfig": info(server="https://203.0.113.6:6443")}, [pin(CA)], Untrusted, id="changed since"),
+    pytest.param(signed(info(OTHER_CA)), [pin(CA)], Untrusted, id="another CA"),
+    pytest.param(signed(info()), [], Untrusted, id="no CA is pinned"),
+    pytest.param(signed(info(server="http://192.0.2.7:8080")), [pin(CA)], Untrusted, id="a server without TLS"),
+    pytest.param(signed("- 1"), [pin(CA)], Untrusted, id="no kubeconfig"),
+    pytest.param({"kubeconfig": info(), "jws-kubeconfig-abcdef": "eyJhbGciOiJub25lIn0.."}, [pin(CA)], Untrusted, id="algorithm none"),
+])
+def test_what_is_not_believed(data: Object, pins: list[str], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        verify(data, TOKEN, pins)
+
+
+@pytest.mark.parametrize("text", ["", "abcdef", "ABCDEF.0123456789abcdef", "abcdef.0123456789abcde", "abcdef.0123456789abcdef\n"])
+def test_what_is_no_token(text: str) -> None:
+    with pytest.raises(ValueError, match="not of the form"):
+        token.parse(text)
+
+
+def test_a_random_token_is_a_token_and_is_not_shown_by_accident() -> None:
+    made = token.generate()
+    assert token.parse(str(made)) == made
+    assert made.secret not in repr(made)
+
+
+def test_a_token_is_listed_as_it_was_made() -> None:
+    secret = token.manifest(TOKEN, expires=10_000.0, description="a rack")
+    assert secret["metadata"]["name"] == "bootstrap-token-abcdef"
+    assert token.row(secret, 2_800.0) == (str(TOKEN), "2h", "1970-01-01T02:46:40Z", "authentication,signing", "a rack", token.GROUP)
+    assert token.row(token.manifest(TOKEN, expires=None), 0.0)[1:3] == ("<forever>", "<never>")
+
+
+@pytest.mark.parametrize("wrong", [{"usages": ["everything"]}, {"groups": ["system:masters"]}])
+def test_a_token_cannot_be_made_for_more_than_joining(wrong: dict[str, list[str]]) -> None:
+    with pytest.raises(ValueError):
+        token.manifest(TOKEN, expires=None, **wrong)
+
+
+def test_who_joins_is_granted_only_this(tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, data_dir=tmp_path, role="control-plane", api_server="")
+    settings.pki_dir.mkdir()
+    (settings.pki_dir / "ca.crt").write_bytes(CA)
+    objects = [obj for _, obj in grant.plan_grants(settings)]
+    given = {obj["roleRef"]["name"] for obj in objects
+             if any(subject["name"] == token.GROUP for subject in obj.get("subjects", ()))}
+    assert given == {"kubeadm:get-nodes", "system:node-bootstrapper", "kubepy:nodes-config", "kubepy:certificatesigningrequests:nodeproxy",
+                     "system:certificates.k8s.io:certificatesigningrequests:nodeclient"}
+    anonymous = [obj["roleRef"]["name"] for obj in objects if "roleRef" in obj and obj["subjects"][0]["name"] == "system:anonymous"]
+    assert anonymous == ["kubeadm:bootstrap-signer-clusterinfo"]
+    config = next(obj for obj in objects if obj["metadata"]["name"] == grant.CONFIG_NAME)
+    assert grant.shared_settings(config)["service_cidr"] == settings.service_cidr
+
+
+def test_a_joined_node_runs_no_control_plane_and_asks_the_real_server() -> None:
+    parts = {part.name: part for part in plan_components(SETTINGS)}
+    assert list(parts) == ["containerd", "kubelet", "proxy"]
+    assert SETTINGS.server == "https://192.0.2.7:6443"
+    assert not any("ca.key" in word for part in parts.values() for word in part.argv)
+
+
+async def test_a_certificate_is_asked_for_and_written(tmp_path: Path) -> None:
+    client = MemoryClient()
+    files = Pair(tmp_path / "a.crt", tmp_path / "a.key")
+    with pytest.raises(TimeoutError):
+        await request.obtain(client, request.kubelet_serving("n2", ["192.0.2.8"]), files, timeout=0.01)
+    [made] = client.all(CERTIFICATE_SIGNING_REQUESTS)
+    assert made["spec"]["signerName"] == "kubernetes.io/kubelet-serving"
+    assert made["spec"]["usages"] == ["digital signature", "server auth"]
+    assert not files.cert.exists()
+
+
+def test_a_placeholder_is_known_for_what_it_is(tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, data_dir=tmp_path)
+    identity.write_placeholder(settings)
+    assert identity.is_placeholder(identity.pair(settings, "kubelet").cert)
+    assert request.is_due(Pair(tmp_path / "none.crt", tmp_path / "none.key"))
