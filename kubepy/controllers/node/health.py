@@ -88,10 +88,12 @@ def plan_no_schedule(node: Object, now: float) -> list[Object] | None:
     return [*kept, *missing] if missing or len(kept) != len(taints) else None
 
 
-def plan_no_execute(node: Object, now: float) -> tuple[list[Object] | None, bool]:
-    """(all taints with NoExecute for not-ready or unreachable as it should be, or None; whether that adds one)."""
+def plan_no_execute(node: Object, now: float, spare: bool = False) -> tuple[list[Object] | None, bool]:
+    """(all taints with NoExecute for not-ready or unreachable as it should be, or None; whether that adds one).
+
+    `spare` is for when no node at all is heard of: then the fault is likely ours, and no pod shall go for it."""
     taints: Sequence[Object] = (node.get("spec") or {}).get("taints") or ()
-    wanted = {"False": NOT_READY, "Unknown": UNREACHABLE}.get(readiness(node))
+    wanted = None if spare else {"False": NOT_READY, "Unknown": UNREACHABLE}.get(readiness(node))
     kept = [item for item in taints if item["effect"] != "NoExecute" or item["key"] not in (NOT_READY, UNREACHABLE)
             or item["key"] == wanted]
     if wanted is not None and not any(item["key"] == wanted and item["effect"] == "NoExecute" for item in kept):

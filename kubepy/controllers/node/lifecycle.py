@@ -1,9 +1,11 @@
 """Node health (`pkg/controller/nodelifecycle`): silent nodes become Unknown, conditions become taints, pods become unready.
 
 NoSchedule taints follow a node's conditions at once; NoExecute taints are added at the eviction rate of the node's zone.
-Known difference: when every zone is silent upstream also takes NoExecute taints away again; here none are added.
+When no node at all is ready, nothing is evicted and NoExecute taints are taken away again (upstream's master disruption mode).
 """
 from __future__ import annotations
+
+from dataclasses import replace
 
 from kubepy.api.errors import ApiError, Conflict, NotFound
 from kubepy.api.pod import condition, node_name
@@ -35,6 +37,7 @@ class Reconciler:
         self._ready: dict[str, str] = {}
         self._buckets: dict[str, zone.Bucket] = {}
         self._rates: dict[str, float] = {}
+        self._all_silent = False
 
     def observe(self, old: Object | None, new: Object | None) -> None:
         """A sign of life counts from when it arrived, not from when it was looked for."""
@@ -58,7 +61,7 @@ class Reconciler:
         if taints is not None:
             await self._taint(node, taints)
             return None  # the change comes back and wakes us
-        taints, evicts = health.plan_no_execute(node, now)
+        taints, evicts = health.plan_no_execute(node, now, self._all_silent)
         if taints is None:
             return None
         if evicts and not self._may_evict(zone.zone_of(node)):
@@ -125,6 +128,14 @@ class Reconciler:
             zones.setdefault(zone.zone_of(node), []).append(node)
         options = self._options
         states = {name: zone.state(nodes, options.unhealthy_zone_threshold) for name, nodes in zones.items()}
+        silent = bool(states) and all(state == zone.FULL for state in states.values())
+        if silent and not self._all_silent:
+            log.info("No node is ready: entering master disruption mode, nothing is evicted")
+        elif self._all_silent and not silent:
+            log.info("A node is ready again: leaving master disruption mode")
+            now = self._clock.now()  # the others get their whole grace period again
+            self._heard = {name: replace(heard, at=now) for name, heard in self._heard.items()}
+        self._all_silent = silent
         self._rates = zone.rates(states, {name: len(nodes) for name, nodes in zones.items()}, options.node_eviction_rate,
                                  options.secondary_node_eviction_rate, options.large_cluster_size_threshold)
 
