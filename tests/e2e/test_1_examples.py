@@ -16,7 +16,7 @@ def test_the_node_is_ready_in_time(cluster: Cluster) -> None:
 def test_every_part_is_ready_and_has_a_version(cluster: Cluster) -> None:
     status = cluster.status()
     assert {row["name"]: row["phase"] for row in status["parts"]} == dict.fromkeys(
-        ("etcd", "containerd", "apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns"), "ready")
+        ("etcd", "containerd", "apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns", "metrics-server"), "ready")
     assert all(row["version"] not in ("", "?") for row in status["parts"])
 
 
@@ -55,3 +55,37 @@ def test_names_resolve_in_a_pod(cluster: Cluster, pods: list[str], name: str) ->
 
 def test_the_secret_reaches_only_the_environment(cluster: Cluster, pods: list[str]) -> None:
     assert cluster.kubectl("exec", pods[0], "--", "sh", "-c", "echo $TOKEN").strip() == "a-value-only-the-pods-know"
+
+
+CLAIM = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: kept}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+    - {name: c, image: "busybox:1.36", command: [sh, -c, "date >>/data/starts; sleep 3600"], volumeMounts: [{name: data, mountPath: /data}]}
+  volumes: [{name: data, persistentVolumeClaim: {claimName: kept}}]
+"""
+
+
+def test_a_claim_gets_a_volume_whose_data_outlives_the_pod(cluster: Cluster) -> None:
+    for number in (1, 2):
+        cluster.kubectl("apply", "-f", "-", input=CLAIM.replace("NAME", f"writer-{number}"))
+        cluster.kubectl("wait", "--for=condition=Ready", f"pod/writer-{number}", "--timeout=60s")
+        eventually(f"written {number} times", lambda pod=f"writer-{number}", times=number: cluster.kubectl(  # type: ignore[misc]
+            "exec", pod, "--", "cat", "/data/starts").count("\n") == times)
+        cluster.kubectl("delete", "pod", f"writer-{number}")
+    volume = cluster.get("pvc", "kept")["spec"]["volumeName"]
+    cluster.kubectl("delete", "pvc", "kept")
+    eventually("the volume is gone with its claim", lambda: volume not in cluster.kubectl("get", "pv"))
+
+
+def test_top_shows_what_nodes_and_pods_use(cluster: Cluster, pods: list[str]) -> None:
+    eventually("the node's use is known", lambda: "%" in cluster.kubectl("top", "nodes"), timeout=60)
+    eventually("the pods' use is known", lambda: all(pod in cluster.kubectl("top", "pods") for pod in pods), timeout=60)
