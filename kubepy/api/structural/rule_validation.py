@@ -4,18 +4,47 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from kubepy.api.cel import CompileError
+from kubepy.api.cel import CompileError, Program
+from kubepy.api.cel.cost import LIMIT, TOTAL_LIMIT, UNBOUNDED, cardinality, estimate, over_budget
+from kubepy.api.cel.tree import read
 from kubepy.api.cel.types import Pool
-from kubepy.api.field import Errors, FieldError, Path, Struct, invalid, not_supported, required, show
+from kubepy.api.field import Errors, FieldError, Path, Struct, forbidden, invalid, not_supported, required, show
 from kubepy.api.structural.node import Node
 from kubepy.api.structural.rule import Rule, mentions_old
 
 _REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 
 
-def validate_rules(node: Node, path: Path, pool: Pool | None = None, uncorrelated: Path | None = None) -> Errors:
-    """Errors of the rules of a node and below. `uncorrelated` is the list whose items have no old values to be told apart by."""
-    pool = pool or Pool()
+class Budget:
+    """The costs of all expressions of a schema."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.costly: list[tuple[int, Path]] = []
+
+    def add(self, cost: int, path: Path) -> None:
+        self.total = min(UNBOUNDED, self.total + cost)
+        if cost * 100 > TOTAL_LIMIT:
+            self.costly = sorted([*self.costly, (cost, path)], key=lambda item: -item[0])[:4]
+
+    def errors(self, path: Path) -> Errors:
+        if self.total <= TOTAL_LIMIT:
+            return []
+        title = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema"
+        text = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+        return [*(forbidden(where, text) for _, where in self.costly), forbidden(path, over_budget(title, self.total, TOTAL_LIMIT))]
+
+
+def validate_rules(root: Node, path: Path) -> Errors:
+    """Errors of the rules of a schema, what they cost among them."""
+    budget = Budget()
+    errors = _validate(root, path, Pool(), None, 1, budget)
+    return errors + budget.errors(path)
+
+
+def _validate(node: Node, path: Path, pool: Pool, uncorrelated: Path | None, times: int | None, budget: Budget) -> Errors:
+    """`uncorrelated` is the list whose items have no old values to be told apart by; `times` how often the node can stand in an object,
+    None where nothing bounds it."""
     errors: Errors = []
     where = path.child("x-kubernetes-validations")
     ready: list[tuple[Any, Path]] = []
@@ -28,14 +57,20 @@ def validate_rules(node: Node, path: Path, pool: Pool | None = None, uncorrelate
     if not errors:
         signature = pool.signature(node) if ready else ""
         for raw, here in ready:
-            errors += _compiled(raw, node, pool, signature, here, uncorrelated)
+            errors += _compiled(raw, node, pool, signature, here, uncorrelated, times, budget)
     for name, child in node.properties.items():
-        errors += validate_rules(child, path.child("properties").key(name), pool, uncorrelated)
+        errors += _validate(child, path.child("properties").key(name), pool, uncorrelated, times, budget)
     if node.items is not None:
-        errors += validate_rules(node.items, path.child("items"), pool, uncorrelated or (None if node.list_type == "map" else path))
+        below = uncorrelated or (None if node.list_type == "map" else path)
+        errors += _validate(node.items, path.child("items"), pool, below, _multiplied(times, node.raw.get("maxItems")), budget)
     if node.additional is not None:
-        errors += validate_rules(node.additional, path.child("additionalProperties"), pool, uncorrelated)
+        errors += _validate(node.additional, path.child("additionalProperties"), pool, uncorrelated,
+                            _multiplied(times, node.raw.get("maxProperties")), budget)
     return errors
+
+
+def _multiplied(times: int | None, bound: int | None) -> int | None:
+    return None if times is None or bound is None else times * bound
 
 
 def _shape(raw: Any, node: Node, path: Path) -> Errors:
@@ -76,7 +111,8 @@ def _exists(text: str, node: Node) -> bool:
     return True
 
 
-def _compiled(raw: Any, node: Node, pool: Pool, signature: str, path: Path, uncorrelated: Path | None) -> Errors:
+def _compiled(raw: Any, node: Node, pool: Pool, signature: str, path: Path, uncorrelated: Path | None,
+              times: int | None, budget: Budget) -> Errors:
     shown = Struct({"Rule": raw.get("rule") or "", "Message": raw.get("message") or "",
                     "MessageExpression": raw.get("messageExpression") or "", "Reason": raw.get("reason"),
                     "FieldPath": raw.get("fieldPath") or "", "OptionalOldSelf": raw.get("optionalOldSelf")})
@@ -99,4 +135,16 @@ def _compiled(raw: Any, node: Node, pool: Pool, signature: str, path: Path, unco
     elif rule.expression is not None and rule.expression.type not in ("STRING", "DYN"):
         errors.append(FieldError(str(path.child("messageExpression")), "FieldValueInvalid",
                                  f"Invalid value: {show(shown)}: messageExpression must evaluate to a string"))
+    if not rule.optional:
+        expressions = (("rule", rule.program, where), ("messageExpression", rule.expression, path.child("messageExpression")))
+        for title, program, here in expressions:
+            if program is not None:
+                errors += _costs(title, program, node, here, times, budget)
     return errors
+
+
+def _costs(title: str, program: Program, node: Node, path: Path, times: int | None, budget: Budget) -> Errors:
+    once = estimate(read(program.serialized()), {"self": node, "oldSelf": node})
+    cost = min(UNBOUNDED, once * (cardinality(node) if times is None else times))
+    budget.add(cost, path)
+    return [forbidden(path, over_budget(f"estimated {title} cost", cost, LIMIT))] if cost > LIMIT else []
