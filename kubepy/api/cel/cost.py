@@ -20,6 +20,8 @@ TOTAL_LIMIT = 100_000_000
 UNBOUNDED = (1 << 64) - 1
 _TRAVERSAL, _REGEX = 0.1, 0.25
 _COMPARED = frozenset(("_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_"))
+_TRAVERSES = frozenset(("isSorted", "sum", "min", "max", "lowerAscii", "upperAscii", "replace", "split", "substring", "trim", "join", "url",
+                        "isURL", "quantity", "isQuantity", "ip", "isIP", "cidr", "isCIDR", "semver", "isSemver", "indexOf", "lastIndexOf"))
 _MIN_SIZES = {"string": 2, "boolean": 4, "array": 2, "object": 2}
 
 
@@ -150,8 +152,7 @@ def _call(expr: Expr, names: Mapping[str, Estimate]) -> Estimate:
         node = costs[0].node
         child = (node.items or node.additional) if node is not None else None
         return Estimate(total + 1, max_size(child) if child is not None else UNBOUNDED, child)
-    if name in ("isSorted", "sum", "min", "max", "lowerAscii", "upperAscii", "replace", "split", "substring", "trim", "join", "url", "isURL",
-                "quantity", "isQuantity", "ip", "isIP", "cidr", "isCIDR", "semver", "isSemver", "indexOf", "lastIndexOf"):
+    if name in _TRAVERSES:
         return Estimate(total + max(1, sizes[0] * _TRAVERSAL), sizes[0])
     sized = name in ("string", "bytes", "format")
     return Estimate(total + 1, UNBOUNDED if sized else 1)
