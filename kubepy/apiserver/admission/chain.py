@@ -16,6 +16,7 @@ from kubepy.apiserver.admission.node_restriction import NodeRestriction
 from kubepy.apiserver.admission.owner import OwnerReferencesPermissionEnforcement
 from kubepy.apiserver.admission.pod_default import DefaultTolerationSeconds, PodTopologyLabels, RuntimeClass, TaintNodesByCondition
 from kubepy.apiserver.admission.pod_security.plugin import PodSecurity
+from kubepy.apiserver.admission.policy.plugin import ValidatingAdmissionPolicy
 from kubepy.apiserver.admission.priority import Priority
 from kubepy.apiserver.admission.resource_quota import ResourceQuota
 from kubepy.apiserver.admission.service_account import ServiceAccount
@@ -37,13 +38,14 @@ PLUGINS: tuple[type[Plugin], ...] = (
     NamespaceLifecycle, LimitRanger, ServiceAccount, NodeRestriction, TaintNodesByCondition, PodSecurity, Priority,
     DefaultTolerationSeconds, DefaultStorageClass, StorageObjectInUseProtection, OwnerReferencesPermissionEnforcement,
     PersistentVolumeClaimResize, RuntimeClass, CertificateApproval, CertificateSigning, CertificateSubjectRestriction,
-    DefaultIngressClass, PodTopologyLabels, MutatingAdmissionWebhook, ValidatingAdmissionWebhook, ResourceQuota,
+    DefaultIngressClass, PodTopologyLabels, MutatingAdmissionWebhook, ValidatingAdmissionPolicy,
+    ValidatingAdmissionWebhook, ResourceQuota,
 )
 
 DEFAULT_ON: frozenset[str] = frozenset(plugin.name for plugin in PLUGINS) - {"NodeRestriction", "OwnerReferencesPermissionEnforcement"}
 
 NOT_HERE: frozenset[str] = frozenset({
-    "ClusterTrustBundleAttest", "MutatingAdmissionPolicy", "NodeDeclaredFeatureValidator", "ValidatingAdmissionPolicy"})
+    "ClusterTrustBundleAttest", "MutatingAdmissionPolicy", "NodeDeclaredFeatureValidator"})
 """Plugins that upstream has on by default and that are not written yet: they may be named in --disable-admission-plugins."""
 
 

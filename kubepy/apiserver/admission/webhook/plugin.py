@@ -71,7 +71,7 @@ class _Webhooks(Plugin):
         view = View(self.services, attributes, selected.resource)
         if hook.conditions:
             try:
-                if not await all_hold(hook.conditions, view, self.services):
+                if not all_hold(hook.conditions, view):
                     return None
             except ConditionsFailed as error:
                 if hook.ignore:

@@ -1,12 +1,11 @@
 """What webhooks and admission policies have in common: rules that match requests, match conditions, parameters.
-
-Known difference: CEL expressions are only required to be there; they are compiled where they are evaluated.
 """
 from __future__ import annotations
 
 from kubepy.api import field, name, selector
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
+from kubepy.apiserver.admission.expression import CONDITION, complaint
 from kubepy.apiserver.registry import check
 
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
@@ -79,15 +78,22 @@ def _resources(resources: list[str], path: Path) -> Errors:
     return errors
 
 
-def match_conditions(conditions: list[Object], path: Path) -> Errors:
+def expression(source: str, path: Path, names: tuple[str, ...], wanted: tuple[str, ...], missing: str = "") -> Errors:
+    """A CEL expression that must be there and compile."""
+    if not source.strip():
+        return [field.required(path, missing)]
+    why = complaint(source, names, wanted)
+    return [field.invalid(path, source, why)] if why else []
+
+
+def match_conditions(conditions: list[Object], path: Path, names: tuple[str, ...] = CONDITION) -> Errors:
     errors: Errors = []
     if len(conditions) > 64:
         errors.append(field.too_many(path, len(conditions), 64))
     seen: set[str] = set()
     for position, condition in enumerate(conditions):
         here = path.index(position)
-        if not condition.get("expression", "").strip():
-            errors.append(field.required(here.child("expression")))
+        errors += expression(condition.get("expression", ""), here.child("expression"), names, ("BOOL",))
         title = condition.get("name", "")
         if not title:
             errors.append(field.required(here.child("name")))

@@ -5,6 +5,7 @@ from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
+from kubepy.apiserver.admission.expression import POLICY
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.admissionregistration import rule
 from kubepy.apiserver.registry.columns import AGE, NAME, UNSET, at, column
@@ -31,7 +32,7 @@ class ValidatingAdmissionPolicyStrategy(Strategy):
         errors = check.need_one_of(spec.get("failurePolicy"), _SPEC.child("failurePolicy"), rule.FAILURE_POLICIES)
         errors += rule.param_kind(spec.get("paramKind"), _SPEC.child("paramKind"))
         errors += rule.constraints(spec.get("matchConstraints"), _SPEC.child("matchConstraints"))
-        errors += rule.match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"))
+        errors += rule.match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"), POLICY)
         errors += rule.variables(spec.get("variables") or [], _SPEC.child("variables"))
         validations, audits = spec.get("validations") or [], spec.get("auditAnnotations") or []
         if not validations and not audits:
@@ -45,10 +46,11 @@ class ValidatingAdmissionPolicyStrategy(Strategy):
 def _validation(validation: Object, path: Path) -> Errors:
     errors: Errors = []
     message, by_expression = validation.get("message", ""), validation.get("messageExpression", "")
-    if not validation.get("expression", "").strip():
-        errors.append(field.required(path.child("expression"), "expression is not specified"))
+    errors += rule.expression(validation.get("expression", ""), path.child("expression"), POLICY, ("BOOL",), "expression is not specified")
     if validation.get("messageExpression") and not by_expression.strip():
         errors.append(field.invalid(path.child("messageExpression"), by_expression, "must be non-empty if specified"))
+    elif by_expression:
+        errors += rule.expression(by_expression, path.child("messageExpression"), POLICY, ("STRING",))
     if message and not message.strip():
         errors.append(field.invalid(path.child("message"), message, "message must be non-empty if specified"))
     elif "\n" in message.strip():

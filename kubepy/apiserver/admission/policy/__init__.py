@@ -1,0 +1,1 @@
+"""Admission policies: requests judged by CEL expressions (`k8s.io/apiserver/pkg/admission/plugin/policy`)."""
