@@ -164,7 +164,7 @@ class Store:
         if not then and scan.whole:
             found: list[Entry]
             if scan.labels is not None and (chosen := cache.labelled.select(scan.labels)) is not None:
-                found = [chosen[key] for key in sorted(chosen) if scan.has(key)]
+                found = [chosen[key] for key in sorted(filter(scan.has, chosen))]
             else:
                 found = list(map(entries.__getitem__, cache.keys(scan.start, scan.end) if scan.start or scan.end else iter(entries)))
             if scan.match is not None:
