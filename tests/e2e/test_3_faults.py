@@ -17,7 +17,7 @@ spec:
   terminationGracePeriodSeconds: 1
   containers: [{name: c, image: "busybox:1.36", command: [sleep, "SECONDS"]}]
 """
-OURS = ("apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns", "etcd", "containerd")
+OURS = ("apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns", "metrics-server", "etcd", "containerd")
 
 
 @pytest.fixture(scope="module", autouse=True)
