@@ -85,7 +85,9 @@ def _containerd(settings: Settings) -> Component:
 def _apiserver(settings: Settings) -> Component:
     pki = settings.pki_dir
     if settings.etcd_servers:
-        etcd: tuple[str, ...] = (f"--etcd-servers={settings.etcd_servers}",)
+        files = {"cafile": settings.etcd_cafile, "certfile": settings.etcd_certfile, "keyfile": settings.etcd_keyfile}
+        etcd: tuple[str, ...] = (f"--etcd-servers={settings.etcd_servers}",
+                                 *(f"--etcd-{name}={path}" for name, path in files.items() if path))
     else:
         etcd = (f"--etcd-servers=https://127.0.0.1:{settings.etcd_port}", f"--etcd-cafile={pki / 'etcd/ca.crt'}",
                 f"--etcd-certfile={pki / 'apiserver-etcd-client.crt'}", f"--etcd-keyfile={pki / 'apiserver-etcd-client.key'}")

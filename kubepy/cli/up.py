@@ -34,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--pod-cidr", help="addresses for pods (default: 10.244.0.0/16)")
     parser.add_argument("--load-balancer-pool", help="addresses for services of type LoadBalancer (default: 198.18.0.0/24; '' for none)")
     parser.add_argument("--etcd-servers", help="use these etcd servers (comma-separated URLs) instead of starting one")
+    parser.add_argument("--etcd-cafile", help="the authority of the etcd servers given")
+    parser.add_argument("--etcd-certfile", help="the client certificate for the etcd servers given")
+    parser.add_argument("--etcd-keyfile", help="its key")
     parser.add_argument("--container-runtime-endpoint", dest="runtime_endpoint",
                         help="use this CRI socket instead of starting a containerd")
     parser.add_argument("--network-backend", choices=("host-gw", "vxlan", "none"),

@@ -58,3 +58,10 @@ def test_settings_survive_a_round_trip(tmp_path: Path) -> None:
     settings.save()
     assert Settings.load(tmp_path) == settings
     assert Settings.load(tmp_path / "elsewhere") is None
+
+
+def test_an_etcd_of_the_users_own_is_reached_with_its_certificates() -> None:
+    settings = Settings(data_dir=Path("/data"), etcd_servers="https://192.0.2.9:2379", etcd_cafile="/e/ca",
+                        etcd_certfile="/e/c", etcd_keyfile="/e/k")
+    argv = parts(settings)["apiserver"].argv
+    assert {"--etcd-servers=https://192.0.2.9:2379", "--etcd-cafile=/e/ca", "--etcd-certfile=/e/c", "--etcd-keyfile=/e/k"} <= set(argv)
