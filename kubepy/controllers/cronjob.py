@@ -18,6 +18,7 @@ from kubepy.api.pod import controller_of, controller_uid
 from kubepy.api.resource import CRON_JOBS, JOBS
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time, parse_time
+from kubepy.base.flag import duration
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import join_key, split_key
 from kubepy.controllers.kit.adoption import index_by_controller, owner_reference
@@ -59,9 +60,11 @@ def times(owner: Object, now: float) -> tuple[float | None, float, int]:
     status = owner.get("status") or {}
     start = parse_time(status.get("lastScheduleTime") or owner["metadata"]["creationTimestamp"])
     deadline = spec.get("startingDeadlineSeconds")
-    if deadline is not None:
-        start = max(start, now - deadline)
     try:
+        if spec["schedule"].startswith("@every "):
+            return _every(duration(spec["schedule"].removeprefix("@every ")), start, now)
+        if deadline is not None:
+            start = max(start, now - deadline)
         series = croniter(spec["schedule"], datetime.fromtimestamp(start, zone), ret_type=float)
         latest, count = None, 0
         upcoming = float(series.get_next())
@@ -75,6 +78,13 @@ def times(owner: Object, now: float) -> tuple[float | None, float, int]:
         return latest, upcoming, count
     except (ValueError, KeyError) as error:
         raise BadSchedule(f"unparseable schedule: {spec['schedule']} : {error}") from error
+
+
+def _every(period: float, start: float, now: float) -> tuple[float | None, float, int]:
+    """The times of `@every`: whole seconds, at least one, counted from the last run (or from the beginning)."""
+    step, start = max(float(int(period)), 1.0), float(int(start))
+    count = max(int((now - start) // step), 0)
+    return (start + count * step if count else None), start + (count + 1) * step, count
 
 
 def plan(owner: Object, jobs: Sequence[Object], now: float) -> Plan:

@@ -7,6 +7,7 @@ from kubepy.api.types import Object
 
 ANNOTATION = "batch.kubernetes.io/job-completion-index"
 FAILURES = "batch.kubernetes.io/job-index-failure-count"
+IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
 
 
 def parse(text: str | None, completions: int) -> set[int]:
@@ -39,4 +40,10 @@ def of(pod: Object) -> int | None:
 def failures(pod: Object) -> int:
     """How often the index had failed before this pod."""
     text = (pod["metadata"].get("annotations") or {}).get(FAILURES, "0")
+    return int(text) if text.isdigit() else 0
+
+
+def ignored_failures(pod: Object) -> int:
+    """How many failures of the index before this pod its failure policy told to ignore; they lengthen the back-off only."""
+    text = (pod["metadata"].get("annotations") or {}).get(IGNORED, "0")
     return int(text) if text.isdigit() else 0

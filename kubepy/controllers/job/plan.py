@@ -8,7 +8,7 @@ from kubepy.api.pod import is_ready, phase
 from kubepy.api.types import Object
 from kubepy.base.clock import parse_time
 from kubepy.controllers.job import index, policy
-from kubepy.controllers.job.snapshot import Snapshot, is_indexed, replaces_only_failed
+from kubepy.controllers.job.snapshot import Snapshot, has_failed, is_indexed, replaces_only_failed
 from kubepy.controllers.kit.condition import find
 
 BURST = 500
@@ -79,6 +79,31 @@ def backoff(failures: int, last: float, now: float) -> float:
     if failures <= 0:
         return 0.0
     return max(float(last + min(DELAY * 2.0 ** min(failures - 1, 10), MAXIMUM_DELAY) - now), 0.0)
+
+
+def index_waits(job: Object, pods: Sequence[Object], now: float) -> dict[int, float]:
+    """With backoffLimitPerIndex: the seconds that each index has still to wait after its last failed pod."""
+    if not is_indexed(job) or job["spec"].get("backoffLimitPerIndex") is None:
+        return {}
+    last: dict[int, tuple[int, float]] = {}
+    for pod in pods:
+        number = index.of(pod)
+        if number is not None and has_failed(job, pod):
+            last[number] = max(last.get(number, (0, 0.0)), (index.failures(pod) + index.ignored_failures(pod) + 1, ended(pod)))
+    waits = {number: backoff(count, moment, now) for number, (count, moment) in last.items()}
+    return {number: wait for number, wait in waits.items() if wait > 0}
+
+
+def ended(pod: Object) -> float:
+    """When a failed pod came to its end: its last container did, or it was to be deleted, or it stopped being ready."""
+    status = pod.get("status") or {}
+    moments = [item["state"]["terminated"]["finishedAt"] for item in status.get("containerStatuses") or ()
+               if ((item.get("state") or {}).get("terminated") or {}).get("finishedAt")]
+    moments = moments or [text for text in (pod["metadata"].get("deletionTimestamp"),) if text]
+    moments = moments or [item["lastTransitionTime"] for item in status.get("conditions") or ()
+                          if item["type"] == "Ready" and item.get("lastTransitionTime")]
+    moments = moments or [text for text in (pod["metadata"].get("creationTimestamp"),) if text]
+    return max((parse_time(text) for text in moments), default=0.0)
 
 
 def work(job: Object, found: Snapshot) -> Work:

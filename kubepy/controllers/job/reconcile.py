@@ -1,7 +1,7 @@
 """One pass over a Job: count what has ended, decide, create or delete, report.
 
-Known differences: back-off after failures is by Job also with backoffLimitPerIndex, and an index's failures are read from
-the failed pods that are still there.
+Known difference: an index's failures are read from the failed pods that are still there (upstream holds the last one back until
+its replacement is made).
 """
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubepy.api.errors import ApiError, NotFound
-from kubepy.api.pod import controller_of, controller_uid
+from kubepy.api.pod import controller_of, controller_uid, phase
 from kubepy.api.resource import JOBS, PODS
 from kubepy.api.selector import from_object
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import join_key, key_of, split_key
-from kubepy.controllers.job import index, plan
+from kubepy.controllers.job import index, plan, policy
 from kubepy.controllers.job.snapshot import FINALIZER, Snapshot, has_failed, is_indexed, take
 from kubepy.controllers.kit import condition
 from kubepy.controllers.kit.adoption import candidates, claim, index_by_controller
@@ -89,7 +89,14 @@ class Reconciler:
                 self._finish(status, failed, succeeded, now, news)
         elif satisfied and job["metadata"].get("deletionTimestamp") is None:
             todo = plan.work(job, found)
-            wait = plan.backoff(streak.count, streak.last, now) if todo.indexes else None
+            if job["spec"].get("backoffLimitPerIndex") is None:
+                wait = plan.backoff(streak.count, streak.last, now) if todo.indexes else None
+            else:
+                waits = plan.index_waits(job, pods, now)
+                ready = [number for number in todo.indexes if number is None or number not in waits]
+                if todo.indexes and not ready:
+                    wait = min(waits[number] for number in todo.indexes if number is not None)
+                todo = plan.Work(ready, todo.delete)
             problem = await self._delete(key, job, todo.delete)
             if todo.indexes and not wait and problem is None:
                 wait = None
@@ -262,8 +269,16 @@ def _pod(job: Object, number: int | None, pods: Sequence[Object]) -> Object:
     metadata["annotations"] = {**(metadata.get("annotations") or {}), index.ANNOTATION: str(number)}
     metadata["labels"] = {**(metadata.get("labels") or {}), index.ANNOTATION: str(number)}
     if job["spec"].get("backoffLimitPerIndex") is not None:
-        before = [index.failures(item) + 1 for item in pods if index.of(item) == number and has_failed(job, item)]
-        metadata["annotations"][index.FAILURES] = str(max(before, default=0))
+        counted = ignored = 0
+        for item in pods:
+            if index.of(item) != number or not has_failed(job, item):
+                continue
+            spared = phase(item) == "Failed" and policy.judge(job, item).action == "Ignore"
+            counted = max(counted, index.failures(item) + (not spared))
+            ignored = max(ignored, index.ignored_failures(item) + spared)
+        metadata["annotations"][index.FAILURES] = str(counted)
+        if ignored:
+            metadata["annotations"][index.IGNORED] = str(ignored)
     source = {"name": "JOB_COMPLETION_INDEX",
               "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{index.ANNOTATION}']"}}}
     pod["spec"] = {**spec, "hostname": spec.get("hostname") or name}

@@ -33,6 +33,10 @@ RUNNING: Object = {"metadata": {"name": "r", "uid": "r"}, "status": {}}
     pytest.param(owner("30 13 * * *", timeZone="Europe/Berlin", created="2024-03-09T09:00:00Z"), [], "2024-03-09T12:30:00Z", 1770,
                  id="in its time zone"),
     pytest.param(owner("* * * * *", created="2020-01-01T00:00:00Z"), [], "2024-03-10T12:00:00Z", 30, id="years asleep"),
+    pytest.param(owner("@every 1h30m", created="2024-03-10T09:30:10Z"), [], "2024-03-10T11:00:10Z", 1780, id="every hour and a half"),
+    pytest.param(owner("@every 1h30m", last="2024-03-10T11:00:10Z"), [], None, 1780, id="counted from the last run"),
+    pytest.param(owner("@every 1h30m", created="2024-03-10T09:30:10Z", startingDeadlineSeconds=7200), [], "2024-03-10T11:00:10Z", 1780,
+                 id="every so often within a deadline"),
 ])
 def test_plan(the_owner: Object, jobs: list[Object], run: str | None, wait: float | None) -> None:
     found = cronjob.plan(the_owner, jobs, NOON)

@@ -204,3 +204,27 @@ async def test_pods_are_counted_once_though_writes_fail() -> None:
         assert status(rig)["succeeded"] == 5
         assert ended(rig)[-1] == ("Complete", "CompletionsReached")
         assert len(rig.client.all(PODS)) == 5
+
+
+async def test_an_index_that_fails_waits_by_itself_and_others_go_on() -> None:
+    async with Rig(reconcile.controller) as rig:
+        spec = {"completionMode": "Indexed", "completions": 3, "parallelism": 2, "backoffLimitPerIndex": 1, "backoffLimit": 2**31 - 1}
+        await rig.client.create(JOBS, job(**spec))
+        await rig.settle()
+        first = next(pod for pod in rig.client.all(PODS) if index.of(pod) == 0)
+        second = next(pod for pod in rig.client.all(PODS) if index.of(pod) == 1)
+        await rig.set_ready(first, False, phase="Failed")
+        await rig.set_ready(second, False, phase="Succeeded")
+        await rig.settle()
+        living = [index.of(pod) for pod in rig.client.all(PODS) if pod["status"]["phase"] == "Pending"]
+        assert living == [2]  # index 0 has to wait, index 2 need not
+        await rig.settle(11)
+        again = [pod for pod in rig.client.all(PODS) if index.of(pod) == 0 and pod["status"]["phase"] == "Pending"]
+        assert [index.failures(pod) for pod in again] == [1]
+        for pod in rig.client.all(PODS):
+            if pod["status"]["phase"] == "Pending":
+                await rig.set_ready(pod, False, phase="Failed" if index.of(pod) == 0 else "Succeeded")
+        await rig.settle(5)
+        found = rig.client.all(JOBS)[0]["status"]
+        assert (found["completedIndexes"], found["failedIndexes"]) == ("1,2", "0")
+        assert ("Failed", "FailedIndexes") in [(item["type"], item["reason"]) for item in found["conditions"]]
