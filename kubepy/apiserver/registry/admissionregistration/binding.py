@@ -19,7 +19,7 @@ def default_binding(obj: Object) -> None:
 def binding(obj: Object, *, actions: bool) -> Errors:
     """`actions`: validating bindings say what follows from a refusal."""
     spec = obj.get("spec") or {}
-    errors = check.need_named(name.path_segment, spec.get("policyName", ""), _SPEC.child("policyName"))
+    errors = check.need_named(name.subdomain, spec.get("policyName", ""), _SPEC.child("policyName"))
     errors += rule.param_ref(spec.get("paramRef"), _SPEC.child("paramRef"))
     if spec.get("matchResources") is not None:
         errors += rule.match_resources(spec["matchResources"], _SPEC.child("matchResources"))

@@ -2,10 +2,12 @@
 """
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from kubepy.api import field, name, selector
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
-from kubepy.apiserver.admission.expression import CONDITION, complaint
+from kubepy.apiserver.admission.expression import ANY, CONDITION, complaint
 from kubepy.apiserver.registry import check
 
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
@@ -78,22 +80,24 @@ def _resources(resources: list[str], path: Path) -> Errors:
     return errors
 
 
-def expression(source: str, path: Path, names: tuple[str, ...], wanted: tuple[str, ...], missing: str = "") -> Errors:
+def expression(source: str, path: Path, names: tuple[str, ...], wanted: tuple[str, ...], missing: str = "",
+               known: Collection[str] | None = None) -> Errors:
     """A CEL expression that must be there and compile."""
     if not source.strip():
         return [field.required(path, missing)]
-    why = complaint(source, names, wanted)
+    why = complaint(source, names, wanted, known)
     return [field.invalid(path, source, why)] if why else []
 
 
-def match_conditions(conditions: list[Object], path: Path, names: tuple[str, ...] = CONDITION) -> Errors:
+def match_conditions(conditions: list[Object], path: Path, names: tuple[str, ...] = CONDITION,
+                     known: Collection[str] | None = None) -> Errors:
     errors: Errors = []
     if len(conditions) > 64:
         errors.append(field.too_many(path, len(conditions), 64))
     seen: set[str] = set()
     for position, condition in enumerate(conditions):
         here = path.index(position)
-        errors += expression(condition.get("expression", ""), here.child("expression"), names, ("BOOL",))
+        errors += expression(condition.get("expression", ""), here.child("expression"), names, ("BOOL",), known=known)
         title = condition.get("name", "")
         if not title:
             errors.append(field.required(here.child("name")))
@@ -158,7 +162,7 @@ def param_kind(kind: Object | None, path: Path) -> Errors:
     return errors
 
 
-def variables(items: list[Object], path: Path) -> Errors:
+def variables(items: list[Object], path: Path, names: tuple[str, ...] | None = None) -> Errors:
     errors: Errors = []
     for position, item in enumerate(items):
         here = path.index(position)
@@ -166,9 +170,13 @@ def variables(items: list[Object], path: Path) -> Errors:
         if not title:
             errors.append(field.required(here.child("name"), "name is not specified"))
         elif name.c_identifier(title):
-            errors.append(field.invalid(here.child("name"), title, "name is not a valid CEL identifier"))
+            errors.append(field.invalid(here.child("name"), title, "must be a valid CEL identifier"))
         if not item.get("expression", "").strip():
             errors.append(field.required(here.child("expression"), "expression is not specified"))
+        elif names is not None:
+            above = [other.get("name", "") for other in items[:position]]
+            if why := complaint(item["expression"], names, tuple(ANY), above):
+                errors.append(field.invalid(here.child("expression"), item["expression"], why))
     return errors
 
 
@@ -178,7 +186,7 @@ def param_ref(reference: Object | None, path: Path) -> Errors:
     errors: Errors = []
     title, chosen = reference.get("name", ""), reference.get("selector")
     if title and chosen is not None:
-        errors.append(field.forbidden(path.child("name"), "name and selector are mutually exclusive"))
+        errors += [field.forbidden(path.child(key), "name and selector are mutually exclusive") for key in ("name", "selector")]
     elif title:
         errors += check.named(name.path_segment, title, path.child("name"))
     elif chosen is not None:

@@ -13,7 +13,7 @@ from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
-_REASONS = ("Unauthorized", "Forbidden", "Invalid", "RequestEntityTooLarge")
+_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 
 
 class ValidatingAdmissionPolicyStrategy(Strategy):
@@ -32,37 +32,38 @@ class ValidatingAdmissionPolicyStrategy(Strategy):
         errors = check.need_one_of(spec.get("failurePolicy"), _SPEC.child("failurePolicy"), rule.FAILURE_POLICIES)
         errors += rule.param_kind(spec.get("paramKind"), _SPEC.child("paramKind"))
         errors += rule.constraints(spec.get("matchConstraints"), _SPEC.child("matchConstraints"))
-        errors += rule.match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"), POLICY)
-        errors += rule.variables(spec.get("variables") or [], _SPEC.child("variables"))
+        errors += rule.match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"), POLICY, ())
+        names = POLICY if spec.get("paramKind") else tuple(one for one in POLICY if one != "params")
+        known = [item.get("name", "") for item in spec.get("variables") or ()]
+        errors += rule.variables(spec.get("variables") or [], _SPEC.child("variables"), names)
         validations, audits = spec.get("validations") or [], spec.get("auditAnnotations") or []
         if not validations and not audits:
-            detail = "validations or auditAnnotations must be non-empty"
+            detail = "validations or auditAnnotations must contain at least one item"
             return [*errors, field.required(_SPEC.child("validations"), detail), field.required(_SPEC.child("auditAnnotations"), detail)]
         for position, validation in enumerate(validations):
-            errors += _validation(validation, _SPEC.child("validations").index(position))
-        return errors + _audits(audits, _SPEC.child("auditAnnotations"))
+            errors += _validation(validation, _SPEC.child("validations").index(position), names, known)
+        return errors + _audits(audits, _SPEC.child("auditAnnotations"), at(obj, "metadata.name", ""), names, known)
 
 
-def _validation(validation: Object, path: Path) -> Errors:
+def _validation(validation: Object, path: Path, names: tuple[str, ...], known: list[str]) -> Errors:
     errors: Errors = []
     message, by_expression = validation.get("message", ""), validation.get("messageExpression", "")
-    errors += rule.expression(validation.get("expression", ""), path.child("expression"), POLICY, ("BOOL",), "expression is not specified")
+    errors += rule.expression(validation.get("expression", ""), path.child("expression"), names, ("BOOL",),
+                              "expression is not specified", known)
     if validation.get("messageExpression") and not by_expression.strip():
         errors.append(field.invalid(path.child("messageExpression"), by_expression, "must be non-empty if specified"))
     elif by_expression:
-        errors += rule.expression(by_expression, path.child("messageExpression"), POLICY, ("STRING",))
+        errors += rule.expression(by_expression, path.child("messageExpression"), names, ("STRING",), known=known)
     if message and not message.strip():
         errors.append(field.invalid(path.child("message"), message, "message must be non-empty if specified"))
     elif "\n" in message.strip():
-        errors.append(field.invalid(path.child("message"), message, "message must not contain line breaks"))
-    elif not message and "\n" in validation.get("expression", "").strip():
-        errors.append(field.required(path.child("message"), "message must be specified if expression contains line breaks"))
+        errors.append(field.invalid(path.child("message"), message, "must not contain line breaks"))
     if validation.get("reason") is not None:
         errors += check.one_of(validation["reason"], path.child("reason"), _REASONS)
     return errors
 
 
-def _audits(audits: list[Object], path: Path) -> Errors:
+def _audits(audits: list[Object], path: Path, policy: str, names: tuple[str, ...], known: list[str]) -> Errors:
     errors: Errors = []
     if len(audits) > 20:
         errors.append(field.invalid(path, [], "must not have more than 20 auditAnnotations"))
@@ -70,9 +71,9 @@ def _audits(audits: list[Object], path: Path) -> Errors:
     for position, audit in enumerate(audits):
         here = path.index(position)
         key = audit.get("key", "")
-        errors += check.named(name.qualified, key, here.child("key"))
-        if not audit.get("valueExpression", "").strip():
-            errors.append(field.required(here.child("valueExpression"), "valueExpression is not specified"))
+        errors += check.named(name.qualified, f"{policy}/{key}" if policy else key, here.child("key"))
+        errors += rule.expression(audit.get("valueExpression", ""), here.child("valueExpression"), names, ("STRING", "NULL"),
+                                  "valueExpression is not specified", known)
         if key in seen:
             errors.append(field.duplicate(here.child("key"), key))
         seen.add(key)
