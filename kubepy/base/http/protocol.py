@@ -22,6 +22,7 @@ IDLE_SECONDS = 120.0
 """How long a connection may stay without a request."""
 MAX_HEADER_BYTES = 1 << 20
 _BROKEN = re.compile(rb"%(?![0-9a-fA-F]{2})")
+_REQUEST_LINE = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}) [^ \r\n]{1,16384} HTTP/1\.[01]\r?\n")
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -45,6 +46,7 @@ class HttpProtocol(asyncio.Protocol):
         self._rest = b""
         self._queue: list[tuple[Cycle, bool]] = []
         self._url = b""
+        self._method = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = 0
         self._expect = False
@@ -107,6 +109,21 @@ class HttpProtocol(asyncio.Protocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._rest += data[upgrade.args[0]:]
+        except httptools.HttpParserInvalidMethodError:
+            self._foreign_method(data)
+        except httptools.HttpParserError:
+            self._refuse(b"400 Bad Request")
+
+    def _foreign_method(self, data: bytes) -> None:
+        """A method the parser does not know, at the start of a request: it is parsed as another, and answered by its own name."""
+        found = _REQUEST_LINE.match(data)
+        if found is None:
+            self._refuse(b"400 Bad Request")
+            return
+        self._method = found[1]
+        self.parser = httptools.HttpRequestParser(self)
+        try:
+            self.parser.feed_data(b"POST" + data[found.end(1):])
         except httptools.HttpParserError:
             self._refuse(b"400 Bad Request")
 
@@ -139,6 +156,7 @@ class HttpProtocol(asyncio.Protocol):
         if self.closing:
             return
         parser = self.parser
+        method, self._method = self._method or parser.get_method(), b""
         raw_path, _, query = self._url.partition(b"?")
         if b"%" in raw_path and _BROKEN.search(raw_path):
             self._refuse(b"400 Bad Request")
@@ -151,7 +169,7 @@ class HttpProtocol(asyncio.Protocol):
         upgrade = bool(parser.should_upgrade()) and any(
             name == b"upgrade" and value.lower() in (b"websocket", b"spdy/3.1") for name, value in self._headers)
         scope: Scope = {
-            "type": "http", "asgi": _ASGI, "http_version": version, "method": parser.get_method().decode("ascii"),
+            "type": "http", "asgi": _ASGI, "http_version": version, "method": method.decode("ascii"),
             "scheme": self.scheme, "path": path.decode("utf-8", "replace"), "raw_path": raw_path, "query_string": query,
             "root_path": "", "headers": self._headers, "client": self.client, "server": self.server,
             "client_cert": self.certificate, "upgrade": upgrade,
