@@ -18,14 +18,16 @@ def notes(obj: Object) -> dict[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
-def is_asked(claim: Object, storage_class: Object | None, node: str) -> bool:
-    """The claim waits for us, on this node (or on any: then whoever is first)."""
+def is_asked(claim: Object, storage_class: Object | None, node: str, others: bool = False) -> bool:
+    """The claim waits for us, on this node (or on any: then whoever is first); with `others`, on other nodes too."""
     if storage_class is None or storage_class.get("provisioner") != PROVISIONER or claim["spec"].get("volumeName"):
         return False
     if claim["metadata"].get("deletionTimestamp") is not None or not any(notes(claim).get(key) == PROVISIONER for key in ASKED_OF):
         return False
     selected = notes(claim).get(SELECTED_NODE)
-    return selected == node or (not selected and storage_class.get("volumeBindingMode") != "WaitForFirstConsumer")
+    if selected:
+        return others or selected == node
+    return bool(storage_class.get("volumeBindingMode") != "WaitForFirstConsumer")
 
 
 def refusal(claim: Object) -> str | None:
@@ -52,7 +54,8 @@ def directory(base: Path, claim: Object) -> Path:
     return base / f"{volume_name(claim)}_{metadata['namespace']}_{metadata['name']}"[:255]
 
 
-def volume(claim: Object, storage_class: Object, hostname: str, path: Path) -> Object:
+def volume(claim: Object, storage_class: Object, hostname: str, path: Path, *, here: bool = True) -> Object:
+    """On another node the directory is made by its kubelet, when it is first mounted."""
     metadata, spec = claim["metadata"], claim["spec"]
     found: Object = {
         "apiVersion": "v1", "kind": "PersistentVolume",
@@ -60,7 +63,8 @@ def volume(claim: Object, storage_class: Object, hostname: str, path: Path) -> O
         "spec": {
             "capacity": {"storage": spec["resources"]["requests"]["storage"]}, "accessModes": spec.get("accessModes") or [],
             "volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy") or "Delete",
-            "storageClassName": storage_class["metadata"]["name"], "local": {"path": str(path)},
+            "storageClassName": storage_class["metadata"]["name"],
+            **({"local": {"path": str(path)}} if here else {"hostPath": {"path": str(path), "type": "DirectoryOrCreate"}}),
             "claimRef": {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "namespace": metadata["namespace"], "name": metadata["name"],
                          "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
@@ -74,10 +78,19 @@ def is_ours(volume: Object, hostname: str, base: Path) -> bool:
     """Made by this provisioner, on this node, in this directory."""
     if notes(volume).get(PROVISIONED_BY) != PROVISIONER:
         return False
-    path = (volume["spec"].get("local") or {}).get("path")
+    path = path_of(volume)
+    return path is not None and Path(path).parent == base and Path(path).name.startswith("pvc-") and host_of(volume) == hostname
+
+
+def path_of(volume: Object) -> str | None:
+    return next((volume["spec"][kind]["path"] for kind in ("local", "hostPath") if volume["spec"].get(kind)), None)
+
+
+def host_of(volume: Object) -> str | None:
+    """The one host that the volume is on."""
     terms = (((volume["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms")) or ()
     hosts = [value for term in terms for item in term.get("matchExpressions") or () if item["key"] == HOSTNAME for value in item["values"]]
-    return path is not None and Path(path).parent == base and Path(path).name.startswith("pvc-") and hosts == [hostname]
+    return hosts[0] if len(hosts) == 1 else None
 
 
 def is_to_be_removed(volume: Object) -> bool:

@@ -1,7 +1,11 @@
 """Making, growing and removing the directories and volumes of one node.
 
-Every node has its own instance, so directories are made where they are used. Sizes are checked against the free space when a
-volume is made and grown; the file system does not hold a volume to its size afterwards (as with rancher's provisioner).
+Directories are made and removed by the instance on their node. The one in the controller manager also makes volumes for nodes
+that have none of their own (`others`): there the kubelet makes the directory (its owner is root), and nobody can remove it; the
+volume then fails to be deleted and says so, until the node is gone or `kubepy local-path` runs there.
+
+Sizes are checked against the free space when a volume is made and grown; the file system does not hold a volume to its size
+afterwards (as with rancher's provisioner).
 """
 from __future__ import annotations
 
@@ -29,10 +33,10 @@ RETRY = 15.0
 
 
 class Reconciler:
-    def __init__(self, env: Environment, node: str, base: Path) -> None:
+    def __init__(self, env: Environment, node: str, base: Path, others: bool) -> None:
         self._client = env.client_for(ACCOUNT)
         self._recorder = env.recorder(f"{plan.PROVISIONER}_{node}", ACCOUNT)
-        self._node, self._base = node, base
+        self._node, self._base, self._others = node, base, others
         self._claims = env.informers.informer(PERSISTENT_VOLUME_CLAIMS).lister
         self._volumes = env.informers.informer(PERSISTENT_VOLUMES).lister
         self._classes = env.informers.informer(STORAGE_CLASSES).lister
@@ -47,7 +51,7 @@ class Reconciler:
         namespace, claim_name = split_key(name)
         claim = self._claims.get(claim_name, namespace)
         storage_class = self._classes.get(class_of(claim)) if claim is not None else None
-        if claim is None or storage_class is None or not plan.is_asked(claim, storage_class, self._node):
+        if claim is None or storage_class is None or not plan.is_asked(claim, storage_class, self._node, self._others):
             return None
         return await self._provision(claim, storage_class)
 
@@ -57,9 +61,13 @@ class Reconciler:
         key = key_of(claim)
         self._recorder.event(claim, "Normal", "Provisioning", f'External provisioner is provisioning volume for claim "{key}"')
         path = plan.directory(self._base, claim)
+        node = plan.notes(claim).get(plan.SELECTED_NODE) or self._node
+        here = node == self._node
         wanted = value_of(claim["spec"]["resources"]["requests"]["storage"])
-        why = plan.refusal(claim) or await asyncio.to_thread(_no_room, self._base, wanted)
-        if why is None:
+        why = plan.refusal(claim)
+        if why is None and here:
+            why = await asyncio.to_thread(_no_room, self._base, wanted)
+        if why is None and here:
             try:
                 await asyncio.to_thread(_make, path)
             except OSError as error:
@@ -72,7 +80,7 @@ class Reconciler:
                 await self._client.update(PERSISTENT_VOLUME_CLAIMS, {**claim, "metadata": {**claim["metadata"], "annotations": kept}})
                 return None
             return RETRY
-        volume = plan.volume(claim, storage_class, self._hostname(), path)
+        volume = plan.volume(claim, storage_class, self._hostname(node), path, here=here)
         try:
             await self._client.create(PERSISTENT_VOLUMES, volume)
         except AlreadyExists:
@@ -83,7 +91,9 @@ class Reconciler:
         return None
 
     async def _sync_volume(self, volume: Object) -> float | None:
-        if not plan.is_ours(volume, self._hostname(), self._base):
+        if not plan.is_ours(volume, self._hostname(self._node), self._base):
+            if self._others and plan.is_to_be_removed(volume) and plan.notes(volume).get(plan.PROVISIONED_BY) == plan.PROVISIONER:
+                await self._remove_elsewhere(volume)
             return None
         if plan.is_to_be_removed(volume):
             await self._remove(volume)
@@ -94,13 +104,27 @@ class Reconciler:
             return await self._grow(volume, claim, size)
         return None
 
+    async def _remove_elsewhere(self, volume: Object) -> None:
+        """A node that is gone has taken its directory along; on one that is there only its own daemon can remove it."""
+        host = plan.host_of(volume)
+        if any(self._hostname(node["metadata"]["name"]) == host for node in self._nodes.list()):
+            self._recorder.event(volume, "Warning", "VolumeFailedDelete",
+                                 f"{plan.path_of(volume)} is on node {host}: run kubepy local-path there, or remove it and then the volume")
+            return
+        await self._forget(volume["metadata"]["name"])
+
     async def _remove(self, volume: Object) -> None:
-        name, path = volume["metadata"]["name"], Path(volume["spec"]["local"]["path"])
+        name, path = volume["metadata"]["name"], Path(plan.path_of(volume) or "")
         try:
             await asyncio.to_thread(_remove, path)
         except OSError as error:
             self._recorder.event(volume, "Warning", "VolumeFailedDelete", str(error))
             raise ConnectionError(f"cannot remove {path}: {error}") from error
+        await self._forget(name)
+        log.info("Volume removed", volume=name, path=path)
+
+    async def _forget(self, name: str) -> None:
+        """Deletes the volume and lets it go."""
         try:
             volume = await self._client.get(PERSISTENT_VOLUMES, name)
             if volume["metadata"].get("deletionTimestamp") is None:
@@ -112,7 +136,6 @@ class Reconciler:
                     "finalizers": [item for item in volume["metadata"]["finalizers"] if item != plan.FINALIZER]}})
         except NotFound:
             log.v(2).info("Volume is gone already", volume=name)
-        log.info("Volume removed", volume=name, path=path)
 
     async def _grow(self, volume: Object, claim: Object, size: str) -> float | None:
         more = value_of(size) - value_of(volume["spec"]["capacity"]["storage"])
@@ -130,9 +153,9 @@ class Reconciler:
         self._recorder.event(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
         return None
 
-    def _hostname(self) -> str:
-        node = self._nodes.get(self._node)
-        return str(((node or {}).get("metadata") or {}).get("labels", {}).get(plan.HOSTNAME) or self._node)
+    def _hostname(self, name: str) -> str:
+        node = self._nodes.get(name)
+        return str(((node or {}).get("metadata") or {}).get("labels", {}).get(plan.HOSTNAME) or name)
 
     def keys_of_claim(self, claim: Object) -> tuple[str, ...]:
         name = claim["spec"].get("volumeName")
@@ -160,19 +183,22 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def build(env: Environment, node: str, base: Path) -> Controller:
-    reconciler = Reconciler(env, node, base)
+def build(env: Environment, node: str, base: Path, others: bool = False) -> Controller:
+    reconciler = Reconciler(env, node, base, others)
 
     def of_class(storage_class: Object) -> list[str]:
         name = storage_class["metadata"]["name"]
         return [f"claim:{key_of(claim)}" for claim in reconciler._claims.list() if class_of(claim) == name
                 and not claim["spec"].get("volumeName")]
 
+    def of_node(node: Object) -> list[str]:
+        return [f"volume:{volume['metadata']['name']}" for volume in reconciler._volumes.list() if plan.is_to_be_removed(volume)]
+
     watches = (
         Watch(PERSISTENT_VOLUME_CLAIMS, keys=reconciler.keys_of_claim),
         Watch(PERSISTENT_VOLUMES, keys=lambda volume: (f"volume:{volume['metadata']['name']}",)),
         Watch(STORAGE_CLASSES, keys=of_class),
-        Watch(NODES, keys=lambda node: ()),
+        Watch(NODES, keys=of_node, when=lambda old, new: new is None),
     )
     return Controller("local_path_provisioner", reconciler.reconcile, watches, workers=2)
 
@@ -180,4 +206,4 @@ def build(env: Environment, node: str, base: Path) -> Controller:
 def controller(env: Environment) -> Controller | None:
     """In a controller manager: for the node it runs on, when it is told which that is."""
     options = env.options
-    return build(env, options.local_path_node, Path(options.local_path_directory)) if options.local_path_node else None
+    return build(env, options.local_path_node, Path(options.local_path_directory), others=True) if options.local_path_node else None

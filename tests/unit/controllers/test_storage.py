@@ -1,7 +1,9 @@
 """Local-path volumes, ephemeral claims, attachments, expansion."""
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,16 @@ def claim(**spec: Any) -> Object:
         "accessModes": ["ReadWriteOnce"], "storageClassName": "local-path", "resources": {"requests": {"storage": "1Mi"}}, **spec}}
 
 
+async def until(cluster: Rig, check: Callable[[], object]) -> None:
+    """File operations run in threads, which the virtual clock does not wait for."""
+    for _ in range(300):
+        await cluster.settle()
+        if check():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to be")
+
+
 def rig(directory: Path, *more: Any) -> Rig:
     return Rig(binder.controller, provisioner.controller, *more,
                options=Options(local_path_node="n", local_path_directory=str(directory)))
@@ -34,8 +46,7 @@ async def test_a_directory_is_made_grown_and_removed_with_its_claim(tmp_path: Pa
         client = cluster.client
         await client.create(STORAGE_CLASSES, CLASS)
         await client.create(PERSISTENT_VOLUME_CLAIMS, claim())
-        for _ in range(3):
-            await cluster.settle()
+        await until(cluster, lambda: client.all(PERSISTENT_VOLUME_CLAIMS)[0].get("status", {}).get("phase") == "Bound")
         found = client.all(PERSISTENT_VOLUME_CLAIMS)[0]
         volume = client.all(PERSISTENT_VOLUMES)[0]
         path = Path(volume["spec"]["local"]["path"])
@@ -44,13 +55,11 @@ async def test_a_directory_is_made_grown_and_removed_with_its_claim(tmp_path: Pa
         assert list(os.scandir(path)) == []
         (path / "file").write_text("x")
         await client.patch(PERSISTENT_VOLUME_CLAIMS, "data", {"spec": {"resources": {"requests": {"storage": "2Mi"}}}}, "default")
-        await cluster.settle()
+        await until(cluster, lambda: client.all(PERSISTENT_VOLUME_CLAIMS)[0]["status"]["capacity"] == {"storage": "2Mi"})
         assert client.all(PERSISTENT_VOLUME_CLAIMS)[0]["status"]["capacity"] == {"storage": "2Mi"}
         assert client.all(PERSISTENT_VOLUMES)[0]["spec"]["capacity"] == {"storage": "2Mi"}
         await client.delete(PERSISTENT_VOLUME_CLAIMS, "data", "default")
-        for _ in range(3):
-            await cluster.settle()
-        assert client.all(PERSISTENT_VOLUMES) == []
+        await until(cluster, lambda: not client.all(PERSISTENT_VOLUMES))
         assert os.listdir(tmp_path) == []
         reasons = [reason for reason, _ in cluster.events()]
         assert {"ProvisioningSucceeded", "ExternalExpanding"} <= set(reasons)
@@ -65,11 +74,32 @@ async def test_what_cannot_be_is_told_and_the_scheduler_asked_for_another_node(t
     async with rig(tmp_path) as cluster:
         await cluster.client.create(STORAGE_CLASSES, CLASS)
         await cluster.client.create(PERSISTENT_VOLUME_CLAIMS, claim(**change))
-        for _ in range(3):
-            await cluster.settle()
+        await until(cluster, lambda: any(reason == "ProvisioningFailed" for reason, _ in cluster.events()))
         assert cluster.client.all(PERSISTENT_VOLUMES) == []
         assert any(reason == "ProvisioningFailed" and why in message for reason, message in cluster.events())
         assert localpath.SELECTED_NODE not in cluster.client.all(PERSISTENT_VOLUME_CLAIMS)[0]["metadata"]["annotations"]
+
+
+async def test_on_other_nodes_the_kubelet_makes_the_directory_and_the_volume_goes_with_the_node(tmp_path: Path) -> None:
+    async with rig(tmp_path) as cluster:
+        client = cluster.client
+        await client.create(NODES, {"metadata": {"name": "far", "labels": {localpath.HOSTNAME: "far"}}, "spec": {}})
+        await client.create(STORAGE_CLASSES, CLASS)
+        body = claim()
+        body["metadata"]["annotations"] = {localpath.SELECTED_NODE: "far"}
+        await client.create(PERSISTENT_VOLUME_CLAIMS, body)
+        for _ in range(3):
+            await cluster.settle()
+        [volume] = client.all(PERSISTENT_VOLUMES)
+        assert volume["spec"]["hostPath"]["type"] == "DirectoryOrCreate"
+        assert os.listdir(tmp_path) == []
+        await client.delete(PERSISTENT_VOLUME_CLAIMS, "data", "default")
+        await cluster.settle()
+        assert len(client.all(PERSISTENT_VOLUMES)) == 1
+        assert any(reason == "VolumeFailedDelete" and "on node far" in message for reason, message in cluster.events())
+        await client.delete(NODES, "far")
+        await cluster.settle()
+        assert client.all(PERSISTENT_VOLUMES) == []
 
 
 @pytest.mark.parametrize(("path", "host", "expected"), [
