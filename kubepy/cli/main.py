@@ -13,7 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain-scheduling": ("kubepy.cli.explain", "say why a pod fits on a node or does not"),
     "token": ("kubepy.cli.token", "make, list and delete the tokens with which machines join"),
     "join": ("kubepy.cli.join.command", "make this machine a node of a cluster that runs elsewhere"),
-    "node": ("kubepy.cli.reset", "node reset: take this machine out of its cluster"),
+    "node": ("kubepy.cli.reset", "node doctor: what is wrong with this machine; node reset: take it out of its cluster"),
     "apiserver": ("kubepy.apiserver.main", "the API server (flags as kube-apiserver)"),
     "scheduler": ("kubepy.scheduler.main", "the scheduler (flags as kube-scheduler)"),
     "controller-manager": ("kubepy.controllers.main", "the controllers (flags as kube-controller-manager)"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from kubepy.api.resource import NODES, PODS, SERVICES
-from kubepy.api.scheduling import amounts
+from kubepy.api.scheduling import amount, amounts
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
@@ -17,6 +18,9 @@ from kubepy.client.interface import Client
 from kubepy.kubelet import metric
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container.env import Sources
+from kubepy.kubelet.cpu.manager import CpuManager
+from kubepy.kubelet.cpu.topology import parse as parse_cpus
+from kubepy.kubelet.cpu.topology import read_topology
 from kubepy.kubelet.cri.interface import Runtime
 from kubepy.kubelet.csi.registry import Registry
 from kubepy.kubelet.csi.volume import CsiVolumes
@@ -69,6 +73,7 @@ class Kubelet:
         self.csi = CsiVolumes(settings, client, self.drivers)
         self.volumes = Volumes(settings, client, self.objects, Tokens(client, clock), self._sources, self.csi)
         self.actor = Actor(runtime, client, settings, self.cgroups, self.images, self.objects, self.events, clock, self.around)
+        self.cpus = self.actor.cpus = _cpu_manager(settings)
         self.pods = Pods(client, settings.node_name, lambda: self.node.node)
         self.probes = Probes(runtime, self.events, clock, self.pods.wake, self.ips[0])
         self.reporter = Reporter(client, clock, self.pods.api_pod)
@@ -118,6 +123,7 @@ class Kubelet:
         self.tasks.keep(self.eviction.run, "eviction")
         self.tasks.keep(self.drivers.run, "plugins")
         self.tasks.keep(self.shutdown.run, "shutdown")
+        self.tasks.keep(lambda: self.cpus.run(self.runtime, self.clock, lambda uid: self.pods.worker(uid) is not None), "cpus")
         log.info("Kubelet started", node=settings.node_name, endpoint=settings.runtime_endpoint)
 
     async def stop(self) -> None:
@@ -158,8 +164,9 @@ class Kubelet:
     def _admit(self, pod: Object, others: list[Object]) -> tuple[str, str] | None:
         if self.shutdown.active:
             return REFUSAL
+        self.cpus.release(lambda uid: self.pods.worker(uid) is not None)
         return admit(pod, others, node=lambda: self.node.node, settings=self.settings, machine=self.machine,
-                     pressures=self.eviction.pressures)
+                     pressures=self.eviction.pressures) or self.cpus.admit(pod)
 
     def _problem(self) -> str:
         if self.shutdown.active:
@@ -172,3 +179,11 @@ class Kubelet:
         sandbox = worker.view.sandbox if worker is not None else None
         ips: Sequence[str] = sandbox.ips if sandbox is not None else ()
         return self.actor.sources({}, ips)
+
+
+def _cpu_manager(settings: Settings) -> CpuManager:
+    state = Path(settings.root_dir, "cpu_manager_state")
+    if settings.cpu_manager_policy != "static":
+        return CpuManager("none", (), 0, state)
+    reserved = sum(amount("cpu", source.get("cpu", "0")) for source in (settings.system_reserved, settings.kube_reserved))
+    return CpuManager("static", read_topology(), parse_cpus(settings.reserved_system_cpus) or -(-reserved // 1000), state)

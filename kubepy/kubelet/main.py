@@ -103,6 +103,8 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--pod-max-pids", "pod_pids_limit", int, "processes a pod may have; -1 for no limit"),
     ("--cgroup-driver", "cgroup_driver", str, "cgroupfs or systemd (a runtime that says which it uses is believed)"),
     ("--cgroup-root", "cgroup_root", str, "parent of all pods' cgroups"),
+    ("--cpu-manager-policy", "cpu_manager_policy", str, "none, or static: whole CPUs for guaranteed pods that ask for them"),
+    ("--reserved-cpus", "reserved_system_cpus", str, "CPUs no pod gets for itself, such as 0-1"),
     ("--system-reserved", "system_reserved", mapping, "resources kept for the system"),
     ("--kube-reserved", "kube_reserved", mapping, "resources kept for Kubernetes"),
     ("--eviction-hard", "eviction_hard", _thresholds, "thresholds at which pods are evicted at once, such as memory.available<100Mi"),
@@ -199,6 +201,11 @@ def main(argv: list[str]) -> int:
         settings = settings_of(args)
         if settings.fail_swap_on and swap_on():
             raise SettingsError("running with swap on is not supported, please disable swap or set --fail-swap-on flag to false")
+        if settings.cpu_manager_policy not in ("none", "static"):
+            raise SettingsError(f'unknown policy: "{settings.cpu_manager_policy}"')
+        if settings.cpu_manager_policy == "static" and not (settings.reserved_system_cpus or settings.system_reserved.get("cpu")
+                                                            or settings.kube_reserved.get("cpu")):
+            raise SettingsError("static policy requires systemreserved.cpu + kubereserved.cpu to be greater than zero")
         if missing := sorted(set(settings.eviction_soft) - set(settings.eviction_soft_grace_period)):
             raise SettingsError(f"grace period must be specified for the soft eviction threshold {missing[0]}")
         if os.geteuid() != 0:

@@ -82,6 +82,8 @@ class Settings:
     eviction_max_pod_grace_period: int = 0
     shutdown_grace_period: float = 0.0
     shutdown_grace_period_critical_pods: float = 0.0
+    cpu_manager_policy: str = "none"
+    reserved_system_cpus: str = ""
     shutdown_by_priority: tuple[Mapping[str, int], ...] = ()
     cni_conf_dir: str = ""
     """Where the pod network's configuration is written once the node has a pod CIDR; "" leaves CNI to others."""
@@ -116,6 +118,7 @@ _FILE_KEYS = {
     "kubeReserved": "kube_reserved", "evictionHard": "eviction_hard", "enableServer": "enable_server",
     "evictionSoft": "eviction_soft", "evictionMinimumReclaim": "eviction_minimum_reclaim",
     "evictionMaxPodGracePeriod": "eviction_max_pod_grace_period",
+    "cpuManagerPolicy": "cpu_manager_policy", "reservedSystemCPUs": "reserved_system_cpus",
     "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap",
 }
 _FILE_DURATIONS = {

@@ -108,7 +108,13 @@ def message(pod: Object, found: Crossed, usage: Mapping[str, int]) -> str:
 
 
 def quantity(value: int) -> str:
-    return f"{value >> 10}Ki" if value >= 1024 else str(value)
+    """The largest binary unit that leaves no fraction, as quantities are written everywhere."""
+    unit = ""
+    for larger in ("Ki", "Mi", "Gi", "Ti"):
+        if not value or value % 1024:
+            break
+        value, unit = value >> 10, larger
+    return f"{value}{unit}"
 
 
 def refused(pod: Object, pressures: frozenset[str]) -> tuple[str, str] | None:

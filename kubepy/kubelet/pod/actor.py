@@ -29,6 +29,7 @@ from kubepy.kubelet.container.network import Resolver, hosts_file
 from kubepy.kubelet.container.resource import container_resources
 from kubepy.kubelet.container.sandbox import log_directory, sandbox_config
 from kubepy.kubelet.container.security import SecurityError, verify_non_root
+from kubepy.kubelet.cpu.manager import CpuManager
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.gate import BEGIN, FINISH, Gate
 from kubepy.kubelet.cri.interface import CriError, Runtime
@@ -80,6 +81,7 @@ class Actor:
         self._around = around
         self._messages: dict[str, str] = {}
         self._gate = Gate()
+        self.cpus: CpuManager | None = None
 
     # --- observing ---
 
@@ -202,9 +204,12 @@ class Actor:
             raise StartError("CreateContainerConfigError", str(error)) from error
         target = container.get("targetContainerName")
         other = view.newest(target) if target else None
-        return container_config(pod, container, self._settings, attempt=attempt, image_ref=image_ref, image=image, env=env, mounts=mounts,
-                                memory_capacity=self._around.memory, cgroup_v2=self._cgroups.v2,
-                                target_id=other.id if other is not None else "")
+        config = container_config(pod, container, self._settings, attempt=attempt, image_ref=image_ref, image=image, env=env, mounts=mounts,
+                                  memory_capacity=self._around.memory, cgroup_v2=self._cgroups.v2,
+                                  target_id=other.id if other is not None else "")
+        if self.cpus is not None and (cpuset := self.cpus.cpuset(podspec.uid_of(pod), name)):
+            config.linux.resources.cpuset_cpus = cpuset
+        return config
 
     def sources(self, objects: Mapping[tuple[str, str], Object | None], pod_ips: Sequence[str]) -> Sources:
         return Sources(lambda kind, name: objects.get((kind, name)), self._around.services, self._around.host_ips, pod_ips,

@@ -6,11 +6,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
+from prometheus_client import generate_latest
 
 from kubepy.base import metrics
 from kubepy.base.clock import Clock
 from kubepy.base.http.cycle import Receive, Scope, Send
 from kubepy.base.log import get_logger
+from kubepy.kubelet import metric
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.pod.manager import Pods
@@ -75,7 +77,7 @@ class App:
             case ["metrics", "cadvisor"]:
                 await _answer(send, 200, (await self._statistics.cadvisor_metrics()).encode(), metrics.CONTENT_TYPE)
             case ["metrics", "probes"]:
-                await _answer(send, 200, b"", metrics.CONTENT_TYPE)
+                await _answer(send, 200, generate_latest(metric.PROBE_REGISTRY), metrics.CONTENT_TYPE)
             case ["stats", "summary"]:
                 await _json(send, await self._statistics.summary())
             case _ if self._read_only:

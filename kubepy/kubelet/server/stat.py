@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubepy.base.clock import Clock, format_time
+from kubepy.base.clock import Clock, format_time, parse_time
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.node.machine import meminfo
@@ -34,12 +34,15 @@ class Statistics:
         self._samples: dict[str, _Sample] = {}
         self._lock = asyncio.Lock()
         self._started = clock.now()
+        self._created: dict[str, float] = {}
+        """When each container was made, seconds since the epoch."""
 
     async def _measure(self) -> tuple[list[pb.ContainerStats], list[pb.PodSandboxStats]]:
         async with self._lock:
             now = self._clock.monotonic()
             if self._held is None or now - self._held[0] > _CACHE:
                 containers = list(await self._runtime.container_stats())
+                self._created = {entry.id: entry.created_at / 1e9 for entry in await self._runtime.list_containers()}
                 try:
                     sandboxes = list(await self._runtime.sandbox_stats())
                 except CriError:
@@ -66,7 +69,8 @@ class Statistics:
             if not uid:
                 continue
             reference = {"name": labels[podspec.POD_NAME], "namespace": labels[podspec.POD_NAMESPACE], "uid": uid}
-            pod = pods.setdefault(uid, {"podRef": reference, "startTime": format_time(self._started), "containers": []})
+            pod = pods.setdefault(uid, {"podRef": reference, "startTime": format_time(self._created.get(stat.attributes.id, self._started)),
+                                        "containers": []})
             pod["containers"].append(self._container(stat))
         for uid, pod in pods.items():
             pod["cpu"] = _sum(pod["containers"], "cpu", ("usageNanoCores", "usageCoreNanoSeconds"))
@@ -83,7 +87,8 @@ class Statistics:
         rate = self._rate(stat.attributes.id, usage, cpu.timestamp / 1e9)
         stamp = format_time(cpu.timestamp / 1e9)
         shown: dict[str, Any] = {
-            "name": stat.attributes.metadata.name, "startTime": stamp,
+            "name": stat.attributes.metadata.name,
+            "startTime": format_time(self._created.get(stat.attributes.id, cpu.timestamp / 1e9)),
             "cpu": {"time": stamp, "usageCoreNanoSeconds": usage,
                     "usageNanoCores": cpu.usage_nano_cores.value if cpu.HasField("usage_nano_cores") else rate or 0},
             "memory": {"time": format_time(memory.timestamp / 1e9), "workingSetBytes": memory.working_set_bytes.value,
@@ -112,27 +117,26 @@ class Statistics:
         """Prometheus text, as `/metrics/resource` has it for the metrics server."""
         summary = await self.summary()
         node = summary["node"]
-        lines = _Lines()
+        lines = _Lines("[STABLE] ")
         for pod in summary["pods"]:
             reference = {"namespace": pod["podRef"]["namespace"], "pod": pod["podRef"]["name"]}
             for container in pod["containers"]:
                 labels = {"container": container["name"], **reference}
                 lines.add("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the container in core-seconds",
-                          labels, container["cpu"]["usageCoreNanoSeconds"] / 1e9)
+                          labels, container["cpu"]["usageCoreNanoSeconds"] / 1e9, _moment(container["cpu"]))
                 lines.add("container_memory_working_set_bytes", "gauge", "Current working set of the container in bytes", labels,
-                          container["memory"]["workingSetBytes"])
+                          container["memory"]["workingSetBytes"], _moment(container["memory"]))
                 lines.add("container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds", labels,
-                          self._started)
+                          _moment({"time": container["startTime"]}))
             lines.add("pod_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the pod in core-seconds", reference,
-                      pod["cpu"]["usageCoreNanoSeconds"] / 1e9)
+                      pod["cpu"]["usageCoreNanoSeconds"] / 1e9, _moment(pod["cpu"]))
             lines.add("pod_memory_working_set_bytes", "gauge", "Current working set of the pod in bytes", reference,
-                      pod["memory"]["workingSetBytes"])
+                      pod["memory"]["workingSetBytes"], _moment(pod["memory"]))
         lines.add("node_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the node in core-seconds", {},
-                  node["cpu"]["usageCoreNanoSeconds"] / 1e9)
+                  node["cpu"]["usageCoreNanoSeconds"] / 1e9, _moment(node["cpu"]))
         lines.add("node_memory_working_set_bytes", "gauge", "Current working set of the node in bytes", {},
-                  node["memory"]["workingSetBytes"])
+                  node["memory"]["workingSetBytes"], _moment(node["memory"]))
         lines.add("resource_scrape_error", "gauge", "1 if there was an error while getting container metrics, 0 otherwise", {}, 0)
-        lines.add("scrape_error", "gauge", "1 if there was an error while getting container metrics, 0 otherwise", {}, 0)
         return lines.text()
 
     async def cadvisor_metrics(self) -> str:
@@ -163,16 +167,23 @@ class Statistics:
 class _Lines:
     """Prometheus text, samples grouped by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, stability: str = "") -> None:
+        self._stability = stability
         self._families: dict[str, list[str]] = {}
 
-    def add(self, name: str, kind: str, help_text: str, labels: Mapping[str, str], value: float) -> None:
-        family = self._families.setdefault(name, [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"])
+    def add(self, name: str, kind: str, help_text: str, labels: Mapping[str, str], value: float, at: float | None = None) -> None:
+        """`at`: when it was measured, in seconds since the epoch."""
+        family = self._families.setdefault(name, [f"# HELP {name} {self._stability}{help_text}", f"# TYPE {name} {kind}"])
         shown = ",".join(f'{key}="{text}"' for key, text in labels.items())
-        family.append(f"{name}{{{shown}}} {value:.17g}" if shown else f"{name} {value:.17g}")
+        stamp = "" if at is None else f" {int(at * 1000)}"
+        family.append(f"{name}{{{shown}}} {value:.17g}{stamp}" if shown else f"{name} {value:.17g}{stamp}")
 
     def text(self) -> str:
         return "\n".join(line for name in sorted(self._families) for line in self._families[name]) + "\n"
+
+
+def _moment(entry: Mapping[str, Any]) -> float:
+    return parse_time(entry["time"])
 
 
 def _sum(containers: list[dict[str, Any]], part: str, names: tuple[str, ...]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import struct
+import subprocess
 import tempfile
 import time
 import zlib
@@ -35,11 +36,12 @@ from kubepy.api.resource import (
     SECRETS,
     VOLUME_ATTACHMENTS,
 )
-from kubepy.base.clock import SystemClock
+from kubepy.base.clock import SystemClock, parse_time
 from kubepy.base.http.spdy import DICTIONARY
 from kubepy.client.memory import MemoryClient
 from kubepy.kubelet.agent import Kubelet
 from kubepy.kubelet.cri.client import GrpcRuntime
+from kubepy.kubelet.eviction.manager import Eviction
 from kubepy.kubelet.pod.logrotate import LogRotation
 from kubepy.kubelet.server.app import App
 from kubepy.kubelet.server.listener import Listener
@@ -367,6 +369,65 @@ async def test_logs_and_statistics_are_served(world: World, server: int) -> None
     assert any(entry["podRef"]["name"] == "web" and entry["containers"] for entry in orjson.loads(summary)["pods"])
 
 
+async def test_metrics_are_what_the_metrics_server_reads(world: World, server: int) -> None:
+    await world.until(lambda: world.all_ready("web"))
+    text = (await ask(server, "GET /metrics/resource HTTP/1.1\nconnection: close\n")).partition(b"\r\n\r\n")[2].decode()
+    samples = {line.rpartition("} ")[0] + "}": line.rpartition("} ")[2].split() for line in text.splitlines() if "} " in line}
+    where = 'container="c",namespace="default",pod="web"'
+    cpu, started = samples[f"container_cpu_usage_seconds_total{{{where}}}"], samples[f"container_start_time_seconds{{{where}}}"]
+    assert float(cpu[0]) > 0
+    assert abs(int(cpu[1]) / 1000 - time.time()) < 30, "a sample says when it was measured"
+    running = (await world.container("web"))["state"]["running"]["startedAt"]
+    assert abs(float(started[0]) - parse_time(running)) < 10
+    assert int(float(samples[f"container_memory_working_set_bytes{{{where}}}"][0])) > 0
+    probes = await ask(server, "GET /metrics/probes HTTP/1.1\nconnection: close\n")
+    assert b'prober_probe_total{container="c",namespace="default",pod="web",probe_type="Readiness",result="successful"}' in probes
+
+
+async def test_a_full_disk_evicts_the_pod_that_fills_it(world: World) -> None:
+    probe = {"exec": {"command": ["test", "-s", "/fill"]}, "periodSeconds": 1}
+    await world.client.create(PODS, pod("hog", sh("dd if=/dev/zero of=/fill bs=1M count=24; " + FOREVER, readinessProbe=probe)), "default")
+    await world.until(lambda: world.all_ready("hog", "web"))
+    small = world.directory / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(small)], check=True)
+    settings = replace(world.settings, root_dir=str(small), eviction_hard={"nodefs.available": "50%"})
+    kubelet = world.kubelet
+    eviction = Eviction(settings, kubelet.pods, kubelet.statistics, kubelet.events, SystemClock(), nothing_to_collect)
+    await eviction.look()
+    assert not eviction.pressures()
+
+    async def counted() -> bool:  # the snapshotter does that every ten seconds
+        used = {entry["podRef"]["name"]: entry["containers"][0]["rootfs"]["usedBytes"] for entry in
+                (await kubelet.statistics.summary())["pods"] if entry["containers"]}
+        return used.get("hog", 0) > 20 << 20
+
+    await world.until(counted)
+    (small / "data").write_bytes(bytes(12 << 20))
+
+    await eviction.look()
+
+    async def evicted() -> bool:
+        return (await world.status("hog")).get("reason") == "Evicted"
+
+    await world.until(evicted)
+    status = await world.status("hog")
+    assert status["phase"] == "Failed"
+    assert status["message"].startswith("The node was low on resource: ephemeral-storage. Threshold quantity: 8Mi")
+    assert eviction.pressures() == {"DiskPressure"}
+
+    async def disrupted() -> bool:
+        return "DisruptionTarget" in {entry["type"] for entry in (await world.status("hog"))["conditions"]}
+
+    await world.until(disrupted, 10)
+    (small / "data").unlink()
+    subprocess.run(["umount", str(small)], check=True)
+
+
+async def nothing_to_collect() -> int:
+    return 0
+
+
 async def test_logs_are_rotated(world: World) -> None:
     await world.client.create(PODS, pod("chatty", sh("while :; do echo 0123456789012345678901234567890123456789; sleep 0.001; done")),
                               "default")
@@ -389,7 +450,8 @@ async def test_volumes_of_a_csi_driver_are_staged_published_and_taken_down(world
     await driver.start()
 
     async def registered() -> bool:
-        return any(entry["name"] == driver.name for node in client.all(CSI_NODES) for entry in node["spec"]["drivers"])
+        known = [entry["name"] for node in client.all(CSI_NODES) for entry in node["spec"]["drivers"]]
+        return driver.status is not None and driver.name in known
 
     await world.until(registered, 10)
     assert driver.status is not None

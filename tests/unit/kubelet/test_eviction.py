@@ -63,8 +63,8 @@ def test_pods_beyond_their_requests_go_first_by_priority_then_by_how_far_beyond(
 
 def test_the_message_names_the_greedy_container() -> None:
     text = message(named("p"), Crossed("memory.available", 100 * MI, 50 * MI), {"c": 30 * MI})
-    assert text == ("The node was low on resource: memory. Threshold quantity: 102400Ki, available: 51200Ki. "
-                    "Container c was using 30720Ki, request is 0, has larger consumption of memory. ")
+    assert text == ("The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
+                    "Container c was using 30Mi, request is 0, has larger consumption of memory. ")
 
 
 @pytest.mark.parametrize(("spec", "pressures", "taken"), [

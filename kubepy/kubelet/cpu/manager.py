@@ -1,0 +1,128 @@
+"""Who has which CPUs: given out when a pod is admitted, kept in `cpu_manager_state`, taken back when the pod has ended.
+
+Follows upstream's static policy and its state file. Known differences: no topology hints and no policy options; a policy that was
+changed starts anew instead of refusing to start.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import orjson
+
+from kubepy.api.scheduling import amount
+from kubepy.api.types import Object
+from kubepy.base.clock import Clock
+from kubepy.base.log import get_logger
+from kubepy.kubelet.cpu.topology import Cpu, parse, take, text_of
+from kubepy.kubelet.cri import runtime_pb2 as pb
+from kubepy.kubelet.cri.interface import CriError, Runtime
+from kubepy.kubelet.pod import spec as podspec
+
+log = get_logger("cpu")
+_RECONCILE = 10.0
+
+
+def whole_cpus(pod: Object, container: Object) -> int:
+    """How many CPUs of its own the container gets; 0 means it shares."""
+    if podspec.qos_class(pod) != "Guaranteed":
+        return 0
+    milli = amount("cpu", ((container.get("resources") or {}).get("requests") or (container.get("resources") or {}).get("limits")
+                           or {}).get("cpu", "0"))
+    return milli // 1000 if milli % 1000 == 0 else 0
+
+
+class CpuManager:
+    """Policy `static`, or `none`, which gives nobody anything."""
+
+    def __init__(self, policy: str, cpus: Sequence[Cpu], reserved: int | frozenset[int], state_file: Path) -> None:
+        """`reserved` CPUs, or so many of them, are given to nobody alone."""
+        self.static = policy == "static"
+        self._cpus = cpus
+        self._all = frozenset(cpu.id for cpu in cpus)
+        self._reserved = (take(cpus, self._all, reserved) or frozenset()) if isinstance(reserved, int) else reserved
+        self._file = state_file
+        self._given: dict[str, dict[str, frozenset[int]]] = {}
+        self._applied: dict[str, str] = {}
+        """What each container was last told, by ID."""
+        if self.static:
+            self._load()
+
+    def shared(self) -> frozenset[int]:
+        """The CPUs of all who have none of their own; the reserved ones are always among them."""
+        return self._all - frozenset(cpu for parts in self._given.values() for cpus in parts.values() for cpu in cpus)
+
+    def admit(self, pod: Object) -> tuple[str, str] | None:
+        """Gives the pod's containers their CPUs; (reason, message) when there are not enough."""
+        if not self.static:
+            return None
+        uid = podspec.uid_of(pod)
+        given = dict(self._given.get(uid, {}))
+        free = self.shared() - self._reserved
+        for container in (*(entry for entry in podspec.init_containers(pod) if podspec.is_sidecar(entry)), *podspec.containers(pod)):
+            count = whole_cpus(pod, container)
+            if not count or container["name"] in given:
+                continue
+            taken = take(self._cpus, free, count)
+            if taken is None:
+                return "UnexpectedAdmissionError", "Allocate failed due to not enough cpus available to satisfy request: " \
+                    f"requested={count}, available={len(free)}, which is unexpected"
+            given[container["name"]], free = taken, free - taken
+        if given != self._given.get(uid, {}):
+            self._given[uid] = given
+            self._save()
+            log.info("CPUs given", pod=podspec.full_name(pod), cpus={name: text_of(cpus) for name, cpus in given.items()})
+        return None
+
+    def cpuset(self, uid: str, container: str) -> str:
+        """What the container may run on, "" for no restriction."""
+        if not self.static:
+            return ""
+        return text_of(self._given.get(uid, {}).get(container) or self.shared())
+
+    def release(self, known: Callable[[str], bool]) -> None:
+        """Takes back what pods have that are no longer known."""
+        gone = [uid for uid in self._given if not known(uid)]
+        for uid in gone:
+            del self._given[uid]
+        if gone:
+            self._save()
+
+    async def run(self, runtime: Runtime, clock: Clock, known: Callable[[str], bool]) -> None:
+        """Tells running containers when what they share has changed."""
+        while self.static:
+            await clock.sleep(_RECONCILE)
+            try:
+                await self.reconcile(runtime, known)
+            except CriError as error:
+                log.warning("Cannot change CPU sets yet", err=error)
+
+    async def reconcile(self, runtime: Runtime, known: Callable[[str], bool]) -> None:
+        self.release(known)
+        running = {container.id: container for container in await runtime.list_containers() if container.state == pb.CONTAINER_RUNNING}
+        self._applied = {key: value for key, value in self._applied.items() if key in running}
+        for key, container in running.items():
+            uid = container.labels.get(podspec.POD_UID, "")
+            wanted = self.cpuset(uid, container.metadata.name)
+            if uid and self._applied.get(key) != wanted:
+                await runtime.update_container(key, pb.LinuxContainerResources(cpuset_cpus=wanted))
+                self._applied[key] = wanted
+
+    def _load(self) -> None:
+        try:
+            state = orjson.loads(self._file.read_bytes())
+            if state.get("policyName") == "static":
+                entries = state.get("entries") or {}
+                self._given = {uid: {name: parse(text) for name, text in parts.items()} for uid, parts in entries.items()}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, AttributeError) as error:
+            log.warning("The CPU manager's state cannot be read and is begun anew", path=str(self._file), err=error)
+
+    def _save(self) -> None:
+        state = {"policyName": "static", "defaultCpuSet": text_of(self.shared()),
+                 "entries": {uid: {name: text_of(cpus) for name, cpus in parts.items()} for uid, parts in self._given.items()}}
+        partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+        partial.write_bytes(orjson.dumps(state))
+        partial.replace(self._file)
