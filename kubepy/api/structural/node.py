@@ -35,16 +35,9 @@ class Node:
         return [*self.properties.values(), *(node for node in (self.items, self.additional) if node is not None)]
 
     @cached_property
-    def defaults(self) -> bool:
-        """Whether defaults stand in this node's properties or below."""
-        return any(child.has_default or child.defaults for child in self.children)
-
-    @cached_property
-    def prunes(self) -> bool:
-        """Whether anything can be unknown in a value of this node."""
-        if self.preserves:
-            return any(child.prunes for child in self.children)
-        return self.type != "" or bool(self.children)
+    def defaulted(self) -> list[tuple[str, Node]]:
+        """The properties that have a default."""
+        return [(name, child) for name, child in self.properties.items() if child.has_default]
 
     @cached_property
     def embeds(self) -> bool:

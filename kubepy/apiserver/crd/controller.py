@@ -176,16 +176,19 @@ class Controller:
         return view
 
     async def _conditions(self, groups: set[str]) -> None:
-        for crd in list(self._crds.values()):
-            if crd["spec"]["group"] not in groups:
-                continue
-            if self._planned(crd) is not None:
-                await self._write(crd["metadata"]["name"])
+        members: dict[str, list[Object]] = {}
+        for crd in self._crds.values():
+            members.setdefault(crd["spec"]["group"], []).append(crd)
+        for group in groups:
+            for crd in members.get(group, ()):
+                if self._planned(crd, members[group]) is not None:
+                    await self._write(crd["metadata"]["name"])
 
-    def _planned(self, crd: Object) -> Object | None:
-        """The status to write, or None when it is as it should be."""
+    def _planned(self, crd: Object, others: list[Object] | None = None) -> Object | None:
+        """The status to write, or None when it is as it should be. `others` are the group's definitions, where they are at hand."""
         status = crd.get("status") or {}
-        others = [other for other in self._crds.values() if other["spec"]["group"] == crd["spec"]["group"]]
+        if others is None:
+            others = [other for other in self._crds.values() if other["spec"]["group"] == crd["spec"]["group"]]
         wanted = plan_status(crd, others, format_time(self._server.clock.now()))
         return None if wanted == status else wanted
 
