@@ -28,6 +28,8 @@ class OpenApi:
         self.server = server
         self._generation = -1
         self._documents: dict[str, bytes] = {}
+        self._made_of: dict[str, tuple[Kind, ...]] = {}
+        """The kinds that each kept document shows: it stays while they do, so that a new definition costs only its own."""
         self._hashes: dict[str, str] = {}
         self._encoded: dict[str, bytes] = {}
         self._lock = asyncio.Lock()
@@ -118,9 +120,22 @@ class OpenApi:
     def _refresh(self) -> None:
         if self.server.kinds.generation != self._generation:
             self._generation = self.server.kinds.generation
-            self._documents = {}
-            self._hashes = {}
-            self._encoded = {}
+            by_name = self._kinds_by_name()
+            same = {name for name, kinds in self._made_of.items() if by_name.get(name) == kinds and name in self._documents}
+            self._documents = {name: raw for name, raw in self._documents.items() if name in same}
+            self._hashes = {name: text for name, text in self._hashes.items() if name in same}
+            self._encoded = {name: raw for name, raw in self._encoded.items() if name in same}
+            self._made_of = by_name
+
+    def _kinds_by_name(self) -> dict[str, tuple[Kind, ...]]:
+        """What each document but v2's is made of; kinds are compared as objects: they are replaced, never changed."""
+        found: dict[str, list[Kind]] = {}
+        for kind in self.server.kinds.kinds:
+            resource = kind.resource
+            found.setdefault(f"apis/{resource.api_version}" if resource.group else f"api/{resource.version}", []).append(kind)
+        versions = self.server.kinds.versions
+        groups: dict[str, tuple[Kind, ...]] = {f"apis/{group}": () for group in versions if group}
+        return {**dict.fromkeys(INFO, ()), **groups, **{name: tuple(kinds) for name, kinds in found.items()}}
 
     async def _document(self, name: str) -> bytes:
         self._refresh()

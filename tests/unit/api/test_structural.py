@@ -24,7 +24,8 @@ KEEP = {"x-kubernetes-preserve-unknown-fields": True}
 
 
 @pytest.mark.parametrize(("node", "value", "left", "unknown"), [
-    pytest.param(schema(a=TEXT), {"kind": "T", "metadata": {"x": 1}, "a": "x", "b": 1}, {"kind": "T", "metadata": {"x": 1}, "a": "x"}, ["b"],
+    pytest.param(schema(a=TEXT), {"kind": "T", "metadata": {"x": 1}, "a": "x", "b": 1}, {"kind": "T", "metadata": {"x": 1}, "a": "x"},
+                 ["b"],
                  id="unknown fields go, type and metadata stay"),
     pytest.param(schema(o={"type": "object", **KEEP, "properties": {"i": schema(a=TEXT)}}), {"o": {"x": 1, "i": {"a": "x", "b": 1}}},
                  {"o": {"x": 1, "i": {"a": "x"}}}, ["o.i.b"], id="below a field that keeps everything what is specified is pruned"),
@@ -54,7 +55,8 @@ def test_defaults(node: Any, value: Any, filled: Any) -> None:
 
 @pytest.mark.parametrize(("node", "value", "messages"), [
     pytest.param({"type": "integer"}, "x", ['a: Invalid value: "string": a in body must be of type integer: "string"'], id="a wrong type"),
-    pytest.param({"type": "integer"}, True, ['a: Invalid value: "boolean": a in body must be of type integer: "boolean"'], id="a boolean is no number"),
+    pytest.param({"type": "integer"}, True, ['a: Invalid value: "boolean": a in body must be of type integer: "boolean"'],
+                 id="a boolean is no number"),
     pytest.param({"type": "number"}, 3, [], id="an integer is a number"),
     pytest.param({"type": "integer"}, 3.0, [], id="a whole number is an integer"),
     pytest.param({**TEXT, "maxLength": 3}, "äöü", [], id="lengths are characters"),
@@ -112,11 +114,13 @@ def ruled(rule: str, node: dict[str, Any] | None = None, **more: Any) -> dict[st
     pytest.param(ruled("self > 1", messageExpression="'not ' + string(self)"), {"a": 1}, MISSING, ["a: Invalid value: 1: not 1"],
                  id="a message that is computed"),
     pytest.param(ruled("self >= oldSelf"), {"a": 1}, MISSING, [], id="a transition rule of a new value"),
-    pytest.param(ruled("self >= oldSelf"), {"a": 1}, {"a": 2}, ["a: Invalid value: 1: failed rule: self >= oldSelf"], id="of a changed one"),
+    pytest.param(ruled("self >= oldSelf"), {"a": 1}, {"a": 2}, ["a: Invalid value: 1: failed rule: self >= oldSelf"],
+                 id="of a changed one"),
     pytest.param(ruled("self > 1"), {"a": 1}, {"a": 1}, [], id="what did not change is not asked again"),
     pytest.param(ruled("oldSelf.hasValue() || self == 1", optionalOldSelf=True), {"a": 2}, MISSING,
                  ["a: Invalid value: 2: failed rule: oldSelf.hasValue() || self == 1"], id="an optional old value"),
-    pytest.param(ruled("10 / self == 5"), {"a": 0}, MISSING, ['a: Invalid value: "integer": division by zero evaluating rule: 10 / self == 5'],
+    pytest.param(ruled("10 / self == 5"), {"a": 0}, MISSING,
+                 ['a: Invalid value: "integer": division by zero evaluating rule: 10 / self == 5'],
                  id="a rule that fails"),
     pytest.param(ruled("self.b__dash__c == 'x'", schema(**{"b-c": TEXT})), {"a": {"b-c": "x"}}, MISSING, [], id="names are escaped"),
     pytest.param(ruled("self > 1.5", {"type": "number"}), {"a": 2}, MISSING, [], id="whole numbers of a number field are floating"),
