@@ -1,7 +1,7 @@
 """StatefulSet: pods with identities and storage of their own (`pkg/registry/apps/statefulset`)."""
 from __future__ import annotations
 
-from kubepy.api import field
+from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import STATEFUL_SETS
 from kubepy.api.types import Object
@@ -56,7 +56,10 @@ class StatefulSetStrategy(Strategy):
         errors += check.non_negative(spec.get("minReadySeconds"), _SPEC.child("minReadySeconds"))
         errors += check.non_negative((spec.get("ordinals") or {}).get("start"), _SPEC.child("ordinals", "start"))
         errors += workload_selector(spec, _SPEC, "statefulset")
-        return errors + matching_template(spec, _SPEC, "StatefulSet")
+        errors += matching_template(_with_claims(spec), _SPEC, "StatefulSet")
+        if spec.get("serviceName"):
+            errors += check.named(name.label, spec["serviceName"], _SPEC.child("serviceName"))
+        return errors
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         errors = self.validate(context, obj)
@@ -79,6 +82,18 @@ class StatefulSetStrategy(Strategy):
         if limit < 0:
             found.append("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended")
         return found
+
+
+def _with_claims(spec: Object) -> Object:
+    """The spec as its pods will have it: with a volume for each claim template."""
+    claims = [(claim.get("metadata") or {}).get("name", "") for claim in spec.get("volumeClaimTemplates") or ()]
+    if not claims:
+        return spec
+    template = spec.get("template") or {}
+    pod = template.get("spec") or {}
+    own = [volume for volume in pod.get("volumes") or () if volume.get("name") not in claims]
+    added = [{"name": title, "persistentVolumeClaim": {"claimName": title}} for title in dict.fromkeys(claims) if title]
+    return {**spec, "template": {**template, "spec": {**pod, "volumes": [*own, *added]}}}
 
 
 def _policies(spec: Object) -> Errors:

@@ -1,6 +1,8 @@
 """Validation of Jobs: the spec, also as a CronJob's template, and how it may change (`pkg/apis/batch/validation`)."""
 from __future__ import annotations
 
+import re
+
 from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
@@ -9,6 +11,8 @@ from kubepy.apiserver.registry.core.podspec_validation import pod_template
 
 SPEC = Path("spec")
 _MAX_INDEXED = 100_000
+_MAX_INDEXES = 64 * 1024
+"""Characters of a list of indexes."""
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 _DIRECTIVES = ("nodeSelector", "tolerations", "schedulingGates")
 
@@ -118,9 +122,9 @@ def _failure_rule(rule: Object, spec: Object, containers: set[str | None], path:
         errors += check.named(name.qualified, pattern.get("type", ""), at.child("type"))
         errors += check.need_one_of(pattern.get("status"), at.child("status"), ("False", "True", "Unknown"))
     if codes is not None and conditions:
-        errors.append(field.invalid(path, field.Struct(), "specifying both OnExitCodes and OnPodConditions is not supported"))
+        errors.append(field.invalid(path, _failure_struct(rule), "specifying both OnExitCodes and OnPodConditions is not supported"))
     if codes is None and not conditions:
-        errors.append(field.invalid(path, field.Struct(), "specifying one of OnExitCodes and OnPodConditions is required"))
+        errors.append(field.invalid(path, _failure_struct(rule), "specifying one of OnExitCodes and OnPodConditions is required"))
     return errors
 
 
@@ -150,7 +154,7 @@ def _exit_codes(codes: Object, containers: set[str | None], path: Path) -> Error
 def _success_policy(spec: Object, path: Path) -> Errors:
     errors: Errors = []
     if spec.get("completionMode") != "Indexed":
-        errors.append(field.invalid(path, field.Struct(), "requires indexed completion mode"))
+        return [field.invalid(path, _success_struct(spec["successPolicy"]), "requires indexed completion mode")]
     rules = spec["successPolicy"].get("rules") or []
     if not rules:
         errors.append(field.required(path.child("rules"), "at least one rules must be specified when the successPolicy is specified"))
@@ -160,8 +164,71 @@ def _success_policy(spec: Object, path: Path) -> Errors:
         at = path.child("rules").index(position)
         if rule.get("succeededCount") is None and rule.get("succeededIndexes") is None:
             errors.append(field.required(at, "at least one of succeededCount or succeededIndexes must be specified"))
-        errors += check.non_negative(rule.get("succeededCount"), at.child("succeededCount"))
+        errors += _succeeded(rule, spec.get("completions"), at)
     return errors
+
+
+def _succeeded(rule: Object, completions: int | None, path: Path) -> Errors:
+    errors: Errors = []
+    text, count, total = rule.get("succeededIndexes"), rule.get("succeededCount"), None
+    if text is not None:
+        at = path.child("succeededIndexes")
+        if len(text) > _MAX_INDEXES:
+            errors.append(field.too_long(at, _MAX_INDEXES))
+        try:
+            total = _indexes(text, completions or 0)
+        except ValueError as error:
+            errors.append(field.invalid(at, text, f"error parsing succeededIndexes: {error}"))
+            total = 0
+    at = path.child("succeededCount")
+    errors += check.non_negative(count, at)
+    if count is not None:
+        if completions is not None and count > completions:
+            errors.append(field.invalid(at, count, f"must be less than or equal to {completions} (the number of specified completions)"))
+        if total is not None and count > total:
+            errors.append(field.invalid(at, count, f"must be less than or equal to {total} (the number of indexes in the specified "
+                                                   "succeededIndexes field)"))
+    return errors
+
+
+def _indexes(text: str, completions: int) -> int:
+    """How many indexes `0,2-4` names; raises ValueError in Kubernetes' words."""
+    total, last = 0, -1
+    for part in text.split(",") if text else ():
+        bounds = part.split("-")
+        if len(bounds) > 2:
+            raise ValueError(f'the fragment "{part}" violates the requirement that an index interval can have at most two parts '
+                             "separated by '-'")
+        first = _index(bounds[0], completions)
+        final = _index(bounds[1], completions) if len(bounds) == 2 else first
+        if len(bounds) == 2 and first >= final:
+            raise ValueError(f"non-increasing order, previous: {first}, current: {final}")
+        if last >= first:
+            raise ValueError(f"non-increasing order, previous: {last}, current: {first}")
+        total, last = total + final - first + 1, final
+    return total
+
+
+def _index(text: str, completions: int) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise ValueError(f'cannot convert string to integer for index: "{text}"')
+    if int(text) >= completions:
+        raise ValueError(f'too large index: "{text}"')
+    return int(text)
+
+
+def _failure_struct(rule: Object) -> field.Struct:
+    """A rule as messages show it."""
+    codes = rule.get("onExitCodes")
+    shown = None if codes is None else field.Struct(ContainerName=codes.get("containerName"), Operator=codes.get("operator", ""),
+                                                    Values=codes.get("values"))
+    return field.Struct(Action=rule.get("action", ""), OnExitCodes=shown, OnPodConditions=[
+        field.Struct(Type=item.get("type", ""), Status=item.get("status", "")) for item in rule.get("onPodConditions") or ()] or None)
+
+
+def _success_struct(policy: Object) -> field.Struct:
+    return field.Struct(Rules=[field.Struct(SucceededIndexes=rule.get("succeededIndexes"), SucceededCount=rule.get("succeededCount"))
+                               for rule in policy.get("rules") or ()] or None)
 
 
 def spec_update(new: Object, old: Object, status: Object) -> Errors:

@@ -43,7 +43,11 @@ def _local(source: Object, path: Path) -> Errors:
 
 def _csi(source: Object, path: Path) -> Errors:
     errors = network.csi_driver_name(source.get("driver", ""), path.child("driver"))
-    return errors + check.need(source.get("volumeHandle"), path.child("volumeHandle"))
+    errors += check.need(source.get("volumeHandle"), path.child("volumeHandle"))
+    for key in ("controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"):
+        if (secret := source.get(key)) is not None:
+            errors += [field.required(path.child(key, part)) for part in ("name", "namespace") if not secret.get(part)]
+    return errors
 
 
 _SOURCES: dict[str, Callable[[Object, Path], Errors]] = {
@@ -138,7 +142,7 @@ def _spec(spec: Object) -> Errors:
         errors += check.named(name.subdomain, spec["storageClassName"], _SPEC.child("storageClassName"))
     if spec.get("volumeMode") is not None:
         errors += check.one_of(spec["volumeMode"], _SPEC.child("volumeMode"), VOLUME_MODES)
-    return errors
+    return errors + _attributes_class(spec)
 
 
 def _affinity(spec: Object) -> Errors:
@@ -149,6 +153,16 @@ def _affinity(spec: Object) -> Errors:
     if affinity.get("required") is None:
         return [field.required(path.child("required"), "must specify required node constraints")]
     return node_selector(affinity["required"], path.child("required"))
+
+
+def _attributes_class(spec: Object) -> Errors:
+    title, path = spec.get("volumeAttributesClassName"), _SPEC.child("volumeAttributesClassName")
+    if title is None:
+        return []
+    errors = check.named(name.subdomain, title, path) if title else [field.required(path, "an empty string is disallowed")]
+    if spec.get("csi") is None:
+        errors.append(field.required(_SPEC.child("csi"), "has to be specified when using volumeAttributesClassName"))
+    return errors
 
 
 def _source(spec: Object) -> Errors:

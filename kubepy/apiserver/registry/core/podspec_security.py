@@ -7,6 +7,7 @@ from kubepy.api import field
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
+from kubepy.apiserver.registry.core.podspec_windows import windows_options
 
 _SYSCTL = re.compile(r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?([\./][a-z0-9]([-_a-z0-9]*[a-z0-9])?)*")
 _SYSCTL_TEXT = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
@@ -30,12 +31,15 @@ def pod_security(spec: Object, path: Path) -> Errors:
         errors += check.between(context.get(key), 0, check.MAX_INT32, at.child(key))
     for position, group in enumerate(context.get("supplementalGroups") or ()):
         errors += check.between(group, 0, check.MAX_INT32, at.child("supplementalGroups").index(position))
-    errors += _sysctls(context.get("sysctls") or [], at.child("sysctls"))
+    errors += _sysctls(context.get("sysctls") or [], spec, at.child("sysctls"))
     if context.get("fsGroupChangePolicy") is not None:
         errors += check.one_of(context["fsGroupChangePolicy"], at.child("fsGroupChangePolicy"), ("Always", "OnRootMismatch"))
     errors += seccomp(context.get("seccompProfile"), at.child("seccompProfile"))
+    errors += windows_options(context.get("windowsOptions"), at.child("windowsOptions"))
     if context.get("supplementalGroupsPolicy") is not None:
         errors += check.one_of(context["supplementalGroupsPolicy"], at.child("supplementalGroupsPolicy"), ("Merge", "Strict"))
+    if context.get("seLinuxChangePolicy") is not None:
+        errors += check.one_of(context["seLinuxChangePolicy"], at.child("seLinuxChangePolicy"), ("MountOption", "Recursive"))
     errors += app_armor(context.get("appArmorProfile"), at.child("appArmorProfile"))
     return errors
 
@@ -50,7 +54,17 @@ def _host_ports(spec: Object, path: Path) -> Errors:
     return errors
 
 
-def _sysctls(items: list[Object], path: Path) -> Errors:
+def _host_sysctl(title: str, spec: Object, path: Path) -> Errors:
+    """Settings of a namespace that the pod shares with the host are not the pod's to set."""
+    dotted = title.replace("/", ".")
+    if spec.get("hostNetwork") and dotted.startswith("net."):
+        return [field.invalid(path, title, "may not be specified when 'hostNetwork' is true")]
+    if spec.get("hostIPC") and (dotted == "kernel.sem" or dotted.startswith(("kernel.shm", "kernel.msg", "fs.mqueue."))):
+        return [field.invalid(path, title, "may not be specified when 'hostIPC' is true")]
+    return []
+
+
+def _sysctls(items: list[Object], spec: Object, path: Path) -> Errors:
     errors: Errors = []
     seen: set[str] = set()
     for position, item in enumerate(items):
@@ -62,6 +76,7 @@ def _sysctls(items: list[Object], path: Path) -> Errors:
             errors.append(field.invalid(at, title, f"must have at most 253 characters and match regex {_SYSCTL_TEXT}"))
         elif title.replace("/", ".") in seen:
             errors.append(field.duplicate(at, title))
+        errors += _host_sysctl(title, spec, at)
         seen.add(title.replace("/", "."))
     return errors
 
@@ -118,6 +133,7 @@ def container_security(context: Object | None, path: Path, *, user_namespace: bo
             if capability == "CAP_SYS_ADMIN":
                 errors.append(field.invalid(path, context, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` "
                                                            "CAP_SYS_ADMIN"))
+    errors += windows_options(context.get("windowsOptions"), path.child("windowsOptions"))
     return errors + app_armor(context.get("appArmorProfile"), path.child("appArmorProfile"))
 
 

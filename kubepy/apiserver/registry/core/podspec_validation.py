@@ -12,6 +12,7 @@ from kubepy.apiserver.registry.core.podspec_containers import Surroundings, cont
 from kubepy.apiserver.registry.core.podspec_resources import container_resource_name, pod_level, resource_value
 from kubepy.apiserver.registry.core.podspec_security import operating_system, pod_security
 from kubepy.apiserver.registry.core.podspec_volumes import volumes
+from kubepy.apiserver.registry.core.podspec_windows import host_process
 
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
@@ -63,6 +64,7 @@ def pod_spec(spec: Object, path: Path, pod_name: str | None) -> Errors:
                               path.child("readinessGates").index(position).child("conditionType"))
     errors += scheduling.gates(spec.get("schedulingGates") or [], path.child("schedulingGates"))
     errors += scheduling.spread_constraints(spec.get("topologySpreadConstraints") or [], path.child("topologySpreadConstraints"))
+    errors += host_process(spec, path)
     errors += _names(spec, path)
     errors += scheduling.tolerations(spec.get("tolerations") or [], path.child("tolerations"))
     errors += _host_aliases(spec.get("hostAliases") or [], path.child("hostAliases"))

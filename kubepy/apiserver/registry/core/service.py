@@ -10,7 +10,7 @@ from kubepy.api.resource import SERVICES
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.columns import AGE, NAME, NONE, at, column, field, labels
 from kubepy.apiserver.registry.core.service_update import changes
-from kubepy.apiserver.registry.core.service_validation import addresses, externally_accessible, service
+from kubepy.apiserver.registry.core.service_validation import addresses, externally_accessible, load_balancer_status, service
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, Subresource
 from kubepy.apiserver.request import Context
 
@@ -53,6 +53,9 @@ class ServiceStrategy(Strategy):
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         spec = obj.get("spec") or {}
         return addresses(spec) or changes(spec, old.get("spec") or {}) + service(spec)
+
+    def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
+        return load_balancer_status(obj)
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
         spec = obj.get("spec") or {}

@@ -20,6 +20,9 @@ def is_headless(spec: Object) -> bool:
     return (spec.get("clusterIPs") or [None])[0] == "None" or spec.get("clusterIP") == "None"
 
 
+_KUBELET = 10250
+
+
 def externally_accessible(spec: Object) -> bool:
     return spec.get("type") in ("LoadBalancer", "NodePort") or (spec.get("type") == "ClusterIP" and bool(spec.get("externalIPs")))
 
@@ -34,6 +37,10 @@ def service(spec: Object) -> Errors:
     ports, headless, kind = spec.get("ports") or [], is_headless(spec), spec.get("type", "")
     if not ports and not headless and kind != "ExternalName":
         errors.append(field.required(SPEC.child("ports")))
+    if kind == "LoadBalancer":
+        errors += [field.invalid(SPEC.child("ports").index(position), _KUBELET,
+                                 f"may not expose port {_KUBELET} externally since it is used by kubelet")
+                   for position, port in enumerate(ports) if port.get("port") == _KUBELET]
     if headless and kind in ("LoadBalancer", "NodePort"):
         errors.append(field.invalid(SPEC.child("clusterIPs").index(0), "None", f"may not be set to 'None' for {kind} services"))
     if kind == "ExternalName":
@@ -177,6 +184,36 @@ def _policies(spec: Object) -> Errors:
         errors += check.need_one_of(internal, SPEC.child("internalTrafficPolicy"), ("Cluster", "Local"))
     if spec.get("trafficDistribution") is not None:
         errors += check.one_of(spec["trafficDistribution"], SPEC.child("trafficDistribution"), _DISTRIBUTIONS)
+    return errors
+
+
+def load_balancer_status(obj: Object) -> Errors:
+    """ValidateLoadBalancerStatus."""
+    path = Path("status.loadBalancer.ingress")
+    items = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    if items and (obj.get("spec") or {}).get("type") != "LoadBalancer":
+        return [field.forbidden(path, "may only be used when `spec.type` is LoadBalancer")]
+    errors: Errors = []
+    for position, ingress in enumerate(items):
+        at, address, mode = path.index(position), ingress.get("ip", ""), ingress.get("ipMode")
+        if address:
+            errors += check.named(name.ip, address, at.child("ip"))
+            if mode is None:
+                errors.append(field.required(at.child("ipMode"), "must be specified when `ip` is set"))
+        elif mode is not None:
+            errors.append(field.forbidden(at.child("ipMode"), "may not be specified when `ip` is not set"))
+        if address and mode is not None:
+            errors += check.one_of(mode, at.child("ipMode"), ("Proxy", "VIP"))
+        errors += balancer_hostname(ingress.get("hostname", ""), at.child("hostname"))
+    return errors
+
+
+def balancer_hostname(text: str, path: Path) -> Errors:
+    if not text:
+        return []
+    errors = check.named(name.subdomain, text, path)
+    if not name.ip(text):
+        errors.append(field.invalid(path, text, "must be a DNS name, not an IP address"))
     return errors
 
 

@@ -12,6 +12,7 @@ from kubepy.apiserver.registry.kind import Kind, Strategy
 from kubepy.apiserver.request import Context
 
 _ENDPOINTS, _PORTS = Path("endpoints"), Path("ports")
+_MAX_HINTS = 8
 _TYPES = ("FQDN", "IPv4", "IPv6")
 
 
@@ -66,6 +67,23 @@ def _endpoint(endpoint: Object, kind: str, path: Path) -> Errors:
     errors += check.labels(topology, path.child("deprecatedTopology"))
     if endpoint.get("hostname") is not None:
         errors += check.named(name.label, endpoint["hostname"], path.child("hostname"))
+    hints = endpoint.get("hints") or {}
+    errors += _hints(hints.get("forZones") or [], name.label_value, path.child("hints", "forZones"))
+    errors += _hints(hints.get("forNodes") or [], name.subdomain, path.child("hints", "forNodes"))
+    return errors
+
+
+def _hints(items: list[Object], validator: name.Validator, path: Path) -> Errors:
+    if len(items) > _MAX_HINTS:
+        return [field.too_many(path, len(items), _MAX_HINTS)]
+    errors: Errors = []
+    seen: set[str] = set()
+    for position, item in enumerate(items):
+        title, at_name = item.get("name", ""), path.index(position).child("name")
+        if title in seen:
+            errors.append(field.duplicate(at_name, title))
+        seen.add(title)
+        errors += check.named(validator, title, at_name)
     return errors
 
 

@@ -9,6 +9,7 @@ from kubepy.api.resource import INGRESSES
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, NONE, at, column, some
+from kubepy.apiserver.registry.core.service_validation import balancer_hostname
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -65,8 +66,7 @@ def load_balancer(items: list[Object], path: Path) -> Errors:
         here = path.index(position)
         if ingress.get("ip"):
             errors += check.named(name.ip, ingress["ip"], here.child("ip"))
-        if ingress.get("hostname"):
-            errors += check.named(name.subdomain, ingress["hostname"], here.child("hostname"))
+        errors += balancer_hostname(ingress.get("hostname", ""), here.child("hostname"))
     return errors
 
 
