@@ -43,6 +43,14 @@ class Environment:
         typed = {name: cel_type(text) for name, text in variables.items()}
         self._checker = cel.NewEnv(pool.pool, variables=typed, extensions=_extensions(), functions=declarations(opaque=False))
 
+    def check(self, source: str) -> str:
+        """The name of an expression's type, without making it ready to run; raises CompileError."""
+        try:
+            name: str = self._checker.compile(source).return_type().name()
+        except RuntimeError as error:
+            raise CompileError(compile_words(str(error))) from error
+        return name.upper()
+
     def compile(self, source: str, *, evaluated: str | None = None) -> Program:
         """Checks an expression; raises CompileError. `evaluated` is what is run in its place."""
         try:
@@ -82,6 +90,7 @@ class Program:
 
 
 _MISSING_STRUCT = re.compile(r"(undefined field '[^']*') not found in struct '[^']*'")
+_UNDECLARED = re.compile(r"<input>:(\d+):(\d+): undeclared reference to '([a-zA-Z_]\w*(?:\.\w+)+)'([^\n]*\n \| [^\n]*)\n \| \.*\^")
 _MESSAGE_NAME = re.compile(r"schema\.Object\d+")
 _MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r'Key not found in map : "(.*)"$', re.S), r"no such key: \1"),
@@ -101,7 +110,14 @@ _CODES = re.compile(r"^[A-Z_]+: ")
 def compile_words(text: str) -> str:
     """The checker's message without its code, as cel-go has it."""
     text = re.sub(r"\s*\[[A-Z_]+\]$", "", _CODES.sub("", text, count=1))
-    return _MESSAGE_NAME.sub("object", _MISSING_STRUCT.sub(r"\1", text))
+    return _UNDECLARED.sub(_root, _MESSAGE_NAME.sub("object", _MISSING_STRUCT.sub(r"\1", text)))
+
+
+def _root(found: re.Match[str]) -> str:
+    """An unknown name with selections: cel-go complains of the name alone, where it starts."""
+    line, column, name, source = found[1], int(found[2]), found[3], found[4]
+    start = column - len(name.rpartition(".")[0])
+    return f"<input>:{line}:{start}: undeclared reference to '{name.partition('.')[0]}'{source}\n | {'.' * (start - 1)}^"
 
 
 def runtime_words(text: str) -> str:

@@ -95,12 +95,14 @@ class Pool:
             self._add(file, message, name, number, kind, target, repeated=True)
         elif node.type == "object" and node.additional is not None and not node.properties:
             kind, target = self._element(node.additional)
-            entry = message.nested_type.add(name=f"Entry{number}")
+            # protobuf knows a map by the name of its entries
+            title = f"{''.join(part[:1].upper() + part[1:] for part in name.split('_'))}Entry"
+            entry = message.nested_type.add(name=title)
             entry.options.map_entry = True
             entry.field.add(name="key", number=1, type=_STRING, label=1)
             self._add(file, entry, "value", 2, kind, target)
             field = message.field.add(name=name, number=number, type=_MESSAGE, label=3, json_name=f"x{number}")
-            field.type_name = f".schema.{message.name}.Entry{number}"
+            field.type_name = f".schema.{message.name}.{title}"
         else:
             kind, target = self._element(node)
             self._add(file, message, name, number, kind, target)

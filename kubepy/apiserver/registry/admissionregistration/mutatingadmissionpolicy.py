@@ -9,6 +9,7 @@ from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.admissionregistration import rule
 from kubepy.apiserver.registry.admissionregistration.validatingadmissionpolicy import param_kind_text
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
+from kubepy.apiserver.registry.expression import Scope
 from kubepy.apiserver.registry.kind import Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -29,17 +30,26 @@ class MutatingAdmissionPolicyStrategy(Strategy):
         errors = check.need_one_of(spec.get("failurePolicy"), _SPEC.child("failurePolicy"), rule.FAILURE_POLICIES)
         errors += rule.param_kind(spec.get("paramKind"), _SPEC.child("paramKind"))
         errors += rule.constraints(spec.get("matchConstraints"), _SPEC.child("matchConstraints"))
-        errors += rule.match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"))
-        errors += rule.variables(spec.get("variables") or [], _SPEC.child("variables"))
+        scope = Scope(params=spec.get("paramKind") is not None, mutating=True)
+        for matched in (spec.get("matchConstraints") or {}).get("resourceRules") or ():
+            errors += _operations(matched.get("operations") or [])
+        errors += rule.match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"), scope)
+        errors += rule.variables(spec.get("variables") or [], _SPEC.child("variables"), scope)
         mutations = spec.get("mutations") or []
         if not mutations:
             errors.append(field.required(_SPEC.child("mutations"), "mutations must contain at least one item"))
         for position, mutation in enumerate(mutations):
-            errors += _mutation(mutation, _SPEC.child("mutations").index(position))
+            errors += _mutation(mutation, _SPEC.child("mutations").index(position), scope)
         return errors + check.need_one_of(spec.get("reinvocationPolicy"), _SPEC.child("reinvocationPolicy"), ("IfNeeded", "Never"))
 
 
-def _mutation(mutation: Object, path: Path) -> Errors:
+def _operations(operations: list[str]) -> Errors:
+    """What is deleted cannot be changed."""
+    path = _SPEC.child("matchConstraints", "resourceRules", "operations")
+    return [field.not_supported(path, "DELETE", ("*", "CONNECT", "CREATE", "UPDATE"))] if "DELETE" in operations else []
+
+
+def _mutation(mutation: Object, path: Path, scope: Scope) -> Errors:
     kind = mutation.get("patchType", "")
     wanted = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}.get(kind)
     if not kind:
@@ -48,12 +58,15 @@ def _mutation(mutation: Object, path: Path) -> Errors:
         return [field.not_supported(path.child("patchType"), kind, ("ApplyConfiguration", "JSONPatch"))]
     errors: Errors = []
     if mutation.get(wanted) is None:
-        errors.append(field.required(path.child(wanted)))
+        errors.append(field.required(path.child(wanted), f"must be specified when patchType is {kind}"))
     elif not mutation[wanted].get("expression", "").strip():
         errors.append(field.required(path.child(wanted, "expression"), "expression is not specified"))
+    else:
+        returns = ("Object",) if wanted == "applyConfiguration" else ("list(JSONPatch)",)
+        errors += scope.check(mutation[wanted]["expression"].strip(), path.child(wanted, "expression"), returns)
     other = "jsonPatch" if wanted == "applyConfiguration" else "applyConfiguration"
     if mutation.get(other) is not None:
-        errors.append(field.forbidden(path.child(other), f"may not be specified when patchType is {kind}"))
+        errors.append(field.invalid(path.child(other), f"{{{other}}}", f"must not be specified when patchType is {kind}"))
     return errors
 
 

@@ -1,14 +1,11 @@
-"""What webhooks and admission policies have in common: rules that match requests, match conditions, parameters.
-"""
+"""What webhooks and admission policies have in common: rules that match requests, match conditions, parameters."""
 from __future__ import annotations
-
-from collections.abc import Collection
 
 from kubepy.api import field, name, selector
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
-from kubepy.apiserver.admission.expression import ANY, CONDITION, complaint
 from kubepy.apiserver.registry import check
+from kubepy.apiserver.registry.expression import BOOL, Scope
 
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SCOPES = ("*", "Cluster", "Namespaced")
@@ -80,24 +77,21 @@ def _resources(resources: list[str], path: Path) -> Errors:
     return errors
 
 
-def expression(source: str, path: Path, names: tuple[str, ...], wanted: tuple[str, ...], missing: str = "",
-               known: Collection[str] | None = None) -> Errors:
+def expression(source: str, path: Path, scope: Scope, returns: tuple[str, ...] = BOOL, missing: str = "") -> Errors:
     """A CEL expression that must be there and compile."""
     if not source.strip():
         return [field.required(path, missing)]
-    why = complaint(source, names, wanted, known)
-    return [field.invalid(path, source, why)] if why else []
+    return scope.check(source, path, returns)
 
 
-def match_conditions(conditions: list[Object], path: Path, names: tuple[str, ...] = CONDITION,
-                     known: Collection[str] | None = None) -> Errors:
+def match_conditions(conditions: list[Object], path: Path, scope: Scope | None = None) -> Errors:
     errors: Errors = []
     if len(conditions) > 64:
         errors.append(field.too_many(path, len(conditions), 64))
     seen: set[str] = set()
     for position, condition in enumerate(conditions):
         here = path.index(position)
-        errors += expression(condition.get("expression", ""), here.child("expression"), names, ("BOOL",), known=known)
+        errors += expression(condition.get("expression", ""), here.child("expression"), scope or Scope())
         title = condition.get("name", "")
         if not title:
             errors.append(field.required(here.child("name")))
@@ -162,7 +156,8 @@ def param_kind(kind: Object | None, path: Path) -> Errors:
     return errors
 
 
-def variables(items: list[Object], path: Path, names: tuple[str, ...] | None = None) -> Errors:
+def variables(items: list[Object], path: Path, scope: Scope) -> Errors:
+    scope.has_variables = True
     errors: Errors = []
     for position, item in enumerate(items):
         here = path.index(position)
@@ -173,10 +168,8 @@ def variables(items: list[Object], path: Path, names: tuple[str, ...] | None = N
             errors.append(field.invalid(here.child("name"), title, "must be a valid CEL identifier"))
         if not item.get("expression", "").strip():
             errors.append(field.required(here.child("expression"), "expression is not specified"))
-        elif names is not None:
-            above = [other.get("name", "") for other in items[:position]]
-            if why := complaint(item["expression"], names, tuple(ANY), above):
-                errors.append(field.invalid(here.child("expression"), item["expression"], why))
+        elif not name.c_identifier(title):
+            errors += scope.define(title, item["expression"], here.child("expression"))
     return errors
 
 

@@ -5,10 +5,10 @@ from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
-from kubepy.apiserver.admission.expression import POLICY
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.admissionregistration import rule
 from kubepy.apiserver.registry.columns import AGE, NAME, UNSET, at, column
+from kubepy.apiserver.registry.expression import STRING_OR_NULL, Scope
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -32,28 +32,26 @@ class ValidatingAdmissionPolicyStrategy(Strategy):
         errors = check.need_one_of(spec.get("failurePolicy"), _SPEC.child("failurePolicy"), rule.FAILURE_POLICIES)
         errors += rule.param_kind(spec.get("paramKind"), _SPEC.child("paramKind"))
         errors += rule.constraints(spec.get("matchConstraints"), _SPEC.child("matchConstraints"))
-        errors += rule.match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"), POLICY, ())
-        names = POLICY if spec.get("paramKind") else tuple(one for one in POLICY if one != "params")
-        known = [item.get("name", "") for item in spec.get("variables") or ()]
-        errors += rule.variables(spec.get("variables") or [], _SPEC.child("variables"), names)
+        scope = Scope(params=spec.get("paramKind") is not None)
+        errors += rule.match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"), scope)
+        errors += rule.variables(spec.get("variables") or [], _SPEC.child("variables"), scope)
         validations, audits = spec.get("validations") or [], spec.get("auditAnnotations") or []
         if not validations and not audits:
             detail = "validations or auditAnnotations must contain at least one item"
             return [*errors, field.required(_SPEC.child("validations"), detail), field.required(_SPEC.child("auditAnnotations"), detail)]
         for position, validation in enumerate(validations):
-            errors += _validation(validation, _SPEC.child("validations").index(position), names, known)
-        return errors + _audits(audits, _SPEC.child("auditAnnotations"), at(obj, "metadata.name", ""), names, known)
+            errors += _validation(validation, _SPEC.child("validations").index(position), scope)
+        return errors + _audits(audits, _SPEC.child("auditAnnotations"), at(obj, "metadata.name", ""), scope)
 
 
-def _validation(validation: Object, path: Path, names: tuple[str, ...], known: list[str]) -> Errors:
+def _validation(validation: Object, path: Path, scope: Scope) -> Errors:
     errors: Errors = []
     message, by_expression = validation.get("message", ""), validation.get("messageExpression", "")
-    errors += rule.expression(validation.get("expression", ""), path.child("expression"), names, ("BOOL",),
-                              "expression is not specified", known)
+    errors += rule.expression(validation.get("expression", ""), path.child("expression"), scope, missing="expression is not specified")
     if validation.get("messageExpression") and not by_expression.strip():
         errors.append(field.invalid(path.child("messageExpression"), by_expression, "must be non-empty if specified"))
     elif by_expression:
-        errors += rule.expression(by_expression, path.child("messageExpression"), names, ("STRING",), known=known)
+        errors += rule.expression(by_expression, path.child("messageExpression"), scope, ("string",))
     if message and not message.strip():
         errors.append(field.invalid(path.child("message"), message, "message must be non-empty if specified"))
     elif "\n" in message.strip():
@@ -63,7 +61,7 @@ def _validation(validation: Object, path: Path, names: tuple[str, ...], known: l
     return errors
 
 
-def _audits(audits: list[Object], path: Path, policy: str, names: tuple[str, ...], known: list[str]) -> Errors:
+def _audits(audits: list[Object], path: Path, policy: str, scope: Scope) -> Errors:
     errors: Errors = []
     if len(audits) > 20:
         errors.append(field.invalid(path, [], "must not have more than 20 auditAnnotations"))
@@ -72,8 +70,8 @@ def _audits(audits: list[Object], path: Path, policy: str, names: tuple[str, ...
         here = path.index(position)
         key = audit.get("key", "")
         errors += check.named(name.qualified, f"{policy}/{key}" if policy else key, here.child("key"))
-        errors += rule.expression(audit.get("valueExpression", ""), here.child("valueExpression"), names, ("STRING", "NULL"),
-                                  "valueExpression is not specified", known)
+        errors += rule.expression(audit.get("valueExpression", ""), here.child("valueExpression"), scope, STRING_OR_NULL,
+                                  "valueExpression is not specified")
         if key in seen:
             errors.append(field.duplicate(here.child("key"), key))
         seen.add(key)

@@ -5,7 +5,7 @@ from kubepy.api import field, selector
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
-from kubepy.apiserver.registry.core.podspec_validation import pod_template, template_metadata
+from kubepy.apiserver.registry.core.podspec_validation import pod_template
 
 
 def workload_selector(spec: Object, path: Path, what: str, *, required: bool = True) -> Errors:
@@ -28,8 +28,7 @@ def matching_template(spec: Object, path: Path, what: str) -> Errors:
         return [field.invalid(path.child("selector"), check.selector_value(value), why)]
     errors = matches(spec.get("selector"), template, path)
     at = path.child("template")
-    # upstream does not look into the pods of a StatefulSet, whose containers mount volumes of its claim templates
-    errors += template_metadata(template, at) if what == "StatefulSet" else pod_template(template, at)
+    errors += pod_template(template, at)
     pod = template.get("spec") or {}
     if pod.get("restartPolicy") in ("OnFailure", "Never"):
         errors.append(field.not_supported(at.child("spec", "restartPolicy"), pod["restartPolicy"], ("Always",)))

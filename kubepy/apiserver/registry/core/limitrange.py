@@ -97,9 +97,10 @@ def _order(given: dict[str, Object], resource: str, path: Path) -> Errors:
     above("default", default, "max", high)
     if ratio is not None and amount(ratio) < amount("1"):
         errors.append(field.invalid(path.child("maxLimitRequestRatio").key(resource), str(ratio), f"ratio {ratio} is less than 1"))
-    if ratio is not None and low is not None and high is not None and amount(low) and amount(ratio).as_float() > amount(high).as_float() / amount(low).as_float():
+    spread = amount(high).as_float() / amount(low).as_float() if high is not None and low is not None and amount(low) else None
+    if ratio is not None and spread is not None and amount(ratio).as_float() > spread:
         errors.append(field.invalid(path.child("maxLimitRequestRatio").key(resource), str(ratio),
-                                    f"ratio {ratio} is greater than max/min = {amount(high).as_float() / amount(low).as_float():f}"))
+                                    f"ratio {ratio} is greater than max/min = {spread:f}"))
     if default is not None and request is not None and not overcommit_allowed(resource) and amount(default) != amount(request):
         errors.append(field.invalid(path.child("defaultRequest").key(resource), str(request),
                                     f"default value {default} must equal to defaultRequest value {request} in {resource}"))

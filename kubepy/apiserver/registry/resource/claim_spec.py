@@ -1,13 +1,11 @@
-"""The spec of a ResourceClaim, also as a template's: defaults and validation (`pkg/apis/resource/validation`).
-
-Known difference: CEL selectors are only required to be there; they are compiled where devices are chosen.
-"""
+"""The spec of a ResourceClaim, also as a template's: defaults and validation (`pkg/apis/resource/validation`)."""
 from __future__ import annotations
 
 from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
+from kubepy.apiserver.registry.expression import device_selector
 
 _MODES = ("All", "ExactCount")
 _NEITHER = "exactly one of `exactly` or `firstAvailable` is required"
@@ -129,6 +127,8 @@ def selectors(items: list[Object], path: Path) -> Errors:
             errors.append(field.required(here))
         elif not cel.get("expression"):
             errors.append(field.required(here.child("expression")))
+        else:
+            errors += device_selector(cel["expression"], here.child("expression"))
     return errors
 
 
