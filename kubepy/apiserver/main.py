@@ -68,6 +68,7 @@ async def _serve(options: Options, index: int, sock: socket.socket) -> None:
     cas = [path for path in dict.fromkeys((options.client_ca_file, options.requestheader_client_ca_file)) if path]
     tls = ServerTls(options.tls_cert_file, options.tls_private_key_file, cas)
     server.tasks.keep(tls.keep_fresh, "certificates")
+    app = create_app(server)  # before the hooks: it brings some of its own
     start_hooks(server)
 
     async def stopping() -> None:
@@ -80,7 +81,7 @@ async def _serve(options: Options, index: int, sock: socket.socket) -> None:
 
     log.info("Serving securely", address=options.bind_address, port=options.secure_port, worker=index)
     try:
-        await serve(create_app(server), sock, tls, stopping)
+        await serve(app, sock, tls, stopping)
     finally:
         await server.tasks.stop()
         for close in server.stopping:
