@@ -10,6 +10,7 @@ from kubepy.api.types import Object
 from kubepy.apiserver.admission.chain import build_chain
 from kubepy.apiserver.audit.auditor import build as build_auditor
 from kubepy.apiserver.options import Options
+from kubepy.apiserver.registry.core.podspec_security import capabilities
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.registry.table import KINDS
 from kubepy.apiserver.security import Security, build_security
@@ -66,6 +67,7 @@ class Stores(Mapping[Resource, ResourceStore]):
 
 def build(options: Options) -> Server:
     """Everything wired, nothing started but the caches. Call it on the event loop. Raises OSError or ValueError for bad options."""
+    capabilities.allow_privileged = options.allow_privileged
     tls = TLS(options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile)
     encryption = encryption_of(options.encryption_provider_config) if options.encryption_provider_config else None
     backend = Backend.etcd(list(options.etcd_servers), tls=tls, prefix=options.etcd_prefix, transformer=encryption,

@@ -92,6 +92,8 @@ async def kubernetes(server: Server) -> None:
     await namespaces(server)
     address = kubernetes_service.service_address(server.options.service_cluster_ip_range)
     await ensure(server, SERVICES, kubernetes_service.service(address, server.options.secure_port), kubernetes_service.NAMESPACE)
+    if server.options.endpoint_reconciler_type == "none":
+        return
     reconciler = kubernetes_service.Reconciler(server)
     await reconciler.once()
     server.leaving = reconciler.leave

@@ -72,6 +72,8 @@ async def _serve(options: Options, index: int, sock: socket.socket) -> None:
     start_hooks(server)
 
     async def stopping() -> None:
+        server.closing = True  # /readyz tells load balancers, while requests are still served
+        await asyncio.sleep(options.shutdown_delay_duration)
         server.close()
         if server.leaving is not None and options.workers == 1:
             try:

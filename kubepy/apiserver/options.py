@@ -73,6 +73,13 @@ class Options:
     enable_bootstrap_token_auth: bool = False
     oidc_issuer_url: str = ""
     oidc_client_id: str = ""
+    oidc_ca_file: str = ""
+    oidc_username_claim: str = "sub"
+    oidc_username_prefix: str = ""
+    oidc_groups_claim: str = ""
+    oidc_groups_prefix: str = ""
+    oidc_required_claim: tuple[str, ...] = ()
+    oidc_signing_algs: tuple[str, ...] = ("RS256",)
     service_account_issuer: tuple[str, ...] = ()
     service_account_key_file: tuple[str, ...] = ()
     service_account_signing_key_file: str = ""
@@ -130,7 +137,7 @@ class Options:
     default_unreachable_toleration_seconds: int = 300
     endpoint_reconciler_type: str = "lease"
     shutdown_delay_duration: float = 0.0
-    profiling: bool = True
+    profiling: bool = False
     workers: int = 1
     v: int = 0
     logging_format: str = "text"
@@ -163,8 +170,45 @@ class Options:
             problems.append("--tls-cert-file and --tls-private-key-file must be given together")
         if self.workers < 1:
             problems.append("--workers must be at least 1")
-        known = {"AlwaysAllow", "AlwaysDeny", "ABAC", "Webhook", "RBAC", "Node"}
+        problems += self._check_security() + self._check_unsupported()
+        known = {"AlwaysAllow", "AlwaysDeny", "Webhook", "RBAC", "Node"}
         problems += [f'authorization-mode "{mode}" is not a valid mode' for mode in self.authorization_mode if mode not in known]
+        return problems
+
+
+    def _check_security(self) -> list[str]:
+        problems = []
+        if bool(self.oidc_issuer_url) != bool(self.oidc_client_id):
+            problems.append("oidc-issuer-url and oidc-client-id must be specified together when any oidc flags are set")
+        if self.oidc_issuer_url and not self.oidc_issuer_url.startswith("https://"):
+            problems.append("--oidc-issuer-url must be an https URL")
+        known = {f"{family}{bits}" for family in ("RS", "ES", "PS") for bits in ("256", "384", "512")}
+        problems += [f"oidc-signing-algs: unsupported signing alg: {name}" for name in self.oidc_signing_algs if name not in known]
+        problems += [f"--oidc-required-claim {claim!r} is no key=value" for claim in self.oidc_required_claim if "=" not in claim]
+        if "Webhook" in self.authorization_mode and not self.authorization_webhook_config_file:
+            problems.append("authorization-mode Webhook's authorization config file not passed")
+        if self.authorization_webhook_config_file and "Webhook" not in self.authorization_mode:
+            problems.append("cannot specify --authorization-webhook-config-file without mode Webhook")
+        for flag, value in (("authentication-token-webhook-version", self.authentication_token_webhook_version),
+                            ("authorization-webhook-version", self.authorization_webhook_version)):
+            if value not in ("v1", "v1beta1"):
+                problems.append(f"--{flag} must be v1 or v1beta1")
+        if bool(self.proxy_client_cert_file) != bool(self.proxy_client_key_file):
+            problems.append("--proxy-client-cert-file and --proxy-client-key-file must be given together")
+        return problems
+
+    def _check_unsupported(self) -> list[str]:
+        """Settings that kube-apiserver has and this server does not: better no start than another behaviour than was asked for."""
+        defaults = Options()
+        refused = {
+            "service_account_lookup": "tokens of deleted service accounts are always refused",
+            "admission_control_config_file": "the plugins have no configuration files", "feature_gates": "features are as v1.36 has them",
+            "watch_cache": "every resource has its watch cache", "watch_cache_sizes": "watch caches have no sizes",
+            "profiling": "there are no Go profiles", "kubelet_timeout": "it cannot be changed", "audit_log_format": "only json is written"}
+        problems = [f"--{name.replace('_', '-')} is not supported: {why}" for name, why in refused.items()
+                    if getattr(self, name) != getattr(defaults, name)]
+        if self.endpoint_reconciler_type not in ("lease", "none"):
+            problems.append("--endpoint-reconciler-type must be lease or none")
         return problems
 
 

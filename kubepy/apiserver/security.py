@@ -9,6 +9,7 @@ from kubepy.apiserver.authn.build import build as build_authentication
 from kubepy.apiserver.authn.impersonation import Impersonation
 from kubepy.apiserver.authn.interface import Authenticator, Impersonator
 from kubepy.apiserver.authn.issuer import discovery_document, jwks_document
+from kubepy.apiserver.authn.token import TokenAuthenticator
 from kubepy.apiserver.authz.build import build as build_authorization
 from kubepy.apiserver.authz.interface import Authorizer
 from kubepy.apiserver.authz.webhook import WebhookAuthorizer
@@ -41,6 +42,18 @@ def _discovery(options: Options, authentication: Authentication) -> dict[str, tu
             "/openid/v1/jwks": (b"application/jwk-set+json", jwks_document(authentication.keys))}
 
 
+def _oidc(options: Options, services: Services, issuers: tuple[str, ...]) -> TokenAuthenticator | None:
+    if not options.oidc_issuer_url:
+        return None
+    from kubepy.apiserver.authn.oidc import Oidc, fetcher  # its JOSE library is not needed otherwise
+
+    required = dict(claim.split("=", 1) for claim in options.oidc_required_claim)
+    return Oidc(options.oidc_issuer_url, options.oidc_client_id, services.clock, fetcher(options.oidc_ca_file),
+                username_claim=options.oidc_username_claim, username_prefix=options.oidc_username_prefix,
+                groups_claim=options.oidc_groups_claim, groups_prefix=options.oidc_groups_prefix, required=required,
+                algorithms=options.oidc_signing_algs, audiences=options.api_audiences or issuers)
+
+
 def _token_webhook(options: Options, services: Services) -> Peer | None:
     path = options.authentication_token_webhook_config_file
     return Peer(path, services.clock, flag="authentication-token-webhook-config-file") if path else None
@@ -70,7 +83,8 @@ def build_security(options: Options, services: Services, tasks: Tasks) -> Securi
         service_account_issuer=issuers, service_account_key_file=[Path(name) for name in options.service_account_key_file],
         service_account_signing_key_file=_path(options.service_account_signing_key_file),
         service_account_extend_token_expiration=options.service_account_extend_token_expiration,
-        webhook=_token_webhook(options, services), webhook_version=options.authentication_token_webhook_version,
+        oidc=_oidc(options, services, issuers), webhook=_token_webhook(options, services),
+        webhook_version=options.authentication_token_webhook_version,
         service_account_max_token_expiration=int(options.service_account_max_token_expiration), api_audiences=options.api_audiences),
         services.stores, services.clock)
     authorizer, rbac = build_authorization(options.authorization_mode, services.stores, tasks, _authorizer(options, services))

@@ -41,6 +41,7 @@ class AuthenticationOptions:
     service_account_extend_token_expiration: bool = True
     service_account_max_token_expiration: int = 0
     """Seconds; 0: no limit."""
+    oidc: TokenAuthenticator | None = None
     webhook: Poster | None = None
     """Asked about tokens that nobody else knows."""
     webhook_version: str = "v1beta1"
@@ -111,6 +112,8 @@ def build(options: AuthenticationOptions, stores: Mapping[Resource, ResourceStor
         tokens.append(ServiceAccountTokens(options.service_account_issuer, keys, stores, clock, audiences))
     if options.enable_bootstrap_token_auth:
         tokens.append(BootstrapTokens(stores[SECRETS], clock))
+    if options.oidc is not None:
+        tokens.append(options.oidc)
     if options.webhook is not None:
         tokens.append(WebhookTokens(options.webhook, audiences, options.webhook_version))
     bearer = BearerTokens(tokens, audiences, clock)

@@ -17,6 +17,15 @@ _NOT_ON_WINDOWS_CONTAINER = ("seLinuxOptions", "appArmorProfile", "seccompProfil
                              "allowPrivilegeEscalation", "procMount", "runAsUser", "runAsGroup")
 
 
+class Capabilities:
+    """What the server's flags allow (`pkg/capabilities`); set once, before it serves."""
+
+    allow_privileged = True
+
+
+capabilities = Capabilities()
+
+
 def pod_security(spec: Object, path: Path) -> Errors:
     """validatePodSpecSecurityContext; `path` is that of the pod spec."""
     context = spec.get("securityContext") or {}
@@ -126,6 +135,8 @@ def container_security(context: Object | None, path: Path, *, user_namespace: bo
         if mount == "Unmasked" and not user_namespace:
             errors.append(field.invalid(path.child("procMount"), mount, "`hostUsers` must be false to use `Unmasked`"))
     errors += seccomp(context.get("seccompProfile"), path.child("seccompProfile"))
+    if context.get("privileged") and not capabilities.allow_privileged:
+        errors.append(field.forbidden(path.child("privileged"), "disallowed by cluster policy"))
     if context.get("allowPrivilegeEscalation") is False:
         if context.get("privileged"):
             errors.append(field.invalid(path, context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
