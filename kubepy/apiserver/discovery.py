@@ -14,6 +14,7 @@ from kubepy.api.types import Object
 from kubepy.apiserver import media
 from kubepy.apiserver.aggregation.document import CUSTOM_PRIORITY, group_priority, resource_list
 from kubepy.apiserver.aggregation.table import Remote
+from kubepy.apiserver.crd.kind import TERMINATING_VERBS
 from kubepy.apiserver.exchange import Exchange, render
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.representation import is_custom
@@ -137,7 +138,9 @@ def group_entry(name: str, versions: list[str]) -> Object:
 
 def _verbs(kind: Kind) -> list[str]:
     """Those of custom resources come in an order of their own."""
-    return list(kind.verbs) if is_custom(kind) else sorted(kind.verbs)
+    if not is_custom(kind):
+        return sorted(kind.verbs)
+    return list(TERMINATING_VERBS) if getattr(kind, "terminating", False) else list(kind.verbs)
 
 
 def storage_version_hash(kind: Kind) -> str:

@@ -127,6 +127,9 @@ class Dispatcher:
             if kind.resource.namespaced and not info.namespace:
                 raise not_allowed()
         if name not in kind.verbs:
+            if name == "create" and getattr(kind, "terminating", False):
+                raise MethodNotAllowed("create not allowed while custom resource definition is terminating",
+                                       {"group": kind.resource.group, "kind": kind.resource.plural})
             raise not_allowed()
         if kind.resource.plural == "bindings" and not kind.resource.group:
             await binding.serve(server, exchange, context)

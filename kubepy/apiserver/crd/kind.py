@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kubepy.apiserver.storage.interface import ResourceStore
 
 TERMINATING_VERBS = ("delete", "deletecollection", "get", "list", "watch")
+"""What discovery tells of a definition on its way out; patches and updates still work, for finalizers' sake."""
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 
 
@@ -116,7 +117,7 @@ def make_kind(crd: Object, version: Object, compiled: Compiled, terminating: boo
         resource, names.get("singular") or "", CustomStrategy(resource, compiled, has_status=has_status, scale=scale),
         columns=columns_of(version.get("additionalPrinterColumns") or ()),
         short_names=tuple(names.get("shortNames") or ()), categories=tuple(names.get("categories") or ()),
-        verbs=TERMINATING_VERBS if terminating else VERBS,
+        verbs=tuple(verb for verb in VERBS if verb != "create") if terminating else VERBS,
         selectable=selectable_of(version.get("selectableFields") or ()),
         unknown_field="field label not supported: {field}",
         subresources=(*((STATUS,) if has_status else ()), *((SCALE,) if scale is not None else ())),
