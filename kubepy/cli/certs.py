@@ -1,20 +1,25 @@
 """`kubepy certs check` says when each certificate of a cluster ends; `kubepy certs renew` issues new ones before that.
 
-Renewed files are picked up when the part that uses them starts again. Authorities are never renewed here: replacing one is a rotation
-that every node takes part in.
+A joined node, which has no authority, asks the cluster for its own; it also does so by itself while it runs, and its parts pick them up.
+On the control plane, renewed files are picked up when the part that uses them starts again. Authorities are never renewed here:
+replacing one is a rotation that every node takes part in.
 """
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 
+from kubepy.cli.join import identity
 from kubepy.cli.pki.issue import Pair, Subject, make_leaf, new_key, write_pair
 from kubepy.cli.pki.layout import RENEW_BEFORE
-from kubepy.cli.settings import DEFAULT_DATA
+from kubepy.cli.settings import DEFAULT_DATA, Settings
+from kubepy.client.http import HttpClient
+from kubepy.client.kubeconfig import load
 
 
 def main(argv: list[str]) -> int:
@@ -29,6 +34,9 @@ def main(argv: list[str]) -> int:
         print(f"kubepy certs: there is no {directory}; `kubepy up` makes it, --data-dir names another place", file=sys.stderr)
         return 1
     margin = timedelta(days=arguments.within)
+    settings = Settings.load(arguments.data_dir)
+    if settings is not None and settings.role == "node" and arguments.action == "renew":
+        return asyncio.run(ask(settings, everything=arguments.all))
     return check(directory, margin) if arguments.action == "check" else renew(directory, margin, everything=arguments.all)
 
 
@@ -67,6 +75,21 @@ def renew(directory: Path, margin: timedelta, *, everything: bool = False, now: 
         write_pair(Pair(path, path.with_suffix(".key")), make_leaf(subject_of(certificate), fresh, authority, key, moment), fresh)
         print(f"renewed {path.relative_to(directory).with_suffix('')}")
     return status
+
+
+async def ask(settings: Settings, *, everything: bool) -> int:
+    """A joined node's way: the cluster's controllers issue them."""
+    try:
+        client = HttpClient(load(settings.client))
+        try:
+            for name in await identity.renew(settings, client, everything=everything):
+                print(f"renewed {name}")
+        finally:
+            await client.close()
+    except identity.FAILURES as error:
+        print(f"kubepy certs: {error or 'the cluster did not answer in time'}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def certificates(directory: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from itertools import product
 from typing import Any
 
@@ -105,6 +106,32 @@ def test_logs_come_from_the_joined_node(two_nodes: LocalCluster) -> None:
     name = pods(two_nodes, two_nodes.nodes[1])[0]["metadata"]["name"]
     two_nodes.kubectl("exec", name, "--", "sh", "-c", "echo seen > /proc/1/fd/1")
     eventually("the line is there", lambda: "seen" in two_nodes.kubectl("logs", name))
+
+
+def test_the_joined_node_renews_its_certificates_as_itself(two_nodes: LocalCluster) -> None:
+    node = two_nodes.nodes[1]
+    files = [node.data / "pki" / f"{name}.crt" for name in ("kubelet-client", "proxy", "kubelet")]
+    before = [path.read_bytes() for path in files]
+    said = node.kubepy("certs", "renew", "--all", f"--data-dir={node.data}")
+    assert said.split() == ["renewed", "kubelet-client", "renewed", "proxy", "renewed", "kubelet"]
+    assert not set(before) & {path.read_bytes() for path in files}
+    name = pods(two_nodes, node)[0]["metadata"]["name"]
+    two_nodes.kubectl("logs", name)
+    node.run("kubectl", f"--kubeconfig={node.data / 'kubelet.kubeconfig'}", "get", "node", node.name)
+    node.run("kubectl", f"--kubeconfig={node.data / 'proxy.kubeconfig'}", "get", "services", "-A")
+
+
+def test_a_machine_with_a_wrong_hash_or_token_does_not_join(two_nodes: LocalCluster) -> None:
+    first, node = two_nodes.nodes
+    words = first.kubepy("token", "create", f"--data-dir={first.data}").split()[2:]
+    script = ("import asyncio, sys\nfrom kubepy.cli.join import discovery, token\n"
+              "async def main(a): return await discovery.discover(a[0], token.parse(a[2]), [a[4]], asyncio.get_running_loop().time() + 5)\n"
+              "print(asyncio.run(main(sys.argv[1:])).server)")
+    assert node.run(sys.executable, "-c", script, *words).strip() == f"https://{first.address}:6443"
+    wrong = {2: f"{words[2][:7]}{'0' * 16}", 4: f"sha256:{'0' * 64}"}
+    for index, word in wrong.items():
+        with pytest.raises(Failed, match="Untrusted"):
+            node.run(sys.executable, "-c", script, *words[:index], word, *words[index + 1:])
 
 
 def test_a_node_may_not_read_what_is_not_its_own(two_nodes: LocalCluster) -> None:

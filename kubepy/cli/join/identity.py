@@ -22,6 +22,8 @@ log = get_logger("identity")
 PERIOD = 3600.0
 """Seconds between looks at how long the certificates are good for."""
 SERVING_TIMEOUT = 60.0
+FAILURES = (ApiError, RequestRefused, ConfigError, ConnectionError, TimeoutError, ssl.SSLError, OSError)
+"""What `renew` may raise."""
 
 
 def pair(settings: Settings, name: str) -> Pair:
@@ -62,12 +64,13 @@ def is_placeholder(path: Path) -> bool:
     return certificate.issuer == certificate.subject
 
 
-async def renew(settings: Settings, client: HttpClient) -> list[str]:
-    """Asks, as this node, for each certificate that is a placeholder or has less than 30 % of its life left; returns their names."""
+async def renew(settings: Settings, client: HttpClient, *, everything: bool = False) -> list[str]:
+    """Asks, as this node, for each certificate that is a placeholder or has less than 30 % of its life left (or for all of them); returns
+    their names."""
     renewed = []
     for name, identity in wanted(settings):
         files = pair(settings, name)
-        if is_due(files) or is_placeholder(files.cert):
+        if everything or is_due(files) or is_placeholder(files.cert):
             await obtain(client, identity, files, SERVING_TIMEOUT)
             renewed.append(name)
     return renewed
@@ -84,7 +87,7 @@ async def keep_fresh(settings: Settings) -> None:
                     log.info("Renewed a certificate", name=name)
             finally:
                 await client.close()
-        except (ApiError, RequestRefused, ConfigError, ConnectionError, TimeoutError, ssl.SSLError, OSError) as error:
+        except FAILURES as error:
             wait = 60.0
             log.warning("A certificate cannot be renewed yet", err=error)
         await asyncio.sleep(wait)
