@@ -37,9 +37,11 @@ def escape(name: str) -> str | None:
 
 
 class Pool:
-    """Collects the messages of schemas; `signature` gives the CEL type of a node."""
+    """Collects the messages of schemas; `signature` gives the CEL type of a node. Without `escaping` fields keep the names they have
+    (`request.namespace` of admission)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, escaping: bool = True) -> None:
+        self._escape = escape if escaping else str
         self.pool = descriptor_pool.DescriptorPool()
         for module in _WELL_KNOWN:
             known = descriptor_pb2.FileDescriptorProto()
@@ -81,7 +83,7 @@ class Pool:
             properties = {**properties, "apiVersion": _TEXT, "kind": _TEXT, "metadata": _meta_of(node)}
         number = 0
         for field, child in properties.items():
-            shown = escape(field)
+            shown = self._escape(field)
             if shown is None or (not child.type and not child.int_or_string):
                 continue
             number += 1

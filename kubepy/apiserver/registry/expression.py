@@ -58,11 +58,11 @@ class Scope:
         """Compiles a variable, which later expressions can use."""
         self.has_variables = True
         try:
-            kind = self._compile(expression)
+            kind, errors = self._compile(expression), []
         except CompileError as error:
-            return [_failed(expression, str(error), path)]
+            kind, errors = "", [_failed(expression, str(error), path)]  # it is there for others all the same
         self._variables = (*self._variables, (name, kind))
-        return []
+        return errors
 
     def check(self, expression: str, path: Path, returns: Sequence[str] = BOOL) -> Errors:
         """Complaints about an expression that must give one of the types."""
@@ -102,7 +102,7 @@ class Scope:
 @lru_cache(maxsize=64)
 def _environment(params: bool, variables: tuple[tuple[str, str], ...] | None, mutating: bool, objects: tuple[tuple[str, ...], ...],
                  fields: tuple[str, ...]) -> Environment:
-    pool = Pool()
+    pool = Pool(escaping=False)
     if mutating:
         pool.pool.Add(_patch_types(objects, fields))
     known = {"object": "dyn", "oldObject": "dyn", "namespaceObject": "dyn", "request": pool.signature(Node(_REQUEST))}

@@ -11,7 +11,7 @@ AT = Path("x")
 
 @pytest.mark.parametrize(("expression", "problem"), [
     ("request.userInfo.username == 'x' && has(object.spec)", ""),
-    ("variables.count > 0", ""),
+    ("variables.count > 0 && request.namespace == 'a'", ""),
     ("authorizer.group('').resource('pods').check('get').allowed()", ""),
     ("object.x", "must evaluate to bool but got dyn"),
     ("1", "must evaluate to bool but got int"),
