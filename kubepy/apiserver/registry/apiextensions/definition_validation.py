@@ -221,9 +221,11 @@ def _names(names: Object, path: Path) -> Errors:
     for key in ("shortNames", "categories"):
         for position, text in enumerate(names.get(key) or ()):
             errors += check.named(name.label_1035, text, path.child(key).index(position))
-    if names.get("kind") and names.get("kind") == names.get("listKind"):
+    alike = names.get("kind") and names.get("kind") == names.get("listKind")
+    errors.sort(key=_name_order)
+    if alike:
         errors.append(field.invalid(path.child("listKind"), names["listKind"], "kind and listKind may not be the same"))
-    return sorted(errors, key=_name_order)
+    return errors
 
 
 def _name_order(error: FieldError) -> int:
@@ -244,6 +246,8 @@ def _conversion(conversion: Object, path: Path) -> Errors:
             errors += client_config(config, path.child("webhookClientConfig"))
         if not versions:
             errors.append(field.required(path.child("conversionReviewVersions")))
+        elif not {"v1", "v1beta1"}.intersection(versions):
+            errors.append(field.invalid(path.child("conversionReviewVersions"), versions, "must include at least one of v1, v1beta1"))
     elif config is not None:
         errors.append(field.forbidden(path.child("webhookClientConfig"), "should not be set when strategy is not set to Webhook"))
     return errors
