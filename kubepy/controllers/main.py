@@ -17,6 +17,7 @@ from kubepy.controllers.cloud.pool import parse_pool
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.identity import Identities
 from kubepy.controllers.kit.option import Options
+from kubepy.controllers.kit.share import Sharing
 
 NAME = "kube-controller-manager"
 WORKERS = {
@@ -142,7 +143,7 @@ def main(argv: list[str]) -> int:
         def client_for(account: str) -> Client:
             return identities.client(account) if identities is not None else shell.client
 
-        informers = InformerFactory(shell.client, clock=shell.clock)
+        informers = InformerFactory(shell.client, transform=Sharing(), clock=shell.clock)
         env = Environment(client_for, informers, tasks, settings, shell.clock, metadata)
         shell.health.ready["informer-sync"] = informers.synced
         try:

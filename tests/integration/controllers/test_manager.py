@@ -165,8 +165,14 @@ async def test_a_deployment_rolls_over_behind_its_service_and_goes_in_the_foregr
         return not any(left)
 
     await until(gone, "foreground deletion")
-    with pytest.raises(NotFound):
-        await client.get(DEPLOYMENTS, "web", "default")
+    async def unknown() -> bool:
+        try:
+            await client.get(DEPLOYMENTS, "web", "default")
+        except NotFound:
+            return True
+        return False
+
+    await until(unknown, "the Deployment itself to go")
 
 
 async def test_stateful_and_daemon_sets_run_and_update(client: HttpClient) -> None:
