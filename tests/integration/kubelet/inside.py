@@ -476,8 +476,12 @@ async def test_volumes_of_a_csi_driver_are_staged_published_and_taken_down(world
     client.load(VOLUME_ATTACHMENTS, {"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": name},
                                      "status": {"attached": True, "attachmentMetadata": {"lun": "5"}}})
     await world.until(lambda: world.all_ready("csi-a", "csi-b"), 60)
-    assert sorted((world.directory / "csi" / "vol-1" / "who").read_text().split()) == ["csi-a", "csi-b"]
-    assert world.logs("csi-a") == "3000"
+
+    async def written() -> bool:
+        return sorted((world.directory / "csi" / "vol-1" / "who").read_text().split()) == ["csi-a", "csi-b"] and \
+            world.logs("csi-a") == "3000"
+
+    await world.until(written, 10)
     publish = next(request for kind, request in driver.calls if kind == "publish" and request.volume_id == "vol-1")
     assert dict(publish.publish_context) == {"lun": "5"}
     assert publish.volume_context["a"] == "b"
