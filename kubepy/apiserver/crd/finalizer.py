@@ -51,6 +51,8 @@ class Finalizers:
                     await asyncio.sleep(POLL_SECONDS)
                 except NotFound:
                     return
+                except KeyError:  # another process has finished meanwhile and the kind is gone; seen by the next look
+                    await asyncio.sleep(POLL_SECONDS)
                 except ApiError as error:
                     delay = backoff.next()
                     log.error("Cannot remove the instances of a definition yet", error, definition=name, delay=delay)

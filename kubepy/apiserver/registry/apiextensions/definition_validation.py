@@ -224,7 +224,8 @@ def _names(names: Object, path: Path) -> Errors:
     alike = names.get("kind") and names.get("kind") == names.get("listKind")
     errors.sort(key=_name_order)
     if alike:
-        errors.append(field.invalid(path.child("listKind"), names["listKind"], "kind and listKind may not be the same"))
+        last = next((at for at, error in enumerate(errors) if ".categories" in error.field), len(errors))
+        errors.insert(last, field.invalid(path.child("listKind"), names["listKind"], "kind and listKind may not be the same"))
     return errors
 
 
