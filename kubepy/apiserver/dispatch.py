@@ -15,7 +15,7 @@ from kubepy.apiserver.registry.kind import Kind, Subresource
 from kubepy.apiserver.representation import is_custom
 from kubepy.apiserver.request import Context, RequestInfo
 from kubepy.apiserver.server import Server
-from kubepy.apiserver.verbs import binding, virtual
+from kubepy.apiserver.verbs import binding, component, virtual
 from kubepy.apiserver.verbs.connect import Connector
 from kubepy.apiserver.verbs.create import create
 from kubepy.apiserver.verbs.delete import delete, delete_collection
@@ -133,6 +133,9 @@ class Dispatcher:
             raise not_allowed()
         if kind.resource.plural == "bindings" and not kind.resource.group:
             await binding.serve(server, exchange, context)
+            return
+        if kind.resource.plural == "componentstatuses" and not kind.resource.group:
+            await component.serve(server, exchange, context)
             return
         if kind.handler is not None:
             await virtual.serve(server, exchange, context)

@@ -132,10 +132,8 @@ def _bare_dump(kind: Kind, entry: Entry) -> bytes:
 
 async def answer_list(server: Server, exchange: Exchange, context: Context, page: Page) -> None:
     """Sends a page."""
-    kind, resource = context.kind, context.kind.resource
+    kind = context.kind
     chosen = _negotiate(exchange, kind, (*media.OFFERED, *media.STREAMS))
-    if chosen.transform == "PartialObjectMetadata":
-        raise NotAcceptable(f"you requested PartialObjectMetadata, but the requested object is a list ({_go_type(kind, is_list=True)})")
     if not chosen.transform and chosen.type == media.JSON and not chosen.pretty and not exchange.pretty:
         await exchange.answer(200, b"%b%b]}\n" % (list_head(kind, page), items_json(kind, page.entries)))
         return
@@ -146,16 +144,30 @@ async def answer_list(server: Server, exchange: Exchange, context: Context, page
                 and not chosen.pretty and not exchange.pretty:
             await exchange.answer(200, table.listing(page.entries, _list_metadata(page)))
             return
-        shown = table.document((served(kind, entry) for entry in page.entries), _list_metadata(page))
+    await _answer_list(server, exchange, context, chosen, (served(kind, entry) for entry in page.entries), _list_metadata(page))
+
+
+async def answer_objects(server: Server, exchange: Exchange, context: Context, objects: Iterable[Object], metadata: Object) -> None:
+    """Sends a list of objects that are computed and not stored."""
+    chosen = _negotiate(exchange, context.kind, (*media.OFFERED, *media.STREAMS))
+    await _answer_list(server, exchange, context, chosen, objects, metadata)
+
+
+async def _answer_list(server: Server, exchange: Exchange, context: Context, chosen: Media, objects: Iterable[Object],
+                       metadata: Object) -> None:
+    kind, resource = context.kind, context.kind.resource
+    if chosen.transform == "PartialObjectMetadata":
+        raise NotAcceptable(f"you requested PartialObjectMetadata, but the requested object is a list ({_go_type(kind, is_list=True)})")
+    if chosen.transform == "Table":
+        shown = Table(server, context, chosen).document(objects, metadata)
     elif chosen.transform:
-        items = [partial(kind, served(kind, entry), chosen.version) for entry in page.entries]
-        shown = {"kind": "PartialObjectMetadataList", "apiVersion": _META + chosen.version, "metadata": _list_metadata(page),
-                 "items": items or None}
+        items = [partial(kind, obj, chosen.version) for obj in objects]
+        shown = {"kind": "PartialObjectMetadataList", "apiVersion": _META + chosen.version, "metadata": metadata, "items": items or None}
     else:
-        listed = [served(kind, entry) for entry in page.entries]
+        listed = list(objects)
         if not is_custom(kind):
             listed = [{key: value for key, value in item.items() if key not in ("apiVersion", "kind")} for item in listed]
-        shown = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": _list_metadata(page), "items": listed}
+        shown = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": metadata, "items": listed}
     await exchange.answer(200, *render(shown, chosen.type, chosen.pretty or exchange.pretty))
 
 
