@@ -5,6 +5,7 @@ Deprecated upstream since v1.19, but `kubectl get componentstatuses` still asks 
 from __future__ import annotations
 
 import asyncio
+import os
 
 import aiohttp
 
@@ -45,9 +46,10 @@ async def _probe(session: aiohttp.ClientSession, url: str) -> tuple[bool, str]:
             text = (await answer.text())[:1024]
             return answer.status == 200, text
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        why = getattr(error, "strerror", None) or str(error) or "i/o timeout"
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if number else str(error) or "i/o timeout"
         address = url.split("/")[2]
-        return False, f'Get "{url}": dial tcp {address}: connect: {str(why).lower()}'
+        return False, f'Get "{url}": dial tcp {address}: connect: {why.lower()}'
 
 
 async def _etcd(server: Server) -> tuple[bool, str]:
