@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from kubepy.api.resource import Resource
+from kubepy.apiserver.admission.admin_access import AdminAccess
 from kubepy.apiserver.admission.certificate import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
 from kubepy.apiserver.admission.escalation import RbacEscalation
 from kubepy.apiserver.admission.interface import Plugin
@@ -98,4 +99,4 @@ def build_chain(services: Services, enable: Collection[str] = (), disable: Colle
     if unknown := sorted({*enable, *disable} - known - NOT_HERE):
         raise ValueError(f"enable-admission-plugins plugin {unknown[0]!r} is unknown")
     names = (DEFAULT_ON | set(enable)) - set(disable)
-    return Chain([*(plugin(services) for plugin in PLUGINS if plugin.name in names), RbacEscalation(services)])
+    return Chain([*(plugin(services) for plugin in PLUGINS if plugin.name in names), RbacEscalation(services), AdminAccess(services)])
