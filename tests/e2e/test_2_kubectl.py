@@ -1,6 +1,7 @@
 """The kubectl commands people use every day, unmodified."""
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -139,3 +140,38 @@ def test_deleting_gives_a_pod_its_grace(cluster: Cluster) -> None:
     began = time.monotonic()
     cluster.kubectl("delete", "pod", "slow", "--grace-period=20")
     assert 2.5 < time.monotonic() - began < 15
+
+
+PYTHON_CLIENT = """
+from kubernetes import client, config, watch
+from kubernetes.stream import stream
+
+config.load_kube_config()
+core = client.CoreV1Api()
+print(core.read_namespaced_pod("box", "default").status.phase)
+print(stream(core.connect_get_namespaced_pod_exec, "box", "default", container="box", command=["echo", "by python"],
+             stderr=True, stdin=False, stdout=True, tty=False), end="")
+core.patch_namespaced_pod("box", "default", {"metadata": {"labels": {"seen": "python"}}})
+for event in watch.Watch().stream(core.list_namespaced_pod, "default", label_selector="seen=python", timeout_seconds=10):
+    print(event["type"], event["object"].metadata.name)
+    break
+"""
+
+KR8S = """
+import kr8s
+from kr8s.objects import Pod
+
+pod = Pod.get("box", namespace="default")
+print(pod.status.phase)
+print(pod.exec(["echo", "by kr8s"], container="box").stdout.decode(), end="")
+pod.patch({"metadata": {"labels": {"seen": "kr8s"}}})
+print(len(list(kr8s.get("pods", namespace="default", label_selector={"seen": "kr8s"}))))
+"""
+
+
+@pytest.mark.parametrize(("script", "expected"), [
+    pytest.param(PYTHON_CLIENT, "Running\nby python\nADDED box\n", id="the official client"),
+    pytest.param(KR8S, "Running\nby kr8s\n1\n", id="kr8s"),
+])
+def test_python_clients_read_exec_patch_and_watch(cluster: Cluster, script: str, expected: str) -> None:
+    assert cluster.run(sys.executable, "-W", "ignore", "-c", script) == expected
