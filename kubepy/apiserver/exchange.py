@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import yaml
 
+from kubepy.api.codec import escape
 from kubepy.api.errors import ApiError, NotAcceptable, RequestEntityTooLarge
 from kubepy.api.protobuf import Unencodable, encode_body
 from kubepy.api.types import Object
@@ -177,19 +178,6 @@ def encode(obj: Any, kind: str = media.JSON, pretty: bool = False) -> bytes:
     if pretty:
         return escape(orjson.dumps(obj, option=orjson.OPT_INDENT_2))
     return escape(orjson.dumps(obj, option=orjson.OPT_APPEND_NEWLINE))
-
-
-def escape(body: bytes) -> bytes:
-    """Go's encoding/json writes these as escapes so that JSON can stand in HTML; they only occur inside strings."""
-    if b"<" in body:
-        body = body.replace(b"<", b"\\u003c")
-    if b">" in body:
-        body = body.replace(b">", b"\\u003e")
-    if b"&" in body:
-        body = body.replace(b"&", b"\\u0026")
-    if b"\xe2\x80" in body:
-        body = body.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-    return body
 
 
 class _Dumper(yaml.CSafeDumper):

@@ -9,11 +9,12 @@ from typing import Any
 
 import orjson
 
+from kubepy.api.codec import escape
 from kubepy.api.errors import BadRequest, NotAcceptable
 from kubepy.api.types import Object
 from kubepy.apiserver import media, rows
 from kubepy.apiserver.column import DEFAULT_COLUMNS
-from kubepy.apiserver.exchange import Exchange, escape, render
+from kubepy.apiserver.exchange import Exchange, render
 from kubepy.apiserver.info import first
 from kubepy.apiserver.media import Media
 from kubepy.apiserver.registry.kind import Kind

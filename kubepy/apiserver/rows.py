@@ -7,8 +7,8 @@ from __future__ import annotations
 import msgspec
 import orjson
 
+from kubepy.api.codec import escape
 from kubepy.api.types import Object
-from kubepy.apiserver.exchange import escape
 
 _KEY = b'"metadata":'
 _MANAGED = b',"managedFields":['

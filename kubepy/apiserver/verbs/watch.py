@@ -10,11 +10,12 @@ import random
 
 import orjson
 
+from kubepy.api.codec import escape
 from kubepy.api.errors import ApiError, BadRequest, Expired, Gone
 from kubepy.api.protobuf import encodable, encode_body, encode_event
 from kubepy.api.types import Object
 from kubepy.apiserver import media
-from kubepy.apiserver.exchange import Exchange, escape
+from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.info import first, true
 from kubepy.apiserver.media import Media
 from kubepy.apiserver.registry.kind import Kind
