@@ -68,7 +68,7 @@ class Kubelet:
         self.events = EventRecorder(client, "kubelet", settings.node_name, clock)
         self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit)
         self.images = Images(runtime, clock, serial=settings.image_pull_serial)
-        self.objects = Objects(client, clock)
+        self.objects = Objects(client, clock, settings.object_changes, self._objects_changed)
         self.drivers = Registry(settings.root_dir, client, settings.node_name, lambda: self.node.node, clock, lambda: self.pods.wake_all())
         self.csi = CsiVolumes(settings, client, self.drivers)
         self.volumes = Volumes(settings, client, self.objects, Tokens(client, clock), self._sources, self.csi)
@@ -117,6 +117,7 @@ class Kubelet:
             self.tasks.keep(source.run, "files")
         self.tasks.keep(self._watch_pods, "sources")
         self.tasks.keep(self.pods.run, "cleanup")
+        self.tasks.keep(self.objects.run, "objects")
         self.tasks.keep(self._network_back, "network")
         self.tasks.keep(LogRotation(settings, self.runtime, self.clock).run, "logs")
         self.tasks.keep(self.collector.run, "images")
@@ -130,6 +131,7 @@ class Kubelet:
         """Ends the agent; pods keep running."""
         await self.tasks.stop()
         await self.pods.stop()
+        await self.objects.stop()
 
     async def _watch_pods(self) -> None:
         """Pods of the API are heard once services are known, which their environment shows."""
@@ -154,6 +156,10 @@ class Kubelet:
     def _set_static(self, pods: list[Object]) -> None:
         self.pods.set_static(pods)
         self._files_read = True
+
+    def _objects_changed(self, uids: set[str]) -> None:
+        for uid in uids:
+            self.pods.wake(uid)
 
     def _node_gone(self, node: Object) -> None:
         self.node.node = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -93,6 +93,7 @@ class Settings:
     """0 leaves it to the kernel."""
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     crash_loop_max: float = 300.0
+    object_changes: Literal["Watch", "Cache", "Get"] = "Watch"
     streaming_idle: float = 4 * 3600.0
     enable_server: bool = True
 
@@ -119,6 +120,7 @@ _FILE_KEYS = {
     "evictionSoft": "eviction_soft", "evictionMinimumReclaim": "eviction_minimum_reclaim",
     "evictionMaxPodGracePeriod": "eviction_max_pod_grace_period",
     "cpuManagerPolicy": "cpu_manager_policy", "reservedSystemCPUs": "reserved_system_cpus",
+    "configMapAndSecretChangeDetectionStrategy": "object_changes",
     "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap",
 }
 _FILE_DURATIONS = {

@@ -191,7 +191,7 @@ class Actor:
         ips = (sandbox.ips if sandbox is not None else ()) or (self._around.host_ips if podspec.host_network(pod) else ())
         try:
             verify_non_root(pod, container, image)
-            objects = await self._objects.gather(namespace, container_mount.needs(container))
+            objects = await self._objects.gather(namespace, container_mount.needs(container), podspec.uid_of(pod))
             env = environment(pod, container, self.sources(objects, ips))
             host = await asyncio.to_thread(_read, "/etc/hosts") if podspec.host_network(pod) else ""
             mounts = container_mount.container_mounts(

@@ -162,6 +162,7 @@ class Pods:
             if worker.state == "finished" and uid not in self._api and uid not in self._static:
                 del self._workers[uid]
                 shared.reporter.forget(uid)
+                shared.objects.release(uid)
                 self._remove(uid, worker.pod)
         for pod in self._static.values():
             if podspec.uid_of(pod) not in self._workers:

@@ -302,7 +302,7 @@ class Worker:
         namespace = self.pod["metadata"].get("namespace") or "default"
         names = [("Secret", entry["name"]) for entry in self.pod["spec"].get("imagePullSecrets") or () if entry.get("name")]
         try:
-            found = await self._shared.objects.gather(namespace, names)
+            found = await self._shared.objects.gather(namespace, names, self.uid)
         except (ApiError, ConnectionError) as error:
             log.warning("Cannot read pull secrets", pod=podspec.full_name(self.pod), err=error)
             return []

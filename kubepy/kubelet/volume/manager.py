@@ -107,7 +107,7 @@ class Volumes:
 
     async def _fill(self, pod: Object, volume: Object, path: Path, *, tmpfs: bool) -> None:
         namespace = pod["metadata"].get("namespace") or "default"
-        objects = await self._objects.gather(namespace, references(volume))
+        objects = await self._objects.gather(namespace, references(volume), podspec.uid_of(pod))
         tokens: dict[int, str] = {}
         for source in (volume.get("projected") or {}).get("sources") or ():
             if (entry := source.get("serviceAccountToken")) is not None:

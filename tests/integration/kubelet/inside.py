@@ -267,8 +267,6 @@ async def test_volumes_environment_and_names_are_as_asked(world: World) -> None:
 async def test_a_changed_config_map_reaches_its_volume(world: World) -> None:
     await world.until(lambda: world.all_ready("volumes"))
     await world.client.patch(CONFIGMAPS, "cm", {"data": {"a": "changed"}}, "default")
-    world.kubelet.objects.forget_all()
-    world.kubelet.pods.wake_all()
 
     async def seen() -> bool:
         return await world.execute("volumes", "cat /cm/a") == "changed"
