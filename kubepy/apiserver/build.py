@@ -13,13 +13,14 @@ from kubepy.apiserver.options import Options
 from kubepy.apiserver.registry.core.podspec_security import capabilities
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.registry.table import KINDS
+from kubepy.apiserver.reload import reloads
 from kubepy.apiserver.security import Security, build_security
 from kubepy.apiserver.server import Server, stored
 from kubepy.apiserver.service.allocator import IP_ADDRESSES, NODE_PORTS, Addresses, NodePorts
 from kubepy.apiserver.service.reserve import ServiceReserver
 from kubepy.apiserver.services import Services
 from kubepy.apiserver.storage.backend import Backend
-from kubepy.apiserver.storage.encryption import load as encryption_of
+from kubepy.apiserver.storage.encryption import Reloadable
 from kubepy.apiserver.storage.etcd import TLS
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.apiserver.table import KindTable
@@ -69,13 +70,16 @@ def build(options: Options) -> Server:
     """Everything wired, nothing started but the caches. Call it on the event loop. Raises OSError or ValueError for bad options."""
     capabilities.allow_privileged = options.allow_privileged
     tls = TLS(options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile)
-    encryption = encryption_of(options.encryption_provider_config) if options.encryption_provider_config else None
+    encryption = Reloadable(options.encryption_provider_config) if options.encryption_provider_config else None
     backend = Backend.etcd(list(options.etcd_servers), tls=tls, prefix=options.etcd_prefix, transformer=encryption,
                            compaction_interval=options.etcd_compaction_interval)
     kinds = KindTable(_served(options))
     stores = Stores(backend, kinds)
     services = Services(stores, not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
                         unreachable_toleration_seconds=options.default_unreachable_toleration_seconds)
+    if encryption is not None and options.encryption_provider_config_automatic_reload:
+        services.files.follow("encryption configuration", [options.encryption_provider_config],
+                              reloads("encryption_config", encryption.reload))
     services.kinds = kinds
     services.webhooks = Caller(services)
     tasks = Tasks("apiserver")

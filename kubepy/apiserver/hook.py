@@ -8,52 +8,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from kubepy.api.errors import AlreadyExists, NotFound
 from kubepy.api.resource import NAMESPACES, PRIORITY_CLASSES, SERVICES, Resource
-from kubepy.api.types import Object
 from kubepy.apiserver import flowcontrol, kubernetes_service, trust
 from kubepy.apiserver.authz.reconcile import reconcile_bootstrap
-from kubepy.apiserver.request import Context, RequestInfo, User
+from kubepy.apiserver.ensure import ensure
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.service.repair import Repair
 from kubepy.apiserver.service.reserve import ServiceReserver
-from kubepy.apiserver.verbs.create import create_object
 from kubepy.base.backoff import Backoff
 from kubepy.base.log import get_logger
 
 log = get_logger("hook")
-SYSTEM = User("system:apiserver", "", ("system:masters", "system:authenticated"))
 SERVICE_CIDRS = Resource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", False)
 SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
 
 Hook = Callable[[Server], Awaitable[None]]
-
-
-def context_for(server: Server, resource: Resource, verb: str, namespace: str, name: str) -> Context:
-    """A request of the server to itself."""
-    info = RequestInfo(resource.path(namespace or None, name or None), verb, True, resource.group, resource.version, resource.plural, "",
-                       namespace, name, (resource.plural, name) if name else (resource.plural,))
-    return Context(SYSTEM, info, server.kinds.of(resource), user_agent="kube-apiserver/v1.36.0")
-
-
-async def ensure(server: Server, resource: Resource, obj: Object, namespace: str = "") -> bool:
-    """Creates an object through the whole pipeline unless it is there; tells whether it was made."""
-    name = obj["metadata"]["name"]
-    try:
-        await server.services.store(resource).get(namespace, name)
-        return False
-    except NotFound:
-        pass
-    made = {"apiVersion": resource.api_version, "kind": resource.kind, **obj, "metadata": dict(obj["metadata"])}
-    if namespace:
-        made["metadata"]["namespace"] = namespace
-    kind = server.kinds.of(resource)
-    kind.strategy.default(made)
-    try:
-        await create_object(server, context_for(server, resource, "create", namespace, ""), made)
-    except AlreadyExists:
-        return False
-    return True
 
 
 async def namespaces(server: Server) -> None:
@@ -117,6 +86,10 @@ async def service_repair(server: Server) -> None:
 async def authentication(server: Server) -> None:
     await namespaces(server)
     await trust.publish(server)
+    changed = asyncio.Event()
+    server.services.files.follow("authorities to publish", (server.options.client_ca_file, server.options.requestheader_client_ca_file),
+                                 changed.set)
+    server.tasks.keep(lambda: trust.republish(server, changed), "cluster-authentication-info", maximum=5.0)
 
 
 HOOKS: dict[str, Hook] = {

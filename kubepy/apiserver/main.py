@@ -15,7 +15,7 @@ from kubepy.apiserver.certificate import ensure_self_signed
 from kubepy.apiserver.options import Options, parse
 from kubepy.base import log as logs
 from kubepy.base.http.server import listen, serve, supervise
-from kubepy.base.http.tls import ServerTls
+from kubepy.base.http.tls import VERSIONS, ServerTls, openssl_names
 from kubepy.base.log import get_logger
 
 log = get_logger("apiserver")
@@ -66,8 +66,10 @@ async def _serve(options: Options, index: int, sock: socket.socket) -> None:
 
     server = build(options)
     cas = [path for path in dict.fromkeys((options.client_ca_file, options.requestheader_client_ca_file)) if path]
-    tls = ServerTls(options.tls_cert_file, options.tls_private_key_file, cas)
-    server.tasks.keep(tls.keep_fresh, "certificates")
+    tls = ServerTls(options.tls_cert_file, options.tls_private_key_file, cas, judge_later=True, minimum=VERSIONS[options.tls_min_version],
+                    ciphers=openssl_names(options.tls_cipher_suites))
+    server.services.files.follow("serving certificate", tls.files, tls.load)
+    server.tasks.keep(server.services.files.keep, "files")
     app = create_app(server)  # before the hooks: it brings some of its own
     start_hooks(server)
 

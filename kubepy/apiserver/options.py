@@ -7,6 +7,8 @@ import re
 import socket
 from dataclasses import dataclass
 
+from kubepy.base.http.tls import CIPHERS, TLS13, VERSIONS
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -63,6 +65,8 @@ class Options:
     external_hostname: str = ""
     tls_cert_file: str = ""
     tls_private_key_file: str = ""
+    tls_min_version: str = "VersionTLS12"
+    tls_cipher_suites: tuple[str, ...] = ()
     cert_dir: str = "/var/run/kubernetes"
     client_ca_file: str = ""
     token_auth_file: str = ""
@@ -119,6 +123,7 @@ class Options:
     watch_cache_sizes: tuple[str, ...] = ()
     enable_priority_and_fairness: bool = True
     encryption_provider_config: str = ""
+    encryption_provider_config_automatic_reload: bool = False
     audit_log_path: str = ""
     audit_policy_file: str = ""
     audit_log_maxsize: int = 0
@@ -168,6 +173,10 @@ class Options:
             problems.append("--service-node-port-range must be a range of ports such as 30000-32767")
         if bool(self.tls_cert_file) != bool(self.tls_private_key_file):
             problems.append("--tls-cert-file and --tls-private-key-file must be given together")
+        if self.tls_min_version not in VERSIONS:
+            problems.append(f"--tls-min-version: unknown tls version {self.tls_min_version!r} (one of {', '.join(VERSIONS)})")
+        problems += [f"--tls-cipher-suites: Cipher suite {name} not supported or doesn't exist" for name in self.tls_cipher_suites
+                     if name not in CIPHERS and name not in TLS13]
         if self.workers < 1:
             problems.append("--workers must be at least 1")
         problems += self._check_security() + self._check_unsupported()

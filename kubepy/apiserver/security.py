@@ -86,7 +86,7 @@ def build_security(options: Options, services: Services, tasks: Tasks) -> Securi
         oidc=_oidc(options, services, issuers), webhook=_token_webhook(options, services),
         webhook_version=options.authentication_token_webhook_version,
         service_account_max_token_expiration=int(options.service_account_max_token_expiration), api_audiences=options.api_audiences),
-        services.stores, services.clock)
+        services.stores, services.clock, services.files)
     authorizer, rbac = build_authorization(options.authorization_mode, services.stores, tasks, _authorizer(options, services))
     services.authenticator = authentication.authenticator
     services.token_reviewer = authentication.reviewer

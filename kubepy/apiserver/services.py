@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kubepy.api.resource import Resource
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.base.clock import Clock, SystemClock
+from kubepy.base.watched import Files
 
 if TYPE_CHECKING:
     from kubepy.apiserver.authn.interface import Authenticator, TokenReviewer
@@ -36,6 +37,8 @@ class Services:
     webhooks: Caller | None = None
     documents: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
     """Path to (content type, body) of documents that never change: the service-account issuer's discovery."""
+    files: Files = field(default_factory=Files)
+    """What is read again when it changes."""
     not_ready_toleration_seconds: int = 300
     unreachable_toleration_seconds: int = 300
 

@@ -6,6 +6,7 @@ there are kept.
 """
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import orjson
 from kubepy.api.errors import AlreadyExists, Conflict, NotFound
 from kubepy.api.resource import CONFIGMAPS
 from kubepy.api.types import Object
+from kubepy.apiserver.ensure import ensure
 from kubepy.apiserver.options import Options
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.storage.interface import Entry
@@ -51,8 +53,6 @@ def _read(path: str) -> str:
 
 async def publish(server: Server) -> None:
     """Writes what is missing; called again after a conflict with another server's write."""
-    from kubepy.apiserver.hook import ensure
-
     options = server.options
     client_ca, proxy_ca = _read(options.client_ca_file), _read(options.requestheader_client_ca_file)
     store = server.services.store(CONFIGMAPS)
@@ -71,3 +71,11 @@ async def publish(server: Server) -> None:
         return {**obj, "data": plan(options, client_ca, proxy_ca, obj.get("data") or {})}
 
     await store.update(NAMESPACE, NAME, change)
+
+
+async def republish(server: Server, changed: asyncio.Event) -> None:
+    """Writes again whenever the authorities have changed."""
+    while True:
+        await changed.wait()
+        await publish(server)
+        changed.clear()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from kubepy.api.errors import AlreadyExists, ApiError, NotFound
 from kubepy.api.types import Object
 from kubepy.apiserver.aggregation.table import API_SERVICES, Table
-from kubepy.apiserver.hook import context_for, ensure
+from kubepy.apiserver.ensure import context_for, ensure
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.verbs.delete import delete_object
 from kubepy.base.log import get_logger

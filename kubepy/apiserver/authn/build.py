@@ -17,6 +17,7 @@ from kubepy.apiserver.authn.webhook import Poster, WebhookTokens
 from kubepy.apiserver.request import User
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.base.clock import Clock
+from kubepy.base.watched import Files
 
 ANONYMOUS = User("system:anonymous", "", ("system:unauthenticated",))
 
@@ -85,26 +86,28 @@ class Authentication:
     keys: list[VerificationKey] = field(default_factory=list)
 
 
-def build(options: AuthenticationOptions, stores: Mapping[Resource, ResourceStore], clock: Clock) -> Authentication:
+def build(options: AuthenticationOptions, stores: Mapping[Resource, ResourceStore], clock: Clock,
+          files: Files) -> Authentication:
     """Reads the files the options name; raises OSError or ValueError for what cannot be used."""
     authenticators: list[Authenticator] = []
     if options.requestheader_client_ca_file is not None:
         authenticators.append(FrontProxyAuthenticator(
-            CertificateVerifier(options.requestheader_client_ca_file.read_bytes(), clock),
+            CertificateVerifier.of_file(options.requestheader_client_ca_file, clock, files, "front proxy's authorities"),
             allowed_names=options.requestheader_allowed_names,
             user_headers=options.requestheader_username_headers, uid_headers=options.requestheader_uid_headers,
             group_headers=options.requestheader_group_headers, extra_prefixes=options.requestheader_extra_headers_prefix))
     if options.client_ca_file is not None:
-        authenticators.append(CertificateAuthenticator(CertificateVerifier(options.client_ca_file.read_bytes(), clock)))
+        authenticators.append(CertificateAuthenticator(
+            CertificateVerifier.of_file(options.client_ca_file, clock, files, "client authorities")))
     audiences = options.audiences
     issuer = None
-    files = list(options.service_account_key_file)
+    key_files = list(options.service_account_key_file)
     if options.service_account_signing_key_file is not None:
         issuer = TokenIssuer(options.service_account_issuer[0], options.service_account_signing_key_file.read_bytes(), audiences,
                              max_seconds=options.service_account_max_token_expiration,
                              extend=options.service_account_extend_token_expiration)
-        files = files or [options.service_account_signing_key_file]
-    keys = load_public_keys(files)
+        key_files = key_files or [options.service_account_signing_key_file]
+    keys = load_public_keys(key_files)
     tokens: list[TokenAuthenticator] = []
     if options.token_auth_file is not None:
         tokens.append(StaticTokens(options.token_auth_file.read_text(), audiences))

@@ -1,13 +1,15 @@
 """Client certificates: CN is the user, O its groups; and the front proxy's certificate, whose bearer may name any user by headers.
 
-TLS has proved that the client holds the key. Which authority issued a certificate is checked here again, because one listener
-trusts two of them: the client authority and the front proxy's.
-Known difference: a certificate from an unknown authority already fails the TLS handshake (upstream answers 401).
+TLS has proved that the client holds the key. Which authority issued a certificate is checked here alone, and once for each: one
+listener trusts two authorities, the clients' and the front proxy's, and a certificate of another one is answered with 401.
 """
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from cryptography import x509
@@ -18,11 +20,17 @@ from kubepy.api.errors import Unauthorized
 from kubepy.apiserver.authn.interface import CERTIFICATES, Scope
 from kubepy.apiserver.request import User
 from kubepy.base.clock import Clock
+from kubepy.base.metrics import histogram
+from kubepy.base.watched import Files
 
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 _UID = ObjectIdentifier("1.3.6.1.4.1.57683.2")
 _CACHE_SIZE = 4096
 _MAX_INTERMEDIATES = 8
+_MAX_SIGNATURES = 100
+_LEFT = histogram("apiserver_client_certificate_expiration_seconds",
+                  "Distribution of the remaining lifetime on the certificate used to authenticate a request.",
+                  buckets=(0, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 345600, 604800, 2592000, 7776000, 15552000, 31104000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,44 +46,68 @@ class CertificateVerifier:
     """Checks certificates against one bundle of authorities; results are kept by the certificate's bytes."""
 
     def __init__(self, bundle: bytes, clock: Clock) -> None:
-        self._authorities = x509.load_pem_x509_certificates(bundle)
         self._clock = clock
-        self._cache: dict[tuple[bytes, ...], Verified | None] = {}
+        self._cache: dict[tuple[bytes, ...], Verified] = {}
+        self._refused: dict[bytes, None] = {}
+        """Digests of chains that do not hold: anyone may send them, so little is kept of each."""
+        self.trust(bundle)
 
-    def verify(self, chain: Sequence[bytes]) -> User | None:
+    @classmethod
+    def of_file(cls, path: Path, clock: Clock, files: Files, what: str) -> CertificateVerifier:
+        """One whose authorities are read again when the file changes."""
+        found = cls(path.read_bytes(), clock)
+        files.follow(what, [str(path)], lambda: found.trust(path.read_bytes()))
+        return found
+
+    def trust(self, bundle: bytes) -> None:
+        """Believes these authorities (PEM) from now on, and no others. Raises ValueError, also for none."""
+        self._authorities = x509.load_pem_x509_certificates(bundle)
+        self._cache.clear()
+        self._refused.clear()
+
+    def verify(self, chain: Sequence[bytes], *, measure: bool = False) -> User | None:
         """The identity in the leaf (DER, leaf first); None when another authority issued it, it is not for clients or has ended."""
         key = tuple(chain)
-        if key not in self._cache:
-            if len(self._cache) >= _CACHE_SIZE:
-                self._cache.clear()
-            self._cache[key] = self._check(key)
-        found = self._cache[key]
-        if found is None or not found.not_before <= self._clock.now() <= found.not_after:
-            return None
-        return found.user
+        found = self._cache.get(key)
+        if found is None:
+            digest = hashlib.sha256(b"".join(key)).digest()
+            if digest in self._refused:
+                return None
+            found = self._check(key)
+            if found is None:
+                _bound(self._refused)
+                self._refused[digest] = None
+                return None
+            _bound(self._cache)
+            self._cache[key] = found
+        now = self._clock.now()
+        if measure:
+            _LEFT.observe(found.not_after - now)
+        return found.user if found.not_before <= now <= found.not_after else None
 
     def _check(self, chain: tuple[bytes, ...]) -> Verified | None:
         try:
             certificates = [x509.load_der_x509_certificate(der) for der in chain[:_MAX_INTERMEDIATES]]
-        except ValueError:
+            path = self._path(certificates[0], certificates[1:], set(), [_MAX_SIGNATURES])
+            if path is None:
+                return None
+            links = [certificates[0], *path]
+            if not all(map(_for_clients, links[:-1])) or not _lengths_hold(path):
+                return None
+            return Verified(_identity(certificates[0]), max(link.not_valid_before_utc.timestamp() for link in links),
+                            min(link.not_valid_after_utc.timestamp() for link in links))
+        except ValueError:  # what no certificate should hold
             return None
-        leaf, intermediates = certificates[0], certificates[1:]
-        path = self._path(leaf, intermediates, set())
-        if path is None or not _for_clients(leaf):
-            return None
-        links = [leaf, *path]
-        user = _identity(leaf)
-        return Verified(user, max(link.not_valid_before_utc.timestamp() for link in links),
-                        min(link.not_valid_after_utc.timestamp() for link in links))
 
-    def _path(self, certificate: x509.Certificate, intermediates: Sequence[x509.Certificate],
-              seen: set[int]) -> list[x509.Certificate] | None:
+    def _path(self, certificate: x509.Certificate, intermediates: Sequence[x509.Certificate], seen: set[int],
+              budget: list[int]) -> list[x509.Certificate] | None:
+        """The authorities from a certificate's issuer to a trusted one. `budget` bounds what a hostile chain can cost."""
         for authority in self._authorities:
-            if _issued(certificate, authority):
+            if _issued(certificate, authority, budget):
                 return [authority]
         for position, candidate in enumerate(intermediates):
-            if position not in seen and _is_authority(candidate) and _issued(certificate, candidate):
-                rest = self._path(candidate, intermediates, seen | {position})
+            if position not in seen and _is_authority(candidate) and _issued(certificate, candidate, budget):
+                rest = self._path(candidate, intermediates, seen | {position}, budget)
                 if rest is not None:
                     return [candidate, *rest]
         return None
@@ -91,8 +123,10 @@ class CertificateAuthenticator:
         chain = scope.get(CERTIFICATES)
         if not chain:
             return None
-        user = self._verifier.verify(chain)
-        return user if user is not None and user.name else None
+        user = self._verifier.verify(chain, measure=True)
+        if user is None:
+            raise Unauthorized()
+        return user if user.name else None
 
 
 class FrontProxyAuthenticator:
@@ -155,9 +189,15 @@ def _identity(leaf: x509.Certificate) -> User:
     return User(names[-1] if names else "", uids[0] if uids else "", groups, {CREDENTIAL_ID: (f"X509SHA256={fingerprint}",)})
 
 
-def _issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    if certificate.issuer != authority.subject:
+def _bound(cache: dict[Any, Any]) -> None:
+    if len(cache) >= _CACHE_SIZE:
+        cache.clear()
+
+
+def _issued(certificate: x509.Certificate, authority: x509.Certificate, budget: list[int]) -> bool:
+    if certificate.issuer != authority.subject or budget[0] <= 0:
         return False
+    budget[0] -= 1
     try:
         certificate.verify_directly_issued_by(authority)
     except Exception:  # InvalidSignature, ValueError or TypeError: not issued by it
@@ -170,6 +210,18 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
+
+
+def _lengths_hold(authorities: Sequence[x509.Certificate]) -> bool:
+    """Whether each authority allows as many others below it as there are."""
+    for below, authority in enumerate(authorities):
+        try:
+            limit = authority.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        except x509.ExtensionNotFound:
+            continue
+        if limit is not None and below > limit:
+            return False
+    return True
 
 
 def _for_clients(certificate: x509.Certificate) -> bool:

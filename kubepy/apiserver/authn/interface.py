@@ -1,8 +1,7 @@
 """What the request pipeline sees of authentication.
 
-The connection's verified client certificates are expected in the ASGI scope as `scope[CERTIFICATES]`: DER, leaf first (with uvicorn:
-`ssl_object.getpeercert(True)` of a context with CERT_OPTIONAL and both client authorities loaded). Warnings for the client
-are appended to `scope[WARNINGS]`.
+The certificates that the connection's client sent are expected in the ASGI scope as `scope[CERTIFICATES]`: DER, leaf first; TLS has
+proved that it holds the leaf's key, and nothing more. Warnings for the client are appended to `scope[WARNINGS]`.
 """
 from __future__ import annotations
 

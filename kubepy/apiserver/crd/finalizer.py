@@ -10,7 +10,7 @@ from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.crd.naming import is_established
 from kubepy.apiserver.crd.status import manage_status
-from kubepy.apiserver.hook import context_for
+from kubepy.apiserver.ensure import context_for
 from kubepy.apiserver.registry.apiextensions.customresourcedefinition import CLEANUP, RESOURCE
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.server import Server

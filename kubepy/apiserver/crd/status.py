@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from kubepy.api.types import Object
-from kubepy.apiserver.hook import context_for
+from kubepy.apiserver.ensure import context_for
 from kubepy.apiserver.registry.apiextensions.customresourcedefinition import RESOURCE
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.verbs import manage

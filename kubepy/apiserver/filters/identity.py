@@ -17,8 +17,7 @@ class AuthenticationFilter:
         self.server = server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        certificate = scope.get("client_cert")
-        scope[CERTIFICATES] = (certificate,) if certificate else ()
+        scope[CERTIFICATES] = scope.get("client_chain") or ()
         try:
             user = await self.server.authenticator.authenticate(scope)
             if user is None:
@@ -28,7 +27,6 @@ class AuthenticationFilter:
             raise
         Exchange.of(scope).user = user
         await self.app(scope, receive, send)
-
 
     def _tell(self, exchange: Exchange, error: Unauthorized) -> None:
         """Who could not say who they are are audited, too."""

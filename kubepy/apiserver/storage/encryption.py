@@ -3,7 +3,8 @@
 A stored value is `k8s:enc:<provider>:v1:<key name>:` and the ciphertext; the key in etcd authenticates it where the cipher can
 (aesgcm). Values are written with the first provider's first key and read with whichever matches, so keys rotate by putting the new
 one first and rewriting; an update that changes nothing else still rewrites what was read with an old one.
-Differs from upstream: the `kms` providers are refused. The file is read at start; changing it needs a restart.
+With --encryption-provider-config-automatic-reload the file is read again when it changes. Differs from upstream: the `kms` providers
+are refused.
 """
 from __future__ import annotations
 
@@ -119,6 +120,38 @@ def load(path: str) -> Callable[[Resource], Transformer]:
         return parse(document)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+class Reloadable:
+    """Gives each resource a transformer that goes by the configuration as it is now."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._choose = load(path)
+        self._given: dict[Resource, _Current] = {}
+
+    def __call__(self, resource: Resource) -> Transformer:
+        found = self._given.get(resource)
+        if found is None:
+            found = self._given[resource] = _Current(self._choose(resource))
+        return found
+
+    def reload(self) -> None:
+        """Raises ConfigError or OSError, and then nothing has changed."""
+        self._choose = load(self._path)
+        for resource, current in self._given.items():
+            current.now = self._choose(resource)
+
+
+class _Current:
+    def __init__(self, now: Transformer) -> None:
+        self.now = now
+
+    def write(self, key: bytes, plain: bytes) -> bytes:
+        return self.now.write(key, plain)
+
+    def read(self, key: bytes, stored: bytes) -> tuple[bytes, bool]:
+        return self.now.read(key, stored)
 
 
 def parse(document: Any) -> Callable[[Resource], Transformer]:

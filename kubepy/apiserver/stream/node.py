@@ -10,6 +10,7 @@ from kubepy.api.types import Object
 from kubepy.apiserver.options import Options
 from kubepy.apiserver.services import Services
 from kubepy.apiserver.stream.dial import Target
+from kubepy.base.watched import Stamp, stamp
 
 KUBELET_PORT = 10250
 
@@ -20,12 +21,14 @@ class Kubelets:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._context: ssl.SSLContext | None = None
+        self._stamps: tuple[Stamp, ...] = ()
 
     @property
     def context(self) -> ssl.SSLContext:
-        """Raises ApiError 500 when the configured files cannot be read."""
-        if self._context is None:
-            options = self._options
+        """Made again when a file has changed. Raises ApiError 500 when they cannot be read."""
+        options = self._options
+        stamps = tuple(map(stamp, (options.kubelet_certificate_authority, options.kubelet_client_certificate, options.kubelet_client_key)))
+        if self._context is None or stamps != self._stamps:
             try:
                 context = ssl.create_default_context(cafile=options.kubelet_certificate_authority or None)
                 if not options.kubelet_certificate_authority:
@@ -34,8 +37,10 @@ class Kubelets:
                 if options.kubelet_client_certificate:
                     context.load_cert_chain(options.kubelet_client_certificate, options.kubelet_client_key)
             except OSError as error:
-                raise ApiError(f"the kubelet client's certificate files cannot be read: {error}", reason="") from error
-            self._context = context
+                if self._context is None:  # half-written files: the old ones still serve
+                    raise ApiError(f"the kubelet client's certificate files cannot be read: {error}", reason="") from error
+                return self._context
+            self._context, self._stamps = context, stamps
         return self._context
 
     async def target(self, services: Services, node_name: str, path: str, port: int | None = None) -> Target:

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 import httptools
 
+from kubepy.base.http.anycert import peer_chain
 from kubepy.base.http.cycle import App, Cycle, Scope
 from kubepy.base.http.raw import Flow, RawConnection
 
@@ -40,7 +41,7 @@ class HttpProtocol(asyncio.Protocol):
         self.scheme = "http"
         self.client: Any = None
         self.server: Any = None
-        self.certificate: bytes | None = None
+        self.certificates: tuple[bytes, ...] = ()
         self.cycle: Cycle | None = None
         self.raw: RawConnection | None = None
         self._rest = b""
@@ -70,7 +71,7 @@ class HttpProtocol(asyncio.Protocol):
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self.scheme = "https"
-            self.certificate = tls.getpeercert(True)
+            self.certificates = peer_chain(tls)
         self._timer = self.loop.call_later(IDLE_SECONDS, self._idle)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -172,7 +173,7 @@ class HttpProtocol(asyncio.Protocol):
             "type": "http", "asgi": _ASGI, "http_version": version, "method": method.decode("ascii"),
             "scheme": self.scheme, "path": path.decode("utf-8", "replace"), "raw_path": raw_path, "query_string": query,
             "root_path": "", "headers": self._headers, "client": self.client, "server": self.server,
-            "client_cert": self.certificate, "upgrade": upgrade,
+            "client_cert": self.certificates[0] if self.certificates else None, "client_chain": self.certificates, "upgrade": upgrade,
         }
         cycle = Cycle(self, scope, parser.should_keep_alive() and not upgrade, self._expect)
         scope["extensions"] = {"hijack": cycle.hijack}

@@ -1,55 +1,74 @@
 """Server TLS from files, read again when they change, as Kubernetes' components do for rotated certificates.
 
-Client certificates are asked for but not required. Known difference: Go accepts the handshake with any certificate and answers
-401; OpenSSL refuses one that no configured CA signed during the handshake.
+Client certificates are asked for but not required. With `judge_later` those of any authority are taken, as in Go, and requests
+are judged by who reads the certificates; otherwise OpenSSL refuses in the handshake what no configured CA signed.
 """
 from __future__ import annotations
 
-import asyncio
-import os
 import ssl
 from collections.abc import Sequence
 
+from kubepy.base.http.anycert import accept_any, name_authorities
 from kubepy.base.log import get_logger
+from kubepy.base.watched import Files
 
 log = get_logger("tls")
+VERSIONS = {"VersionTLS12": ssl.TLSVersion.TLSv1_2, "VersionTLS13": ssl.TLSVersion.TLSv1_3}
+
+CIPHERS = {
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA", "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA", "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256", "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA", "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
+}
+"""Go's names of TLS 1.2 suites and OpenSSL's. Those of TLS 1.3 are always on, as in Go."""
+TLS13 = frozenset(("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"))
+
+
+def openssl_names(suites: Sequence[str]) -> list[str]:
+    """Of suites as Go names them, all of which must be known."""
+    return [CIPHERS[name] for name in suites if name not in TLS13]
 
 
 class ServerTls:
-    """Holds the context of one listener; `keep_fresh` runs for ever."""
+    """Holds the context of one listener; `keep_fresh` runs for ever. Raises OSError or ValueError for what cannot be used.
 
-    def __init__(self, certificate: str, key: str, client_cas: Sequence[str] = ()) -> None:
-        self._files = (certificate, key, *client_cas)
+    `ciphers` are OpenSSL's names of TLS 1.2 suites (empty: the library's choice)."""
+
+    def __init__(self, certificate: str, key: str, client_cas: Sequence[str] = (), *, judge_later: bool = False,
+                 minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2, ciphers: Sequence[str] = ()) -> None:
+        self.files = tuple(dict.fromkeys((certificate, key, *client_cas)))
         self._certificate, self._key, self._client_cas = certificate, key, tuple(client_cas)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.minimum_version = minimum
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION
+        if ciphers:
+            context.set_ciphers(":".join(ciphers))
         context.set_alpn_protocols(["http/1.1"])
         if client_cas:
             context.verify_mode = ssl.CERT_OPTIONAL
             # Go accepts any certificate in the chain file as an anchor and partial chains with it
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            if judge_later and not accept_any(context):
+                log.warning("Client certificates of unknown authorities fail the handshake here instead of getting a 401")
         self.context = context
-        self._load()
-        self._stamps = self._read_stamps()
+        self.load()
 
-    def _load(self) -> None:
+    def load(self) -> None:
         self.context.load_cert_chain(self._certificate, self._key)
         for path in self._client_cas:
             self.context.load_verify_locations(path)
+        name_authorities(self.context, self._client_cas)
 
-    def _read_stamps(self) -> tuple[tuple[int, int], ...]:
-        return tuple((stat.st_mtime_ns, stat.st_ino) for stat in map(os.stat, self._files))
-
-    async def keep_fresh(self, seconds: float = 60.0) -> None:
-        """Loads the files again after they have changed. An unreadable or half-written pair is retried, the old one stays."""
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                stamps = self._read_stamps()
-                if stamps != self._stamps:
-                    self._load()
-                    self._stamps = stamps
-                    log.info("Loaded the serving certificate again", path=self._certificate)
-            except (OSError, ssl.SSLError) as error:
-                log.error("Cannot load the serving certificate again", error, path=self._certificate)
+    async def keep_fresh(self, seconds: float = 10.0) -> None:
+        files = Files(seconds=seconds)
+        files.follow("serving certificate", self.files, self.load)
+        await files.keep()

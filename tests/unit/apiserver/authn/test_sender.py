@@ -15,6 +15,7 @@ from kubepy.apiserver.authn.interface import CERTIFICATES, WARNINGS
 from kubepy.apiserver.authz.interface import Access, Decision
 from kubepy.apiserver.request import RequestInfo, User
 from kubepy.base.clock import SystemClock, format_time
+from kubepy.base.watched import Files
 from kubepy.cli.pki.issue import Subject, make_ca, make_leaf, new_key
 from tests.unit.apiserver.stores import MemoryStores, put
 
@@ -45,7 +46,7 @@ async def authenticator(tmp_path):
     options = AuthenticationOptions(
         client_ca_file=tmp_path / "ca.crt", requestheader_client_ca_file=tmp_path / "proxy.crt",
         requestheader_allowed_names=("aggregator",), token_auth_file=tmp_path / "tokens.csv", enable_bootstrap_token_auth=True)
-    built = build(options, stores, SystemClock())
+    built = build(options, stores, SystemClock(), Files())
     built.authenticator.stores = stores
     yield built.authenticator
     await stores.close()
@@ -67,10 +68,10 @@ YEARS_AGO = datetime.now(UTC) - timedelta(days=800)
 
 @pytest.mark.parametrize(("found", "expected"), [
     pytest.param(lambda: scope(certificate=leaf()), ("bob", ("devs", "ops", "system:authenticated")), id="a certificate of ours"),
-    pytest.param(lambda: scope(certificate=leaf(ca=EVIL_CA, key=EVIL_KEY)), ANONYMOUS, id="another authority of the same name"),
-    pytest.param(lambda: scope(certificate=leaf(now=YEARS_AGO)), ANONYMOUS, id="an expired certificate"),
-    pytest.param(lambda: scope(certificate=leaf(Subject("bob", ("system:masters",), server=True))), ANONYMOUS, id="a serving certificate"),
-    pytest.param(lambda: scope(certificate=leaf(PROXY, PROXY_CA, PROXY_KEY)), ANONYMOUS, id="a front proxy without headers"),
+    pytest.param(lambda: scope(certificate=leaf(ca=EVIL_CA, key=EVIL_KEY)), 401, id="another authority of the same name"),
+    pytest.param(lambda: scope(certificate=leaf(now=YEARS_AGO)), 401, id="an expired certificate"),
+    pytest.param(lambda: scope(certificate=leaf(Subject("bob", ("system:masters",), server=True))), 401, id="a serving certificate"),
+    pytest.param(lambda: scope(certificate=leaf(PROXY, PROXY_CA, PROXY_KEY)), 401, id="a front proxy without headers"),
     pytest.param(lambda: scope(("X-Remote-User", "eve"), ("X-Remote-Group", "g"), certificate=leaf(PROXY, PROXY_CA, PROXY_KEY)),
                  ("eve", ("g", "system:authenticated")), id="the front proxy names the user"),
     pytest.param(lambda: scope(("X-Remote-User", "eve"), certificate=leaf(Subject("mallory", client=True), PROXY_CA, PROXY_KEY)), 401,
