@@ -6,26 +6,23 @@ there is no client-side rate limit, fairness is the server's. Watches have conne
 from __future__ import annotations
 
 import platform
-import socket
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from kubepy import KUBERNETES_VERSION, __version__
 from kubepy.api.errors import ApiError, Expired, from_status
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock, SystemClock
-from kubepy.base.metrics import counter, histogram
+from kubepy.base.metrics import Counter, Histogram, counter, histogram
 from kubepy.client.credentials import Credentials
 from kubepy.client.interface import PatchType, Propagation, WatchEvent
 from kubepy.client.kubeconfig import Config
+from kubepy.client.wire import Answer, Connection, Wire
 
 REQUESTS = counter("rest_client_requests_total", "Number of HTTP requests, partitioned by status code, method, and host.",
                    ("code", "method", "host"))
@@ -52,25 +49,26 @@ class HttpClient:
     watches ask for PartialObjectMetadata. `token` is asked for the bearer token before each request."""
 
     def __init__(self, config: Config, *, user_agent: str = "kubepy", timeout: float = 60.0, connections: int = 64,
-                 metadata_only: bool = False, token: Callable[[], str] | None = None, clock: Clock | None = None) -> None:
+                 metadata_only: bool = False, token: Callable[[], str] | None = None, clock: Clock | None = None,
+                 beside: HttpClient | None = None) -> None:
+        """`beside` shares the connections of another client of the same server that differs in its token only."""
         self.config = config
         self._clock = clock or SystemClock()
         self._credentials = Credentials(config, self._clock, token)
-        self._base = config.server
-        self._tls = config.server.startswith("https:")
-        self._host = URL(config.server).authority
         self._metadata_only = metadata_only
-        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
-        self._connections = connections
-        self._headers = {
-            "Accept": "application/json",
+        self._timeout = timeout
+        self._shares = beside is not None
+        self._wire: Wire = beside._wire if beside is not None else Wire(config.server, self._credentials.context, limit=connections,
+                                                                  server_name=config.server_name or "")
+        lines = {
             "Accept-Encoding": "identity",  # compressing costs a near server more than the bytes cost the wire
             "User-Agent": f"{user_agent}/{KUBERNETES_VERSION} (linux/{platform.machine()}) kubepy/{__version__}",
         }
         if config.impersonate:
-            self._headers["Impersonate-User"] = config.impersonate
-        self._requests: aiohttp.ClientSession | None = None
-        self._watches: aiohttp.ClientSession | None = None
+            lines["Impersonate-User"] = config.impersonate
+        self._lines = _lines(lines)
+        self._counted: dict[tuple[int, str], Counter] = {}
+        self._timed: dict[str, Histogram] = {}
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None) -> Object:
         path = resource.path(namespace, quote(name, safe=":"), subresource)
@@ -134,20 +132,20 @@ class HttpClient:
                        resourceVersionMatch="NotOlderThan" if send_initial_events else "")
         path = resource.path(namespace)
         # the server ends a watch in its own time; the margin only catches one that forgets to
-        silence = aiohttp.ClientTimeout(total=timeout_seconds + 60 if timeout_seconds else None, sock_connect=10)
+        silence = timeout_seconds + 60 if timeout_seconds else None
         try:
-            async with await self._open("GET", path, query, None, self._headers_for(self._accept(_METADATA)), silence,
-                                        watch=True) as response:
-                if response.status != 200:
-                    raise _error(response, await response.read())
-                async with aclosing(_frames(response.content)) as frames:
+            async with self._wire.stream("GET", f"{path}?{query}", self._head(self._accept(_METADATA)), silence) as (status, body):
+                self._count(status, "GET")
+                if status != 200:
+                    raise _error(status, b"".join([part async for part in body.chunks()]))
+                async with aclosing(_frames(body)) as frames:
                     async for frame in frames:
                         event = orjson.loads(frame)
                         if event["type"] == "ERROR":
                             raise from_status(event["object"], event["object"].get("code") or 500)
                         yield WatchEvent(event["type"], event["object"])
-        except (aiohttp.ClientError, OSError) as error:
-            raise _lost(error, path) from error
+        except ConnectionError as error:
+            raise ConnectionError(f"{path}: {error}") from error
 
     async def raw(self, method: str, path: str, body: bytes | None = None, *, headers: dict[str, str] | None = None) -> bytes:
         extra = {key.lower(): value for key, value in (headers or {}).items()}
@@ -155,90 +153,71 @@ class HttpClient:
         return await self._send(method, path, "", body, content_type=content_type, accept=extra.pop("accept", ""), headers=extra)
 
     async def close(self) -> None:
-        for session in (self._requests, self._watches):
-            if session is not None:
-                await session.close()
+        if not self._shares:
+            await self._wire.close()
 
     def _accept(self, metadata: str) -> str:
         return metadata if self._metadata_only else ""
 
-    def _headers_for(self, accept: str, content_type: str = "", extra: dict[str, str] | None = None) -> dict[str, str]:
-        headers = dict(self._headers)
-        if accept:
-            headers["Accept"] = accept
+    def _head(self, accept: str, content_type: str = "", extra: dict[str, str] | None = None) -> str:
+        head = f"Accept: {accept or 'application/json'}\r\n{self._lines}"
         if content_type:
-            headers["Content-Type"] = content_type
+            head += f"Content-Type: {content_type}\r\n"
         if authorization := self._credentials.authorization():
-            headers["Authorization"] = authorization
-        if extra:
-            headers.update(extra)
-        return headers
+            head += _lines({"Authorization": authorization})
+        return head + _lines(extra) if extra else head
 
     async def _send(self, method: str, path: str, query: str = "", body: bytes | None = None, *, content_type: str = "application/json",
                     accept: str = "", headers: dict[str, str] | None = None) -> bytes:
         """Sends and reads; repeats what the server asks to repeat. Raises ApiError or ConnectionError."""
         attempt = 0
+        target = f"{path}?{query}" if query else path
+        if " " in target or "\r" in target or "\n" in target:
+            raise ValueError(f"not a path: {target!r}")
         while True:
+            head = self._head(accept, content_type if body is not None else "", headers)
+            began = self._clock.monotonic()
             try:
-                sent = self._headers_for(accept, content_type if body is not None else "", headers)
-                async with await self._open(method, path, query, body, sent, self._timeout) as response:
-                    content = await response.read()
-            except (aiohttp.ClientError, OSError) as error:
-                REQUESTS.labels("<error>", method, self._host).inc()
-                raise _lost(error, path) from error
-            if response.status < 300:
-                return content
-            wait = _retry_after(response)
+                answer = await self._wire.request(method, target, head, body, self._timeout)
+            except ConnectionError as error:
+                REQUESTS.labels("<error>", method, self._wire.host).inc()
+                raise ConnectionError(f"{path}: {error}") from error
+            self._count(answer.status, method, self._clock.monotonic() - began)
+            if answer.status < 300:
+                return answer.content
+            wait = _retry_after(answer)
             if wait is None or attempt >= MAX_RETRIES:
-                if response.status == 401:
+                if answer.status == 401:
                     self._credentials.forget_token()
-                raise _error(response, content)
+                raise _error(answer.status, answer.content)
             attempt += 1
             await self._clock.sleep(wait)
 
-    async def _open(self, method: str, path: str, query: str, body: bytes | None, headers: dict[str, str],
-                    timeout: aiohttp.ClientTimeout, watch: bool = False) -> aiohttp.ClientResponse:
-        began = self._clock.monotonic()
-        url = URL(f"{self._base}{path}?{query}" if query else self._base + path, encoded=True)
-        response = await self._session(watch).request(
-            method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False,
-            ssl=self._credentials.context() if self._tls else True, server_hostname=self.config.server_name or None)
-        REQUESTS.labels(str(response.status), method, self._host).inc()
-        if not watch:
-            DURATION.labels(method, self._host).observe(self._clock.monotonic() - began)
-        return response
-
-    def _session(self, watch: bool) -> aiohttp.ClientSession:
-        found = self._watches if watch else self._requests
-        if found is None:
-            connector = aiohttp.TCPConnector(limit=0 if watch else self._connections, keepalive_timeout=75, ttl_dns_cache=60,
-                                             socket_factory=_socket)
-            found = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
-            if watch:
-                self._watches = found
-            else:
-                self._requests = found
-        return found
+    def _count(self, status: int, method: str, seconds: float | None = None) -> None:
+        counted = self._counted.get((status, method))
+        if counted is None:
+            counted = self._counted[status, method] = REQUESTS.labels(str(status), method, self._wire.host)
+        counted.inc()
+        if seconds is not None:
+            timed = self._timed.get(method)
+            if timed is None:
+                timed = self._timed[method] = DURATION.labels(method, self._wire.host)
+            timed.observe(seconds)
 
 
-def _socket(address: Any) -> socket.socket:
-    """A socket that notices within half a minute when the other side is gone without a word (a pulled cable, a dead node)."""
-    family, kind, protocol, _, _ = address
-    found = socket.socket(family, kind, protocol)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
-    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
-    found.setblocking(False)
-    return found
+def _lines(headers: dict[str, str]) -> str:
+    """Header lines; raises ValueError for what would break out of its line."""
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    if any("\r" in line[:-2] or "\n" in line[:-2] for line in lines):
+        raise ValueError("a header holds a line break")
+    return "".join(lines)
 
 
-async def _frames(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+async def _frames(stream: Connection) -> AsyncGenerator[bytes, None]:
     """Lines of any length up to MAX_FRAME; each byte is looked at once, however many chunks a frame comes in."""
     parts: list[bytes] = []
     size = 0
-    async for chunk in stream.iter_any():
+    async for chunk in stream.chunks():
         *lines, rest = chunk.split(b"\n")
         for line in lines:
             frame = b"".join((*parts, line)) if parts else line
@@ -260,15 +239,15 @@ def _query(**values: Any) -> str:
     return urlencode([(key, value) for key, value in values.items() if value])
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+def _retry_after(answer: Answer) -> float | None:
     """How long the server asks to wait, or None where the request is not to be repeated."""
-    if response.status != 429 and response.status < 500:
+    if answer.status != 429 and answer.status < 500:
         return None
-    text = response.headers.get("Retry-After", "")
+    text = answer.headers.get("retry-after", "")
     return float(text) if text.isdigit() else None
 
 
-def _error(response: aiohttp.ClientResponse, content: bytes) -> ApiError:
+def _error(code: int, content: bytes) -> ApiError:
     try:
         status = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -276,15 +255,5 @@ def _error(response: aiohttp.ClientResponse, content: bytes) -> ApiError:
     if not isinstance(status, dict) or status.get("kind") != "Status":
         text = content[:512].decode(errors="replace").strip()
         status = {"message": text} if text else {}
-    error = from_status(status, response.status)
+    error = from_status(status, code)
     return Expired(error.message, error.details) if error.code == 410 and not isinstance(error, Expired) else error
-
-
-def _lost(error: Exception, path: str) -> ConnectionError:
-    if isinstance(error, ConnectionError) and not isinstance(error, aiohttp.ClientError):
-        return error
-    if isinstance(error, TimeoutError):
-        return ConnectionError(f"{path}: timed out")
-    if isinstance(error, (ssl.SSLError, aiohttp.ClientSSLError)):
-        return ConnectionError(f"{path}: TLS: {error}")
-    return ConnectionError(f"{path}: {error or type(error).__name__}")

@@ -23,6 +23,8 @@ log = get_logger("identity")
 NAMESPACE = "kube-system"
 LIFETIME = 3600
 RETRY = 0.5
+CONNECTIONS = 100
+"""Requests under way at once, of all controllers together."""
 
 
 class Identities:
@@ -32,6 +34,7 @@ class Identities:
         self._bootstrap, self._clock, self._tasks = bootstrap, clock, tasks
         self._anonymous = replace(config, cert_data=b"", cert_file="", key_data=b"", key_file="", token="", token_file="",
                                   username="", password="")
+        self._connections = HttpClient(self._anonymous, connections=CONNECTIONS)
         self._clients: dict[tuple[str, bool], HttpClient] = {}
         self._tokens: dict[str, str] = {}
 
@@ -39,7 +42,7 @@ class Identities:
         found = self._clients.get((account, metadata_only))
         if found is None:
             found = HttpClient(self._anonymous, user_agent=f"kube-controller-manager/{account}", token=lambda: self._token(account),
-                               metadata_only=metadata_only)
+                               metadata_only=metadata_only, beside=self._connections)
             if (account, not metadata_only) not in self._clients:
                 self._tasks.keep(lambda: self._renew(account), f"token/{account}")
             self._clients[account, metadata_only] = found
@@ -55,8 +58,7 @@ class Identities:
         log.warning("Starting without some tokens", accounts=",".join(sorted(accounts - self._tokens.keys())))
 
     async def close(self) -> None:
-        for client in self._clients.values():
-            await client.close()
+        await self._connections.close()
 
     def _token(self, account: str) -> str:
         token = self._tokens.get(account)

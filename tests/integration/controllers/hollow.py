@@ -16,7 +16,8 @@ from kubepy.client.interface import Client
 
 
 class HollowNodes:
-    def __init__(self, client: Client, count: int) -> None:
+    def __init__(self, client: Client, count: int, workers: int = 4) -> None:
+        self._workers = workers
         self.names = [f"hollow-{number}" for number in range(count)]
         self._client = client
         self._pods: asyncio.Queue[Object] = asyncio.Queue()
@@ -33,7 +34,7 @@ class HollowNodes:
             except AlreadyExists:
                 continue
         self._tasks.keep(self._beat, "heartbeat")
-        for number in range(4):
+        for number in range(self._workers):
             self._tasks.keep(self._work, f"worker-{number}")
 
     async def stop(self) -> None:
