@@ -1,14 +1,12 @@
-"""The shell: FastAPI serves what is no resource (health, version, metrics, OpenAPI); everything passes the filters first."""
+"""The shell: what is no resource (health, version, documents, FastAPI's pages); everything passes the filters first."""
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import Mapping
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import PlainTextResponse
-
 from kubepy.api.errors import ApiError, MethodNotAllowed, NotAcceptable
-from kubepy.apiserver import media, metric
+from kubepy.apiserver import media
 from kubepy.apiserver.dispatch import Dispatcher, not_found
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.filters import wrap
@@ -22,49 +20,28 @@ VERSION = {
     "goVersion": f"python{platform.python_version()}", "compiler": "cpython", "platform": "linux/amd64",
 }
 
+PAGES = ("/metrics",)
+"""Where the paths begin that FastAPI serves."""
+
 
 def create_app(server: Server) -> App:
     """The whole application: filters, dispatcher, shell."""
-    return wrap(server, Dispatcher(server, create_shell(server)))
-
-
-def create_shell(server: Server) -> App:
-    shell = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    health = Health(server)
-
-    @shell.get("/healthz")
-    @shell.get("/livez")
-    @shell.get("/readyz")
-    async def check(request: Request) -> Response:
-        return await health.answer(request.url.path.strip("/"), request.query_params)
-
-    @shell.get("/healthz/{name:path}")
-    @shell.get("/livez/{name:path}")
-    @shell.get("/readyz/{name:path}")
-    async def one(request: Request, name: str) -> Response:
-        return await health.one(request.url.path.strip("/").partition("/")[0], name)
-
-    @shell.get("/metrics")
-    async def metrics() -> Response:
-        return PlainTextResponse(metric.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    return Shell(shell, server.services.documents)
+    return wrap(server, Dispatcher(server, Shell(server)))
 
 
 class Shell:
-    """Between the dispatcher and FastAPI: version and what Kubernetes answers for paths that are not there."""
+    """Behind the dispatcher: health, version, FastAPI's pages, and what Kubernetes answers for paths that are not there."""
 
-    def __init__(self, app: FastAPI, documents: Mapping[str, tuple[bytes, bytes]]) -> None:
-        self.app = app
-        self.documents = documents
-        self.known = ("/healthz", "/livez", "/readyz", "/metrics")
+    def __init__(self, server: Server) -> None:
+        self.health = Health(server)
+        self.documents: Mapping[str, tuple[bytes, bytes]] = server.services.documents
+        self._pages: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
         exchange = Exchange.of(scope)
         path = str(scope["path"])
+        if await self.health.serve(exchange):
+            return
         if path.rstrip("/") == "/version" or path.startswith("/version/"):
             await self._version(exchange, path)
             return
@@ -72,7 +49,7 @@ class Shell:
             content_type, body = document
             await exchange.answer(200, body, content_type, [(b"Cache-Control", b"public, max-age=3600")])
             return
-        if not path.startswith(self.known):
+        if not path.startswith(PAGES):
             await exchange.answer_text(404, "404 page not found\n")
             return
 
@@ -89,7 +66,9 @@ class Shell:
                 message = {**message, "headers": exchange.response_headers(content_type, [(b"X-Content-Type-Options", b"nosniff")])}
             await send(message)
 
-        await self.app(scope, receive, with_headers)  # type: ignore[arg-type]
+        if self._pages is None:
+            self._pages = await asyncio.to_thread(_load_pages)
+        await self._pages(scope, receive, with_headers)  # type: ignore[arg-type]
 
     async def _version(self, exchange: Exchange, path: str) -> None:
         if path.rstrip("/") != "/version":
@@ -101,3 +80,9 @@ class Shell:
         except NotAcceptable as error:
             raise ApiError(error.message, error.details, code=406, reason="NotAcceptable") from error
         await exchange.answer_object(200, VERSION, chosen)
+
+
+def _load_pages() -> App:
+    from kubepy.apiserver.pages import create_pages
+
+    return create_pages()

@@ -69,9 +69,6 @@ class Dispatcher:
         server.stopping.append(self.connector.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.shell(scope, receive, send)
-            return
         exchange = Exchange.of(scope)
         info = exchange.info
         if self.server.remotes.remotes and await self.aggregation.serve(exchange):

@@ -1,21 +1,31 @@
-"""Health, liveness and readiness, check by check, as kube-apiserver words them."""
+"""Health, liveness and readiness, check by check, as kube-apiserver words them: for any method, as upstream's handlers do."""
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from fastapi.datastructures import QueryParams
-from fastapi.responses import PlainTextResponse
-
+from kubepy.apiserver.exchange import Exchange
+from kubepy.apiserver.info import Query
 from kubepy.apiserver.server import Server
 
 Check = Callable[[], Awaitable[None]]
+Answer = tuple[int, str]
 ETCD_SECONDS = 2.0
+GROUPS = ("healthz", "livez", "readyz")
 
 
 class Health:
     def __init__(self, server: Server) -> None:
         self.server = server
+
+    async def serve(self, exchange: Exchange) -> bool:
+        """Answers a path of health checks; False for any other."""
+        group, slash, name = str(exchange.scope["path"])[1:].partition("/")
+        if group not in GROUPS:
+            return False
+        status, text = await (self.one(group, name) if slash else self.all(group, exchange.query))
+        await exchange.answer_text(status, text)
+        return True
 
     def checks(self, group: str) -> dict[str, Check]:
         """The named checks of healthz, livez or readyz, in order."""
@@ -46,9 +56,9 @@ class Health:
                 raise RuntimeError("not finished")
         return check
 
-    async def answer(self, group: str, query: QueryParams) -> PlainTextResponse:
+    async def all(self, group: str, query: Query) -> Answer:
         """All checks but those excluded; `verbose` lists them, and so does a failure."""
-        excluded = set(query.getlist("exclude"))
+        excluded = set(query.get("exclude", ()))
         lines, failed = [], False
         for name, check in self.checks(group).items():
             if name in excluded:
@@ -65,20 +75,20 @@ class Health:
             quoted = ", ".join(f'"{name}"' for name in sorted(excluded))
             lines.append(f"warn: some health checks cannot be excluded: no matches for {quoted}")
         if failed:
-            return PlainTextResponse("\n".join([*lines, f"{group} check failed"]) + "\n", 500)
+            return 500, "\n".join([*lines, f"{group} check failed"]) + "\n"
         if "verbose" in query:
-            return PlainTextResponse("\n".join([*lines, f"{group} check passed"]) + "\n")
-        return PlainTextResponse("ok")
+            return 200, "\n".join([*lines, f"{group} check passed"]) + "\n"
+        return 200, "ok"
 
-    async def one(self, group: str, name: str) -> PlainTextResponse:
+    async def one(self, group: str, name: str) -> Answer:
         check = self.checks(group).get(name)
         if check is None:
-            return PlainTextResponse("404 page not found\n", 404)
+            return 404, "404 page not found\n"
         try:
             await check()
         except Exception as error:
-            return PlainTextResponse(f"internal server error: {error}\n", 500)
-        return PlainTextResponse("ok")
+            return 500, f"internal server error: {error}\n"
+        return 200, "ok"
 
 
 async def _ok() -> None:

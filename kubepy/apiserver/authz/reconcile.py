@@ -4,8 +4,8 @@ An object annotated `rbac.authorization.kubernetes.io/autoupdate: "false"` is le
 """
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import copy
 import uuid
 from collections.abc import Mapping
 
@@ -25,8 +25,8 @@ async def reconcile_bootstrap(stores: Mapping[Resource, ResourceStore], clock: C
     """Idempotent, and safe when several servers do it at once. The namespaces kube-system and kube-public need not exist yet."""
     for resource, objects in ((CLUSTER_ROLES, bootstrap.cluster_roles()), (CLUSTER_ROLE_BINDINGS, bootstrap.cluster_role_bindings()),
                               (ROLES, bootstrap.roles()), (ROLE_BINDINGS, bootstrap.role_bindings())):
-        for obj in objects:
-            await _ensure(stores[resource], obj, clock)
+        await stores[resource].ready()  # what is there already need not be asked for one by one
+        await asyncio.gather(*(_ensure(stores[resource], obj, clock) for obj in objects))
 
 
 async def _ensure(store: ResourceStore, wanted: Object, clock: Clock) -> None:
@@ -64,7 +64,7 @@ def merge(have: Object, wanted: Object) -> Object | None:
     metadata = have["metadata"]
     if (metadata.get("annotations") or {}).get(bootstrap.AUTOUPDATE) == "false":
         return None
-    result = copy.deepcopy(have)
+    result = {**have, "metadata": dict(metadata)}
     for field in ("labels", "annotations"):
         result["metadata"][field] = {**wanted["metadata"][field], **(metadata.get(field) or {})}
     if "aggregationRule" in wanted:

@@ -12,9 +12,6 @@ class InfoFilter:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # the shell's lifespan
-            await self.app(scope, receive, send)
-            return
         exchange = Exchange(scope, receive, send)
         exchange.info = parse(scope["method"], scope["path"], exchange.query)
         await self.app(scope, receive, send)

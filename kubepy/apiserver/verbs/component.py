@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from kubepy.api.errors import NotFound
 from kubepy.api.types import Object
@@ -15,6 +14,9 @@ from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.representation import answer_objects, answer_written
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
+
+if TYPE_CHECKING:
+    import aiohttp
 
 PROBES = {"controller-manager": "https://127.0.0.1:10257/healthz", "scheduler": "https://127.0.0.1:10259/healthz"}
 TIMEOUT = 20.0
@@ -25,6 +27,8 @@ async def serve(server: Server, exchange: Exchange, context: Context) -> None:
     name = context.info.name
     if name and name not in (*PROBES, "etcd-0"):
         raise NotFound.of(context.kind.resource, name)
+    import aiohttp  # takes a while to load, and hardly anybody asks
+
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as session:
         wanted = [name] if name else [*PROBES, "etcd-0"]
         found = await asyncio.gather(*(_etcd(server) if part == "etcd-0" else _probe(session, PROBES[part]) for part in wanted))
@@ -41,6 +45,8 @@ def status_of(name: str, healthy: bool, message: str) -> Object:
 
 
 async def _probe(session: aiohttp.ClientSession, url: str) -> tuple[bool, str]:
+    import aiohttp
+
     try:
         async with session.get(url, ssl=False) as answer:  # these ports have certificates of their own, as upstream's
             text = (await answer.text())[:1024]
