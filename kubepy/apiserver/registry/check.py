@@ -84,6 +84,13 @@ def quantity_positive(value: Any, path: Path) -> Errors:
     return [field.invalid(path, str(value), "must be greater than zero")] if sign(value) <= 0 else []
 
 
+def basic_resource(value: Any, path: Path) -> Errors:
+    """validateBasicResource; the value is shown in whole units."""
+    if sign(value) >= 0:
+        return []
+    return [field.invalid(path, parse_quantity(str(value)).value(), "must be a valid resource quantity")]
+
+
 def sign(value: Any) -> int:
     try:
         return parse_quantity(str(value)).sign()

@@ -34,24 +34,22 @@ def ephemeral_containers(obj: Object, old: Object) -> None:
 def resize(obj: Object, old: Object) -> None:
     """Resources and resize policies of containers that are there already."""
     spec = obj.get("spec") or {}
+    lists = ("containers", "initContainers")
+    names = [[[item.get("name") for item in source.get(key) or ()] for key in lists] for source in (spec, old["spec"])]
+    if names[0] != names[1]:
+        return  # containers came, went or changed places: validation says so
     _restore(obj, old)
     obj["spec"] = dict(old["spec"])
-    for field in ("containers", "initContainers"):
-        wanted = {item.get("name"): item for item in spec.get(field) or ()}
-        if field in old["spec"]:
-            obj["spec"][field] = [_resized(item, wanted.get(item["name"])) for item in old["spec"][field]]
+    for key in lists:
+        if key in old["spec"]:
+            obj["spec"][key] = [_resized(item, wanted) for item, wanted in zip(old["spec"][key], spec[key], strict=True)]
     if "resources" in spec:
         obj["spec"]["resources"] = spec["resources"]
 
 
-def _resized(container: Object, wanted: Object | None) -> Object:
-    if wanted is None:
-        return container
-    changed = dict(container)
-    for field in ("resources", "resizePolicy"):
-        if field in wanted:
-            changed[field] = wanted[field]
-    return changed
+def _resized(container: Object, wanted: Object) -> Object:
+    kept = {key: value for key, value in container.items() if key not in ("resources", "resizePolicy")}
+    return {**kept, **{key: wanted[key] for key in ("resources", "resizePolicy") if key in wanted}}
 
 
 def finalize(obj: Object, old: Object) -> None:

@@ -11,20 +11,19 @@ VOLUME_MODES = ("Block", "Filesystem")
 _OF_CORE = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
 
 
-def access_modes(modes: list[str], path: Path) -> Errors:
-    errors: Errors = []
-    if not modes:
-        errors.append(field.required(path, "at least 1 access mode is required"))
-    for mode in modes:
-        errors += check.one_of(mode, path, ACCESS_MODES)
-    if "ReadWriteOncePod" in modes and len(set(modes)) > 1:
+def access_modes_valid(modes: list[str], path: Path) -> Errors:
+    """The modes of a claim or volume that has some."""
+    errors = [error for mode in modes for error in check.one_of(mode, path, ACCESS_MODES)]
+    if "ReadWriteOncePod" in modes and any(mode in ACCESS_MODES and mode != "ReadWriteOncePod" for mode in modes):
         errors.append(field.forbidden(path, "may not use ReadWriteOncePod with other access modes"))
     return errors
 
 
 def claim_spec(spec: Object, path: Path) -> Errors:
-    errors = access_modes(spec.get("accessModes") or [], path.child("accessModes"))
+    modes = spec.get("accessModes") or []
+    errors = [] if modes else [field.required(path.child("accessModes"), "at least 1 access mode is required")]
     errors += selector.validate_object(spec.get("selector"), path.child("selector"))
+    errors += access_modes_valid(modes, path.child("accessModes"))
     storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     at = path.child("resources").key("storage")
     if storage is None:
@@ -47,6 +46,8 @@ def _sources(spec: Object, path: Path) -> Errors:
     for key, value in (("dataSource", source), ("dataSourceRef", reference)):
         if value is not None:
             errors += _source(value, path.child(key))
+            if value.get("namespace") and key == "dataSourceRef":
+                errors += check.named(name.label, value["namespace"], path.child(key, "namespace"))
     if reference is not None:
         if reference.get("namespace"):
             if source is not None:

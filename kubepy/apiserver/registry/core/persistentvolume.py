@@ -5,6 +5,7 @@ The moment of the last phase change is recorded; the source and the volume mode 
 from __future__ import annotations
 
 from collections.abc import Callable
+from posixpath import normpath
 
 from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
@@ -13,11 +14,11 @@ from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, UNSET, at, column
 from kubepy.apiserver.registry.core import podspec_network_volumes as network
-from kubepy.apiserver.registry.core.claim_validation import ACCESS_MODES, VOLUME_MODES
+from kubepy.apiserver.registry.core.claim_validation import VOLUME_MODES, access_modes_valid
 from kubepy.apiserver.registry.core.persistentvolumeclaim import access_modes, storage_class
 from kubepy.apiserver.registry.core.podspec_defaults import default_volume
 from kubepy.apiserver.registry.core.podspec_scheduling import node_selector
-from kubepy.apiserver.registry.core.podspec_volumes import host_path
+from kubepy.apiserver.registry.core.podspec_volumes import host_path, sources
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.registry.moment import now_text
 from kubepy.apiserver.request import Context
@@ -41,22 +42,13 @@ def _local(source: Object, path: Path) -> Errors:
     return check.no_backsteps(source["path"], path.child("path"))
 
 
-def _csi(source: Object, path: Path) -> Errors:
-    errors = network.csi_driver_name(source.get("driver", ""), path.child("driver"))
-    errors += check.need(source.get("volumeHandle"), path.child("volumeHandle"))
-    for key in ("controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"):
-        if (secret := source.get(key)) is not None:
-            errors += [field.required(path.child(key, part)) for part in ("name", "namespace") if not secret.get(part)]
-    return errors
-
-
 _SOURCES: dict[str, Callable[[Object, Path], Errors]] = {
-    "hostPath": host_path, "gcePersistentDisk": network.gce, "awsElasticBlockStore": network.aws, "glusterfs": network.glusterfs,
+    "hostPath": host_path, "gcePersistentDisk": network.gce, "awsElasticBlockStore": network.aws, "glusterfs": network.glusterfs_pv,
     "flocker": network.flocker, "nfs": network.nfs, "rbd": network.rbd, "quobyte": network.quobyte, "cephfs": network.cephfs,
-    "iscsi": network.iscsi, "cinder": network.cinder, "fc": network.fibre_channel, "flexVolume": network.flex,
-    "azureFile": network.azure_file, "vsphereVolume": network.vsphere, "photonPersistentDisk": network.photon,
+    "iscsi": network.iscsi, "cinder": network.cinder_pv, "fc": network.fibre_channel, "flexVolume": network.flex,
+    "azureFile": network.azure_file_pv, "vsphereVolume": network.vsphere, "photonPersistentDisk": network.photon,
     "portworxVolume": network.portworx, "azureDisk": network.azure_disk, "scaleIO": network.scale_io, "local": _local,
-    "storageos": network.storageos, "csi": _csi,
+    "storageos": network.storageos_pv, "csi": network.csi_pv,
 }
 
 
@@ -92,17 +84,19 @@ class PersistentVolumeStrategy(Strategy):
             status["lastPhaseTransitionTime"] = was
 
     def validate(self, context: Context, obj: Object) -> Errors:
-        return _spec(obj.get("spec") or {})
+        return _spec(obj.get("spec") or {}, at(obj, "metadata.name", ""))
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         new, before = obj.get("spec") or {}, old.get("spec") or {}
         errors = self.validate(context, obj)
-        if any(new.get(source) != before.get(source) for source in _SOURCES):
+        if any(_fixed(new.get(source), before.get(source)) != before.get(source) for source in _SOURCES):
             errors.append(field.forbidden(Path("spec.persistentvolumesource"), "spec.persistentvolumesource is immutable after creation"))
         errors += check.immutable(new.get("volumeMode"), before.get("volumeMode"), Path("volumeMode"))
-        if before.get("nodeAffinity") is not None and new.get("nodeAffinity") != before["nodeAffinity"]:
+        if before.get("nodeAffinity") is not None and not _same_affinity(new.get("nodeAffinity"), before["nodeAffinity"]):
             errors.append(field.invalid(Path("nodeAffinity"), _go_affinity(new.get("nodeAffinity")),
                                         "field is immutable, except for updating from beta label to GA"))
+        if before.get("volumeAttributesClassName") is not None and new.get("volumeAttributesClassName") is None:
+            errors.append(field.forbidden(_SPEC.child("volumeAttributesClassName"), "update from non-nil value to nil is forbidden"))
         return errors
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
@@ -117,27 +111,49 @@ class PersistentVolumeStrategy(Strategy):
         return found
 
 
-def _spec(spec: Object) -> Errors:
-    errors: Errors = []
+_GA_LABELS = {"failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+              "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region", "beta.kubernetes.io/os": "kubernetes.io/os",
+              "beta.kubernetes.io/arch": "kubernetes.io/arch", "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type"}
+
+
+def _fixed(new: Object | None, old: Object | None) -> Object | None:
+    """A source with what may still be set of it as it was."""
+    if new and old and "driver" in old and old.get("controllerExpandSecretRef") is None:
+        return {key: value for key, value in new.items() if key != "controllerExpandSecretRef"}
+    return new
+
+
+def _same_affinity(new: Object | None, old: Object) -> bool:
+    """Equal, but for labels that have become generally available under another name."""
+    terms, before = at(new, "required.nodeSelectorTerms", []), at(old, "required.nodeSelectorTerms", [])
+    if new is None or len(terms) != len(before):
+        return False
+    for term, was in zip(terms, before, strict=True):
+        expressions, had = term.get("matchExpressions") or [], was.get("matchExpressions") or []
+        if len(expressions) != len(had) or (term.get("matchFields") or []) != (was.get("matchFields") or []):
+            return False
+        if any(item != one and {**one, "key": _GA_LABELS.get(one.get("key", ""))} != item
+               for item, one in zip(expressions, had, strict=True)):
+            return False
+    return True
+
+
+def _spec(spec: Object, title: str) -> Errors:
     modes = spec.get("accessModes") or []
-    if not modes:
-        errors.append(field.required(_SPEC.child("accessModes")))
-    for mode in modes:
-        errors += check.one_of(mode, _SPEC.child("accessModes"), ACCESS_MODES)
-    if "ReadWriteOncePod" in modes and len(modes) > 1:
-        errors.append(field.forbidden(_SPEC.child("accessModes"), "may not use ReadWriteOncePod with other access modes"))
+    errors = access_modes_valid(modes, _SPEC.child("accessModes")) if modes else [field.required(_SPEC.child("accessModes"))]
     capacity = spec.get("capacity") or {}
     if not capacity:
         errors.append(field.required(_SPEC.child("capacity")))
     if "storage" not in capacity or len(capacity) > 1:
         errors.append(field.not_supported(_SPEC.child("capacity"), capacity, ("storage",)))
     for resource, value in sorted(capacity.items()):
+        errors += check.basic_resource(value, _SPEC.child("capacity").key(resource))
         errors += check.quantity_positive(value, _SPEC.child("capacity").key(resource))
     if spec.get("persistentVolumeReclaimPolicy"):
         errors += check.one_of(spec["persistentVolumeReclaimPolicy"], _SPEC.child("persistentVolumeReclaimPolicy"),
                                ("Delete", "Recycle", "Retain"))
     errors += _affinity(spec)
-    errors += _source(spec)
+    errors += _source(spec, title)
     if spec.get("storageClassName"):
         errors += check.named(name.subdomain, spec["storageClassName"], _SPEC.child("storageClassName"))
     if spec.get("volumeMode") is not None:
@@ -165,18 +181,16 @@ def _attributes_class(spec: Object) -> Errors:
     return errors
 
 
-def _source(spec: Object) -> Errors:
-    errors: Errors = []
-    given = [source for source in _SOURCES if spec.get(source) is not None]
-    for source in given[1:]:
-        errors.append(field.forbidden(_SPEC.child(source), "may not specify more than 1 volume type"))
-    if given:
-        errors += _SOURCES[given[0]](spec[given[0]], _SPEC.child(given[0]))
-    else:
-        errors.append(field.required(_SPEC, "must specify a volume type"))
-    if "local" in given and spec.get("nodeAffinity") is None:
-        errors.append(field.required(Path("metadata.annotations"), "Local volume requires node affinity"))
-    if spec.get("hostPath", {}).get("path") == "/" and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+def _source(spec: Object, title: str) -> Errors:
+    def local(source: Object, path: Path) -> Errors:
+        errors = _local(source, path)
+        if spec.get("nodeAffinity") is None:
+            errors.append(field.required(_SPEC.child("nodeAffinity"), "Local volume requires node affinity"))
+        return errors
+
+    known = {**_SOURCES, "local": local, "iscsi": lambda source, path: network.iscsi_pv(source, path, title)}
+    errors = sources(spec, _SPEC, known)
+    if normpath((spec.get("hostPath") or {}).get("path") or ".") == "/" and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
         errors.append(field.forbidden(_SPEC.child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"))
     return errors
 

@@ -4,15 +4,17 @@
 """
 from __future__ import annotations
 
-from kubepy.api import field
+from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import PERSISTENT_VOLUME_CLAIMS
+from kubepy.api.schema.equal import equal
+from kubepy.api.schema.shape import struct
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, UNSET, at, column
 from kubepy.apiserver.registry.core.claim_validation import claim_spec
 from kubepy.apiserver.registry.core.podspec_defaults import default_claim_spec
-from kubepy.apiserver.registry.core.podspec_resources import amount
+from kubepy.apiserver.registry.core.podspec_resources import amount, is_native, resource_value
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -46,16 +48,18 @@ class PersistentVolumeClaimStrategy(Strategy):
         return self.validate(context, obj) + _changes(obj, old)
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
-        status = obj.get("status") or {}
-        path = Path("status")
+        status, path = obj.get("status") or {}, Path("status")
         errors: Errors = []
         for resource, value in sorted((status.get("capacity") or {}).items()):
-            if check.sign(value) < 0:
-                errors.append(field.FieldError(f"status.capacity[{resource}]", "FieldValueInvalid",
-                                               f"Invalid value: {amount(value).value()}: must be a valid resource quantity"))
+            errors += check.basic_resource(value, path.child("capacity").key(resource))
         for resource, state in sorted((status.get("allocatedResourceStatuses") or {}).items()):
+            errors += _resource(resource, path.child("allocatedResourceStatuses"))
             if state not in _RESIZE_STATES:
                 errors.append(field.not_supported(path.child("allocatedResourceStatuses"), resource, _RESIZE_STATES))
+        for resource, value in sorted((status.get("allocatedResources") or {}).items()):
+            here = path.child("allocatedResources")
+            errors += _resource(resource, here) or check.basic_resource(value, here.key(resource)) \
+                or resource_value("storage", value, here.key(resource))
         return errors
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
@@ -66,6 +70,14 @@ class PersistentVolumeClaimStrategy(Strategy):
         if storage is not None and amount(storage).milli_value() % 1000:
             found.append(f'spec.resources.requests[storage]: fractional byte value "{storage}" is invalid, must be an integer')
         return found
+
+
+def _resource(title: str, path: Path) -> Errors:
+    """validatePersistentVolumeClaimResourceKey: of the native resources only storage."""
+    errors = check.named(name.qualified, title, path)
+    if not errors and is_native(title) and title != "storage":
+        errors.append(field.not_supported(path, title, ("storage",)))
+    return errors
 
 
 def _align_sources(spec: Object) -> None:
@@ -86,26 +98,46 @@ def _align_sources(spec: Object) -> None:
 
 
 def _changes(obj: Object, old: Object) -> Errors:
-    new, before = dict(obj.get("spec") or {}), old.get("spec") or {}
+    """What may change of a claim: its volume and class once, and of a bound one the size and the attributes' class."""
+    new, before = dict(obj.get("spec") or {}), dict(old.get("spec") or {})
     errors: Errors = []
-    if not before.get("volumeName") and new.get("volumeName"):
-        new.pop("volumeName")
-    bound = at(old, "status.phase") == "Bound"
-    wanted = at(new, "resources.requests", {}).get("storage")
-    had = at(before, "resources.requests", {}).get("storage")
-    if bound and wanted is not None and wanted != had:
-        capacity = at(old, "status.capacity", {}).get("storage")
-        if amount(wanted) < amount(had) and (capacity is None or amount(wanted) <= amount(capacity)):
-            errors.append(field.forbidden(_SPEC.child("resources", "requests", "storage"), "field can not be less than status.capacity"))
-        new["resources"] = before.get("resources")
-    if new.get("volumeAttributesClassName") != before.get("volumeAttributesClassName"):
-        if before.get("volumeAttributesClassName") is not None and not new.get("volumeAttributesClassName"):
-            errors.append(field.forbidden(_SPEC.child("volumeAttributesClassName"), "update to nil is forbidden"))
-        elif bound:
-            new["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
-    if any(new.get(key) != before.get(key) for key in {*new, *before} if not (key == "volumeName" and not before.get(key))):
+    _copy(before if not before.get("volumeName") else {}, new, "volumeName")
+    annotation, had_annotation = (at(item, "metadata.annotations", {}).get(_CLASS_ANNOTATION) for item in (obj, old))
+    wanted, had = new.get("storageClassName"), before.get("storageClassName")
+    moved = had_annotation is not None and had is None and wanted == had_annotation and annotation in (None, had_annotation)
+    if not moved and (annotation or "") != (had_annotation or ""):
+        errors.append(field.invalid(Path("metadata.annotations").child(_CLASS_ANNOTATION), annotation or "", check.IMMUTABLE))
+    if had is None and wanted is not None and had_annotation in (None, wanted):
+        del new["storageClassName"]
+    size, old_size = (at(item, "resources.requests", {}).get("storage") for item in (new, before))
+    if at(old, "status.phase") == "Bound":
+        if size is not None:
+            new["resources"] = {**new["resources"], "requests": {**new["resources"]["requests"], "storage": old_size}}
+        if new.get("volumeAttributesClassName") is not None:
+            _copy(new, before, "volumeAttributesClassName")
+    if not equal(struct("io.k8s.api.core.v1.PersistentVolumeClaimSpec"), new, before):
         errors.append(field.forbidden(_SPEC, _FIXED))
-    return errors + check.immutable(new.get("volumeMode"), before.get("volumeMode"), Path("volumeMode"))
+    if amount(size or 0) < amount(old_size or 0) and amount(size or 0) <= amount(at(old, "status.capacity", {}).get("storage") or 0):
+        errors.append(field.forbidden(_SPEC.child("resources", "requests", "storage"), "field can not be less than status.capacity"))
+    errors += check.immutable(new.get("volumeMode"), before.get("volumeMode"), Path("volumeMode"))
+    return errors + _attributes_class((obj.get("spec") or {}).get("volumeAttributesClassName"),
+                                      (old.get("spec") or {}).get("volumeAttributesClassName"))
+
+
+def _copy(target: Object, source: Object, key: str) -> None:
+    if key in source:
+        target[key] = source[key]
+    else:
+        target.pop(key, None)
+
+
+def _attributes_class(new: str | None, old: str | None) -> Errors:
+    path = _SPEC.child("volumeAttributesClassName")
+    if old is not None and new is None:
+        return [field.forbidden(path, "update from non-nil value to nil is forbidden")]
+    if old is not None and not new and old != new:
+        return [field.forbidden(path, "update from non-nil value to an empty string is forbidden")]
+    return []
 
 
 def access_modes(modes: list[str]) -> str:

@@ -10,13 +10,19 @@ from hashlib import blake2b
 import orjson
 
 from kubepy.api import field
-from kubepy.api.field import Errors
+from kubepy.api.field import Errors, Path
+from kubepy.api.quota import pod_totals
 from kubepy.api.resource import PODS
+from kubepy.api.scheduling import pod_level_resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
 from kubepy.apiserver.registry.core import pod_update
 from kubepy.apiserver.registry.core.pod_columns import READINESS_GATES, ready, restarts, status
 from kubepy.apiserver.registry.core.pod_qos import qos_class
+from kubepy.apiserver.registry.core.pod_resize import pod_resize
+from kubepy.apiserver.registry.core.pod_status import status_update
+from kubepy.apiserver.registry.core.podspec_annotations import MIRROR, app_armor_fields, pod_annotations, profiles_match
+from kubepy.apiserver.registry.core.podspec_containers import padded_image
 from kubepy.apiserver.registry.core.podspec_defaults import (
     containers_of,
     default_host_ports,
@@ -24,6 +30,7 @@ from kubepy.apiserver.registry.core.podspec_defaults import (
     default_requests,
     round_to_milli,
 )
+from kubepy.apiserver.registry.core.podspec_resources import overcommit_allowed
 from kubepy.apiserver.registry.core.podspec_validation import pod_spec
 from kubepy.apiserver.registry.core.podspec_warnings import pod_warnings
 from kubepy.apiserver.registry.kind import STATUS, Column, Kind, Strategy, Subresource
@@ -65,7 +72,10 @@ class PodStrategy(Strategy):
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
         if spec.get("schedulingGates"):
             obj["status"]["conditions"] = [{**_GATED, "lastTransitionTime": now_text()}]
-        _merge_label_keys(spec, (obj.get("metadata") or {}).get("labels") or {})
+        metadata = obj.get("metadata") or {}
+        _merge_label_keys(spec, metadata.get("labels") or {})
+        for key in app_armor_fields(metadata.get("annotations") or {}, spec):
+            context.warn(f'metadata.annotations[{key}]: deprecated since v1.30; use the "appArmorProfile" field instead')
 
     def prepare_update(self, context: Context, obj: Object, old: Object) -> None:
         obj["status"] = old.get("status") or {}
@@ -92,13 +102,13 @@ class PodStrategy(Strategy):
             errors.append(field.forbidden(pod_update.SPEC.child("ephemeralContainers"), "cannot be set on create"))
         if spec.get("schedulingGates") and spec.get("nodeName"):
             errors.append(field.forbidden(pod_update.SPEC.child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
-        return errors
+        return errors + profiles_match(at(obj, "metadata.annotations", {}), spec, pod_update.SPEC)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        return self._valid(obj) + pod_update.spec_update(obj, old)
+        return self._valid(obj) + pod_update.annotations_update(obj, old) + pod_update.spec_update(obj, old)
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
-        return pod_update.status_update(obj, old)
+        return status_update(obj, old)
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
         return pod_warnings(obj) if old is None else []
@@ -120,16 +130,18 @@ class PodStrategy(Strategy):
         # Generic ephemeral volumes make claims named after the pod, so that its name counts.
         named = any("ephemeral" in volume for volume in spec.get("volumes") or ())
         key = _digest(spec, metadata.get("name") or "" if named else "")
+        annotated = pod_annotations(metadata["annotations"], spec, _ANNOTATIONS) if metadata.get("annotations") else []
         if key in _valid_specs:
-            return []
+            return annotated
         errors = pod_spec(spec, pod_update.SPEC, metadata.get("name") or "") + _padded_images(spec)
         if not errors and key:
             if len(_valid_specs) >= _MAX_VALID:
                 _valid_specs.clear()
             _valid_specs.add(key)
-        return errors
+        return annotated + errors
 
 
+_ANNOTATIONS = Path("metadata.annotations")
 _valid_specs: set[bytes] = set()
 _MAX_VALID = 4096
 
@@ -150,81 +162,52 @@ def _keep(status: Object, before: Object, *keys: str) -> None:
 
 
 def _padded_images(spec: Object) -> Errors:
-    """Only pods are refused such images, templates are not."""
-    return [field.invalid(pod_update.SPEC.child(key).index(position).child("image"), container["image"],
-                          "must not have leading or trailing whitespace")
-            for key in ("initContainers", "containers") for position, container in enumerate(spec.get(key) or ())
-            if container.get("image", "") != container.get("image", "").strip()]
+    return [error for key in ("containers", "initContainers") for position, container in enumerate(spec.get(key) or ())
+            for error in padded_image(container, pod_update.SPEC.child(key).index(position))]
 
 
 class EphemeralContainersStrategy(PodStrategy):
-    """`pods/ephemeralcontainers`: containers may be added, nothing else changes."""
-
-    def prepare_update(self, context: Context, obj: Object, old: Object) -> None:
-        added = (obj.get("spec") or {}).get("ephemeralContainers")
-        obj["spec"] = {**(old.get("spec") or {})}
-        if added:
-            obj["spec"]["ephemeralContainers"] = added
-        else:
-            obj["spec"].pop("ephemeralContainers", None)
-        obj["status"] = old.get("status") or {}
+    """`pods/ephemeralcontainers`: containers may be added, nothing else changes (see `verbs/partial.py`)."""
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        return self._valid(obj) + pod_update.ephemeral_update(obj, old)
+        errors = self._valid(obj) + pod_update.annotations_update(obj, old)
+        if MIRROR in at(old, "metadata.annotations", {}):
+            return [field.forbidden(pod_update.WHOLE, "static pods do not support ephemeral containers")]
+        return errors + pod_update.ephemeral_update(obj, old)
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
         return []
 
 
 class ResizeStrategy(PodStrategy):
-    """`pods/resize`: resources and resize policies of containers change, nothing else."""
-
-    def prepare_update(self, context: Context, obj: Object, old: Object) -> None:
-        old_spec, wanted = old.get("spec") or {}, obj.get("spec") or {}
-        spec = {**old_spec}
-        for key in ("containers", "initContainers"):
-            new = {container.get("name"): container for container in wanted.get(key) or ()}
-            if old_spec.get(key) and [c.get("name") for c in wanted.get(key) or ()] == [c.get("name") for c in old_spec[key]]:
-                spec[key] = [_with(container, new[container.get("name")], "resources", "resizePolicy") for container in old_spec[key]]
-            elif wanted.get(key):
-                spec[key] = wanted[key]
-        obj["spec"] = spec
-        obj["status"] = old.get("status") or {}
+    """`pods/resize`: resources and resize policies of containers change, nothing else (see `verbs/partial.py`)."""
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        errors = self._valid(obj)
-        if qos_class(obj["spec"]) != at(old, "status.qosClass", qos_class(old.get("spec") or {})):
-            errors.append(field.invalid(pod_update.SPEC, qos_class(obj["spec"]), "Pod QOS Class may not change as a result of resizing"))
-        if len(obj["spec"].get("containers") or ()) != len((old.get("spec") or {}).get("containers") or ()):
-            errors.append(field.forbidden(pod_update.SPEC.child("containers"), "pod resize may not add or remove containers"))
-        return errors
+        return pod_resize(obj, old, self._valid(obj))
 
-
-def _with(container: Object, other: Object, *keys: str) -> Object:
-    changed = {**container}
-    for key in keys:
-        changed.pop(key, None)
-        if key in other:
-            changed[key] = other[key]
-    return changed
+    def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
+        return []
 
 
 def _default_pod_level(spec: Object) -> None:
-    """Requests of the pod itself: what its containers ask for, else its limit."""
+    """Requests of the pod itself, where it has limits: what its containers ask for together, else its limit."""
     resources = spec.get("resources")
     if not resources:
         return
     for key in ("limits", "requests"):
         if resources.get(key):
             round_to_milli(resources[key])
-    for resource, limit in (resources.get("limits") or {}).items():
-        requests = resources.setdefault("requests", {})
-        if resource in requests or not (resource in ("cpu", "memory") or resource.startswith("hugepages-")):
-            continue
-        asked = any(resource in ((container.get("resources") or {}).get("requests") or {})
-                    for container in containers_of(spec, "containers", "initContainers"))
-        if not asked:
-            requests[resource] = limit
+    limits = resources.get("limits")
+    if not limits:
+        return
+    requests = resources.setdefault("requests", {})
+    asked = pod_totals({"spec": {key: spec.get(key) for key in ("containers", "initContainers")}}, "requests")
+    for resource, value in asked.items():
+        if pod_level_resource(resource) and overcommit_allowed(resource):
+            requests.setdefault(resource, str(value))
+    for resource, limit in limits.items():
+        if pod_level_resource(resource):
+            requests.setdefault(resource, limit)
 
 
 def _merge_label_keys(spec: Object, labels: Object) -> None:

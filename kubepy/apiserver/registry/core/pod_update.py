@@ -1,18 +1,21 @@
 """What may change of a Pod: by update, by its ephemeralcontainers and resize, and of its status (`ValidatePodUpdate` and kin)."""
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
-from kubepy.api import field, name
+from kubepy.api import field
 from kubepy.api.field import Errors, Path
 from kubepy.api.schema.equal import equal
 from kubepy.api.schema.shape import struct
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
+from kubepy.apiserver.registry.core.podspec_annotations import annotation_changes, pod_annotations
+from kubepy.apiserver.registry.core.podspec_containers import padded_image
 from kubepy.apiserver.registry.core.podspec_scheduling import tolerations
 
 SPEC = Path("spec")
+WHOLE = Path("[]")
+"""How upstream names the object itself."""
 _MUTABLE = ("`spec.containers[*].image`", "`spec.initContainers[*].image`", "`spec.activeDeadlineSeconds`",
             "`spec.tolerations` (only additions to existing tolerations)",
             "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)")
@@ -28,11 +31,12 @@ def spec_update(obj: Object, old: Object) -> Errors:
         errors += found
         if stop:
             return errors
-    errors += _deadline(new_spec, old_spec)
-    errors += _gates(new_spec.get("schedulingGates") or [], old_spec.get("schedulingGates") or [])
-    if errors:
+    deadline = _deadline(new_spec, old_spec)
+    errors += deadline
+    if deadline and new_spec.get("activeDeadlineSeconds") is not None:
         return errors
     errors += _only_added(new_spec.get("tolerations") or [], old_spec.get("tolerations") or [])
+    errors += _gates(new_spec.get("schedulingGates") or [], old_spec.get("schedulingGates") or [])
     expected = _munged(new_spec, old_spec)
     if old_spec.get("schedulingGates"):
         errors += _gated(expected, new_spec, old_spec)
@@ -40,6 +44,15 @@ def spec_update(obj: Object, old: Object) -> Errors:
         errors.append(field.forbidden(SPEC,
                                       f"pod updates may not change fields other than {','.join(_MUTABLE)}\n{_diff(expected, old_spec)}"))
     return errors
+
+
+def annotations_update(obj: Object, old: Object) -> Errors:
+    """ValidatePodSpecificAnnotationUpdates: what may not change, and what is there once more."""
+    new, before = (((pod.get("metadata") or {}).get("annotations") or {}) for pod in (obj, old))
+    if not new and not before:
+        return []
+    path = Path("metadata.annotations")
+    return annotation_changes(new, before, path) + pod_annotations(new, obj.get("spec") or {}, path)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -61,6 +74,7 @@ def _images(new: list[Object], old: list[Object], path: Path) -> tuple[Errors, b
     for position, container in enumerate(new):
         if not container.get("image"):
             errors.append(field.required(path.index(position).child("image")))
+        errors += padded_image(container, path.index(position))
     return errors, False
 
 
@@ -178,63 +192,4 @@ def ephemeral_update(obj: Object, old: Object) -> Errors:
             errors.append(field.forbidden(at, f'existing ephemeral containers "{title}" may not be removed\n'))
         elif not same(new[title], container):
             errors.append(field.forbidden(at, f'existing ephemeral containers "{title}" may not be changed\n'))
-    return errors
-
-
-def status_update(obj: Object, old: Object) -> Errors:
-    """ValidatePodStatusUpdate: the node is fixed, restart counts and terminal states do not go back."""
-    new_status, old_status = obj.get("status") or {}, old.get("status") or {}
-    errors: Errors = []
-    if (obj.get("spec") or {}).get("nodeName") != (old.get("spec") or {}).get("nodeName"):
-        errors.append(field.forbidden(Path("status.nodeName"), "may not be changed directly"))
-    nominated = new_status.get("nominatedNodeName")
-    if nominated and nominated != old_status.get("nominatedNodeName"):
-        errors += check.named(name.subdomain, nominated, Path("status.nominatedNodeName"))
-    if new_status.get("qosClass") != old_status.get("qosClass"):
-        errors.append(field.invalid(Path("status.qosClass"), new_status.get("qosClass"), check.IMMUTABLE))
-    errors += _addresses(new_status.get("podIPs") or [], Path("status.podIPs"))
-    for position, condition in enumerate(new_status.get("conditions") or ()):
-        errors += check.named(name.qualified, condition.get("type", ""), Path("status.conditions").index(position).child("Type"))
-    errors += _claim_statuses(new_status, obj.get("spec") or {})
-    restart = (obj.get("spec") or {}).get("restartPolicy")
-    errors += _terminated_stay(new_status.get("containerStatuses") or [], old_status.get("containerStatuses") or [],
-                               Path("status.containerStatuses"), restart)
-    return errors
-
-
-def _addresses(items: list[Object], path: Path) -> Errors:
-    """Addresses of a pod: valid ones, one of a family."""
-    errors: Errors = []
-    families: list[int] = []
-    for position, item in enumerate(items):
-        try:
-            families.append(ipaddress.ip_address(item.get("ip", "")).version)
-        except ValueError:
-            errors += check.named(name.ip, item.get("ip", ""), path.index(position))
-    if not errors and len(families) != len(set(families)):
-        shown = [{"IP": item.get("ip", "")} for item in items]
-        errors.append(field.invalid(path, shown, "may specify no more than one IP for each IP family"))
-    return errors
-
-
-def _claim_statuses(status: Object, spec: Object) -> Errors:
-    known = {claim.get("name") for claim in spec.get("resourceClaims") or ()}
-    return [field.invalid(Path("status.resourceClaimStatuses").index(position).child("name"), item.get("name", ""),
-                          "must match the name of an entry in `spec.resourceClaims`")
-            for position, item in enumerate(status.get("resourceClaimStatuses") or ()) if item.get("name") not in known]
-
-
-def _terminated_stay(new: list[Object], old: list[Object], path: Path, restart: str | None) -> Errors:
-    """ValidateContainerStateTransition: what has ended for good does not run again."""
-    if restart == "Always":
-        return []
-    after = {status.get("name"): (position, status) for position, status in enumerate(new)}
-    errors: Errors = []
-    for status in old:
-        ended = (status.get("state") or {}).get("terminated")
-        if ended is None or (restart == "OnFailure" and ended.get("exitCode")):
-            continue
-        position, current = after.get(status.get("name"), (0, None))
-        if current is not None and (current.get("state") or {}).get("terminated") is None:
-            errors.append(field.forbidden(path.index(position).child("state"), "may not be transitioned to non-terminated state"))
     return errors

@@ -17,7 +17,9 @@ _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _RESTART_POLICIES = ("Always", "Never", "OnFailure")
 _PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
 _RECURSIVE = ("Disabled", "Enabled", "IfPossible")
-_NOT_EPHEMERAL = ("lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy", "restartPolicyRules", "startupProbe")
+_NOT_EPHEMERAL = ("ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe",
+                  "startupProbe", "lifecycle")
+"""In the order of Go's fields, as upstream reports them."""
 _ONLY_SIDECARS = "may not be set for init containers without restartPolicy=Always"
 
 
@@ -82,22 +84,25 @@ def ephemeral_containers(items: list[Object], others: list[Object], path: Path, 
     for position, container in enumerate(items):
         at = path.index(position)
         errors += _common(container, at, pod)
+        errors += padded_image(container, at)
         title, target = container.get("name", ""), container.get("targetContainerName", "")
         if title in names:
             errors.append(field.duplicate(at.child("name"), title))
         names.add(title)
         if target and target not in other_names:
             errors.append(field.not_found(at.child("targetContainerName"), target))
-        if container.get("restartPolicy") is not None:
-            errors.append(field.forbidden(at.child("restartPolicy"), "cannot be set for an Ephemeral Container"))
         errors += [field.forbidden(at.child(key), "cannot be set for an Ephemeral Container") for key in _NOT_EPHEMERAL
-                   if container.get(key)]
-        if container.get("resources"):
-            errors.append(field.forbidden(at.child("resources"), "cannot be set for an Ephemeral Container"))
+                   if container.get(key) or (key == "restartPolicy" and container.get(key) is not None)]
         for place, mount in enumerate(container.get("volumeMounts") or ()):
             errors += [field.forbidden(at.child("volumeMounts").index(place).child(key), "cannot be set for an Ephemeral Container")
                        for key in ("subPath", "subPathExpr") if mount.get(key)]
     return errors
+
+
+def padded_image(container: Object, path: Path) -> Errors:
+    """Only pods are refused such images, templates are not."""
+    image = container.get("image", "")
+    return [] if image == image.strip() else [field.invalid(path.child("image"), image, "must not have leading or trailing whitespace")]
 
 
 def _common(container: Object, path: Path, pod: Surroundings) -> Errors:
@@ -229,18 +234,18 @@ def _recursive(mount: Object, path: Path) -> Errors:
         return []
     if mode not in _RECURSIVE:
         return [field.not_supported(path, mode, _RECURSIVE)]
-    if not mount.get("readOnly"):
-        return [field.forbidden(path, "may only be specified when readOnly is true")]
+    errors = [] if mount.get("readOnly") else [field.forbidden(path, "may only be specified when readOnly is true")]
     if mount.get("mountPropagation") not in (None, "None"):
-        return [field.forbidden(path, "may only be specified when mountPropagation is None or not specified")]
-    return []
+        errors.append(field.forbidden(path, "may only be specified when mountPropagation is None or not specified"))
+    return errors
 
 
 def _devices(container: Object, path: Path, volumes: dict[str, Object]) -> Errors:
+    """ValidateVolumeDevices."""
     errors: Errors = []
     names: set[str] = set()
     paths: set[str] = set()
-    mounts = container.get("volumeMounts") or []
+    mounts = {mount.get("name", ""): mount.get("mountPath", "") for mount in container.get("volumeMounts") or ()}
     for position, device in enumerate(container.get("volumeDevices") or ()):
         at = path.index(position)
         title, where = device.get("name", ""), device.get("devicePath", "")
@@ -248,21 +253,22 @@ def _devices(container: Object, path: Path, volumes: dict[str, Object]) -> Error
         if title in names:
             errors.append(field.invalid(at.child("name"), title, "must be unique"))
         volume = volumes.get(title)
-        if title and volume is None:
+        if volume is None:
             errors.append(field.not_found(at.child("name"), title))
-        elif volume is not None and not ({"persistentVolumeClaim", "ephemeral"} & volume.keys()):
+        elif not ({"persistentVolumeClaim", "ephemeral"} & volume.keys()):
             errors.append(field.invalid(at.child("name"), title,
                                         "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"))
-        if not where:
-            errors.append(field.required(at.child("devicePath")))
-        elif where in paths:
+        errors += check.need(where, at.child("devicePath"))
+        if where in paths:
             errors.append(field.invalid(at.child("devicePath"), where, "must be unique"))
+        if check.no_backsteps(where, at):
+            errors.append(field.invalid(at.child("devicePath"), where, "can not contain backsteps ('..')"))
         else:
-            errors += check.no_backsteps(where, at.child("devicePath"))
-        paths.add(where)
-        if any(mount.get("mountPath") == where for mount in mounts):
-            errors.append(field.invalid(at.child("devicePath"), where, "must not already exist as a path in volumeMounts"))
-        if any(mount.get("name") == title for mount in mounts):
+            paths.add(where)
+        if title in mounts:
             errors.append(field.invalid(at.child("name"), title, "must not already exist in volumeMounts"))
-        names.add(title)
+        if where in mounts.values():
+            errors.append(field.invalid(at.child("devicePath"), where, "must not already exist as a path in volumeMounts"))
+        if title:
+            names.add(title)
     return errors

@@ -105,8 +105,7 @@ def field_reference(reference: Object, allowed: tuple[str, ...], path: Path) -> 
     if key == "spec.host":
         key = "spec.nodeName"
     if subscript is not None:
-        errors = check.named(name.qualified, subscript.lower() if key == "metadata.annotations" else subscript, path)
-        return errors
+        return check.named(name.qualified, subscript.lower() if key == "metadata.annotations" else subscript, path)
     return check.one_of(key, at, allowed)
 
 
@@ -127,7 +126,7 @@ def _divisor(resource: str, divisor: str, path: Path) -> Errors:
         amount = parse_quantity(divisor)
     except QuantityError:
         return []
-    if not amount:
+    if not amount.sign():
         return []
     _, _, what = resource.partition(".")
     if what == "cpu":
@@ -137,7 +136,7 @@ def _divisor(resource: str, divisor: str, path: Path) -> Errors:
         allowed, listed = _SIZES, ", ".join(_SIZES)
     else:
         return []
-    if any(amount == parse_quantity(size) for size in allowed):
+    if str(amount) in allowed:
         return []
     title = {"ephemeral-storage": "local ephemeral storage"}.get(what, "hugepages" if what.startswith("hugepages-") else what)
     return [field.invalid(path.child("divisor"), resource, f"only divisor's values {listed} are supported with the {title} resource")]

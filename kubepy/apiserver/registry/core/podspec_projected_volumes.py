@@ -6,7 +6,12 @@ from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 
-_SOURCES = ("secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate")
+_SOURCES = ("secret", "configMap", "downwardAPI", "serviceAccountToken")
+_META_FIELDS = (("name", "name"), ("generateName", "generateName"), ("namespace", "namespace"), ("selfLink", "selfLink"), ("uid", "uID"),
+                ("resourceVersion", "resourceVersion"), ("generation", "generation"), ("creationTimestamp", "creationTimestamp"),
+                ("deletionTimestamp", "deletionTimestamp"), ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+                ("ownerReferences", "ownerReferences"), ("finalizers", "finalizers"), ("managedFields", "managedFields"))
+"""What the metadata of a claim template may not have, in Go's order and as upstream names it in messages."""
 
 
 def key_to_path(item: Object, path: Path) -> Errors:
@@ -30,8 +35,6 @@ def _projection(item: Object, path: Path, volume: Path, seen: set[str]) -> Error
     from kubepy.apiserver.registry.core.podspec_volumes import downward_file  # the two topics name each other
 
     errors: Errors = []
-    if sum(item.get(key) is not None for key in _SOURCES) > 1:
-        errors.append(field.forbidden(path, "may not specify more than 1 volume type per source"))
     for key in ("secret", "configMap"):
         if (part := item.get(key)) is not None:
             errors += check.need(part.get("name"), path.child(key, "name"))
@@ -41,17 +44,16 @@ def _projection(item: Object, path: Path, volume: Path, seen: set[str]) -> Error
     if (part := item.get("downwardAPI")) is not None:
         for entry in part.get("items") or ():
             errors += downward_file(entry, path.child("downwardAPI"))
-            errors += _take(entry.get("path", ""), "", volume, seen)
+            errors += _take(entry.get("path", ""), entry.get("path", ""), volume, seen)
     if (part := item.get("serviceAccountToken")) is not None:
         errors += _token(part, path.child("serviceAccountToken"), volume)
-        errors += _take(part.get("path", ""), "", volume, seen)
-    if (part := item.get("clusterTrustBundle")) is not None:
-        errors += check.need(part.get("path"), path.child("clusterTrustBundle", "path"))
-        errors += _take(part.get("path", ""), "", volume, seen)
+    if sum(item.get(key) is not None for key in _SOURCES) > 1:
+        errors.append(field.forbidden(path, "may not specify more than 1 volume type per source"))
     return errors
 
 
 def _token(token: Object, path: Path, volume: Path) -> Errors:
+    """The path of a token may be that of something else: upstream does not compare it."""
     errors: Errors = []
     expiration = token.get("expirationSeconds", 3600)
     at = path.child("expirationSeconds")
@@ -66,12 +68,12 @@ def _token(token: Object, path: Path, volume: Path) -> Errors:
     return errors
 
 
-def _take(path: str, owner: str, volume: Path, seen: set[str]) -> Errors:
+def _take(path: str, shown: str, volume: Path, seen: set[str]) -> Errors:
     """Marks a path of the volume as used."""
     if not path:
         return []
     if path in seen:
-        return [field.invalid(volume, owner or path, "conflicting duplicate paths")]
+        return [field.invalid(volume, shown, "conflicting duplicate paths")]
     seen.add(path)
     return []
 
@@ -83,12 +85,10 @@ def ephemeral(source: Object, path: Path) -> Errors:
     template = source.get("volumeClaimTemplate")
     if template is None:
         return [field.required(at)]
-    errors: Errors = []
     metadata = template.get("metadata") or {}
-    for key in sorted(metadata):
-        if key not in ("labels", "annotations"):
-            errors.append(field.forbidden(at.child("metadata", key), "cannot be set"))
-    errors += check.labels(metadata.get("labels"), at.child("metadata", "labels"))
+    errors: Errors = []
     for key in sorted(metadata.get("annotations") or {}):
         errors += check.named(name.qualified, key.lower(), at.child("metadata", "annotations"))
+    errors += check.labels(metadata.get("labels"), at.child("metadata", "labels"))
+    errors += [field.forbidden(at.child("metadata", shown), "cannot be set") for key, shown in _META_FIELDS if metadata.get(key)]
     return errors + claim_spec(template.get("spec") or {}, at.child("spec"))

@@ -1,11 +1,13 @@
 """Validation of resource names and amounts: container requirements, the pod's own, claims and resize policies."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.quantity import ZERO, Quantity, QuantityError, parse_quantity
+from kubepy.api.quota import pod_totals
+from kubepy.api.scheduling import pod_level_resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 
@@ -77,32 +79,35 @@ def resource_value(resource: str, value: object, path: Path) -> Errors:
     return errors
 
 
-def requirements(resources: Object, claims: Iterable[str], path: Path) -> Errors:
-    """ValidateContainerResourceRequirements."""
+def requirements(resources: Object, claims: Iterable[str], path: Path,
+                 names: Callable[[str, Path], Errors] = container_resource_name) -> Errors:
+    """validateResourceRequirements; `names` says which resources there are (containers and pods differ)."""
     errors: Errors = []
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for resource in sorted(limits):
-        errors += _amount(resource, limits[resource], path.child("limits").key(resource))
+        at = path.child("limits").key(resource)
+        errors += names(resource, at) + resource_value(resource, limits[resource], at) + _pages(resource, limits[resource], at)
     for resource in sorted(requests):
-        errors += _amount(resource, requests[resource], path.child("requests").key(resource))
-        errors += within_limit(resource, requests[resource], limits, path)
+        at = path.child("requests").key(resource)
+        errors += names(resource, at) + resource_value(resource, requests[resource], at)
+        errors += within_limit(resource, requests[resource], limits, path) + _pages(resource, requests[resource], at)
     used = {*limits, *requests}
     if any(is_hugepages(resource) for resource in used) and not used & {"cpu", "memory"}:
         errors.append(field.forbidden(path, "HugePages require cpu or memory"))
     return errors + _claims(resources.get("claims") or [], list(claims), path.child("claims"))
 
 
-def _amount(resource: str, value: object, path: Path) -> Errors:
-    errors = container_resource_name(resource, path)
-    errors += resource_value(resource, value, path)
-    if is_hugepages(resource):
-        try:
-            size = parse_quantity(resource.removeprefix(HUGEPAGES)).value()
-        except QuantityError:
-            size = 0
-        if size and amount(value).value() % size:
-            errors.append(field.invalid(path, str(value), f"{value} is not positive integer multiple of {resource}"))
-    return errors
+def _pages(resource: str, value: object, path: Path) -> Errors:
+    """Huge pages come whole."""
+    if not is_hugepages(resource):
+        return []
+    try:
+        size = parse_quantity(resource.removeprefix(HUGEPAGES))
+    except QuantityError:
+        size = ZERO
+    if size.sign() > 0 and size.milli_value() % 1000 == 0 and amount(value).value() % size.value() == 0:
+        return []
+    return [field.invalid(path, str(value), f"{value} is not positive integer multiple of {resource}")]
 
 
 def within_limit(resource: str, value: object, limits: Object, path: Path) -> Errors:
@@ -120,18 +125,26 @@ def within_limit(resource: str, value: object, limits: Object, path: Path) -> Er
 
 
 def _claims(claims: list[Object], known: list[str], path: Path) -> Errors:
+    """validateResourceClaimNames: a claim, or some of its requests, once."""
     errors: Errors = []
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for position, claim in enumerate(claims):
         at = path.index(position)
         title, request = claim.get("name", ""), claim.get("request", "")
         if not title:
             errors.append(field.required(at))
             continue
-        key = f"{title}/{request}" if request else title
-        if (title, request) in seen or (title, "") in seen:
-            errors.append(field.duplicate(at, key))
-        seen.add((title, request))
+        if title in seen:
+            errors.append(field.duplicate(at, title))
+        else:
+            key = f"{title}/{request}" if request else title
+            if request:
+                errors += check.named(name.label, request, at.child("request"))
+            if key in seen:
+                errors.append(field.duplicate(at, key))
+            elif not request:
+                errors += [field.duplicate(at, title) for other in seen if other.startswith(f"{title}/")]
+            seen.add(key)
         if title not in known:
             errors.append(_unknown_claim(at, title, known))
     return errors
@@ -139,8 +152,7 @@ def _claims(claims: list[Object], known: list[str], path: Path) -> Errors:
 
 def _unknown_claim(path: Path, title: str, known: list[str]) -> field.FieldError:
     detail = "must be one of the names in pod.spec.resourceClaims"
-    if not known:
-        detail += " which is empty"
+    detail += f": {', '.join(sorted(set(known)))}" if known else " which is empty"
     error = field.not_found(path, title)
     return field.FieldError(error.field, error.reason, f"{error.body}: {detail}")
 
@@ -156,34 +168,34 @@ def resize_policies(policies: list[Object], path: Path, pod_restart_policy: str)
         seen.add(resource)
         errors += check.need_one_of(resource, path, ("cpu", "memory"))
         errors += check.need_one_of(restart, path, ("NotRequired", "RestartContainer"))
-        if pod_restart_policy == "Never" and restart not in ("NotRequired", ""):
+        if pod_restart_policy == "Never" and restart != "NotRequired":
             errors.append(field.invalid(path, restart, "must be 'NotRequired' when `restartPolicy` is 'Never'"))
     return errors
 
 
 def pod_level(spec: Object, path: Path) -> Errors:
     """validatePodResources: the pod's own requests and limits against those of its containers."""
-    resources = spec.get("resources") or {}
-    errors: Errors = []
+    resources, at = spec.get("resources") or {}, path.child("resources")
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-    at = path.child("resources")
-    for key, amounts in (("limits", limits), ("requests", requests)):
-        for resource in sorted(amounts):
-            place = at.child(key).key(resource)
-            if resource not in ("cpu", "memory") and not is_hugepages(resource):
-                errors.append(field.not_supported(place, resource, _POD_LEVEL))
-            errors += resource_value(resource, amounts[resource], place)
+    errors: Errors = []
+    if resources.get("claims") is not None:
+        errors.append(field.forbidden(at.child("claims"), "claims cannot be set for Resources at pod-level"))
+    errors += requirements(resources, [claim.get("name", "") for claim in spec.get("resourceClaims") or ()], at, _pod_resource_name)
+    asked = pod_totals({"spec": {key: spec.get(key) for key in ("containers", "initContainers")}}, "requests")
     for resource in sorted(requests):
-        errors += within_limit(resource, requests[resource], limits, at)
-    for resource in sorted(requests):
-        total = sum((amount(((container.get("resources") or {}).get("requests") or {}).get(resource, "0"))
-                     for container in spec.get("containers") or ()), ZERO)
-        if amount(requests[resource]) < total:
+        if resource in asked and amount(requests[resource]) < asked[resource]:
             errors.append(field.invalid(at.child("requests").key(resource), str(requests[resource]),
-                                        f"must be greater than or equal to aggregate container requests of {total}"))
+                                        f"must be greater than or equal to aggregate container requests of {asked[resource]}"))
     for position, container in enumerate(spec.get("containers") or ()):
         for resource, limit in sorted(((container.get("resources") or {}).get("limits") or {}).items()):
             if resource in limits and amount(limit) > amount(limits[resource]):
                 errors.append(field.invalid(Path(f"{at.child('containers').index(position)}[{resource}].limits"), str(limit),
                                             f"must be less than or equal to pod limits of {limits[resource]}"))
+    return errors
+
+
+def _pod_resource_name(resource: str, path: Path) -> Errors:
+    errors = resource_name(resource, path)
+    if not errors and not pod_level_resource(resource):
+        errors.append(field.not_supported(path, resource, _POD_LEVEL))
     return errors

@@ -15,18 +15,22 @@ _ONE_OF_CLAIM = "must specify one of: `resourceClaimName`, `resourceClaimTemplat
 
 
 def node_selector(value: Object, path: Path) -> Errors:
-    """ValidateNodeSelector."""
+    """ValidateNodeSelector: what a node must have, so that values are judged, too."""
     terms = value.get("nodeSelectorTerms") or []
     at = path.child("nodeSelectorTerms")
     if not terms:
         return [field.required(at, "must have at least one node selector term")]
-    return [error for position, term in enumerate(terms) for error in node_selector_term(term, at.index(position))]
+    return [error for position, term in enumerate(terms) for error in node_selector_term(term, at.index(position), values=True)]
 
 
-def node_selector_term(term: Object, path: Path) -> Errors:
+def node_selector_term(term: Object, path: Path, *, values: bool = False) -> Errors:
+    """ValidateNodeSelectorTerm; `values`: they must be those of labels."""
     errors: Errors = []
     for position, requirement in enumerate(term.get("matchExpressions") or ()):
-        errors += _node_requirement(requirement, path.child("matchExpressions").index(position))
+        at = path.child("matchExpressions").index(position)
+        errors += _node_requirement(requirement, at)
+        for place, value in enumerate((requirement.get("values") or ()) if values else ()):
+            errors += check.named(name.label_value, value, at.child("values").index(place))
     for position, requirement in enumerate(term.get("matchFields") or ()):
         errors += _node_field(requirement, path.child("matchFields").index(position))
     return errors
@@ -122,7 +126,7 @@ def _pod_term(term: Object, path: Path) -> Errors:
 def match_keys(term: Object, path: Path) -> Errors:
     """matchLabelKeys and mismatchLabelKeys of a pod affinity term."""
     errors: Errors = []
-    label_selector = term.get("labelSelector")
+    label_selector, wanted = term.get("labelSelector"), term.get("matchLabelKeys") or []
     for key in ("matchLabelKeys", "mismatchLabelKeys"):
         keys = term.get(key) or []
         if keys and label_selector is None:
@@ -130,11 +134,23 @@ def match_keys(term: Object, path: Path) -> Errors:
             continue
         for position, label in enumerate(keys):
             errors += check.named(name.qualified, label, path.child(key).index(position))
-    both = set(term.get("matchLabelKeys") or ()) & set(term.get("mismatchLabelKeys") or ())
-    for label in sorted(both):
-        position = (term.get("matchLabelKeys") or []).index(label)
-        errors.append(field.invalid(path.child("matchLabelKeys").index(position), label,
-                                    "exists in both matchLabelKeys and mismatchLabelKeys"))
+    errors += _selected_twice(wanted, label_selector or {}, path)
+    unwanted = set(term.get("mismatchLabelKeys") or ())
+    at = path.child("matchLabelKeys")
+    return errors + [field.invalid(at.index(position), label, "exists in both matchLabelKeys and mismatchLabelKeys")
+                     for position, label in enumerate(wanted) if label in unwanted]
+
+
+def _selected_twice(keys: list[str], label_selector: Object, path: Path) -> Errors:
+    """Keys that the selector names beside the expression that was made of them."""
+    errors: Errors = []
+    selected = set(label_selector.get("matchLabels") or ())
+    for expression in label_selector.get("matchExpressions") or ():
+        label = expression.get("key", "")
+        if label in keys and label in selected:
+            errors.append(field.invalid(path.index(len(keys) - 1 - keys[::-1].index(label)), label,
+                                        "exists in both matchLabelKeys and labelSelector"))
+        selected.add(label)
     return errors
 
 
@@ -157,19 +173,28 @@ def spread_constraints(constraints: list[Object], path: Path) -> Errors:
         if domains is not None:
             if domains <= 0:
                 errors.append(field.invalid(at.child("minDomains"), domains, "must be greater than zero"))
-            if action == "ScheduleAnyway":
+            if action != "DoNotSchedule":
                 errors.append(field.invalid(at.child("minDomains"), domains,
                                             f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"))
         for key in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
             if constraint.get(key) is not None:
                 errors += check.one_of(constraint[key], at.child(key), ("Honor", "Ignore"))
-        if constraint.get("matchLabelKeys") and constraint.get("labelSelector") is None:
-            errors.append(field.forbidden(at.child("matchLabelKeys"), "must not be specified when labelSelector is not set"))
-        else:
-            for place, label in enumerate(constraint.get("matchLabelKeys") or ()):
-                errors += check.named(name.qualified, label, at.child("matchLabelKeys").index(place))
+        errors += _spread_keys(constraint, at.child("matchLabelKeys"))
         errors += selector.validate_object(constraint.get("labelSelector"), at.child("labelSelector"))
     return errors
+
+
+def _spread_keys(constraint: Object, path: Path) -> Errors:
+    """validateMatchLabelKeysInTopologySpread."""
+    keys, label_selector = constraint.get("matchLabelKeys") or [], constraint.get("labelSelector")
+    if not keys:
+        return []
+    errors: Errors = []
+    if label_selector is None:
+        errors.append(field.forbidden(path, "must not be specified when labelSelector is not set"))
+    for position, label in enumerate(keys):
+        errors += check.named(name.qualified, label, path.index(position))
+    return errors + _selected_twice(keys, label_selector or {}, path)
 
 
 def tolerations(items: Iterable[Object], path: Path) -> Errors:

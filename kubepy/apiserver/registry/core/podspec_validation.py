@@ -8,9 +8,10 @@ from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.core import podspec_scheduling as scheduling
+from kubepy.apiserver.registry.core.podspec_annotations import pod_annotations, profiles_match
 from kubepy.apiserver.registry.core.podspec_containers import Surroundings, containers, ephemeral_containers, init_containers
 from kubepy.apiserver.registry.core.podspec_resources import container_resource_name, pod_level, resource_value
-from kubepy.apiserver.registry.core.podspec_security import operating_system, pod_security
+from kubepy.apiserver.registry.core.podspec_security import host_network_ports, operating_system, pod_security
 from kubepy.apiserver.registry.core.podspec_volumes import volumes
 from kubepy.apiserver.registry.core.podspec_windows import host_process
 
@@ -23,9 +24,11 @@ _SEARCH_MESSAGE = name.regex_error("a lowercase RFC 1123 subdomain must consist 
 
 def pod_template(template: Object, path: Path) -> Errors:
     """ValidatePodTemplateSpec."""
-    spec = template.get("spec") or {}
+    spec, annotations = template.get("spec") or {}, (template.get("metadata") or {}).get("annotations") or {}
     errors = template_metadata(template, path)
+    errors += pod_annotations(annotations, spec, path.child("annotations"))
     errors += pod_spec(spec, path.child("spec"), None)
+    errors += profiles_match(annotations, spec, path.child("spec"))
     if spec.get("ephemeralContainers"):
         errors.append(field.forbidden(path.child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template"))
     return errors
@@ -51,8 +54,9 @@ def pod_spec(spec: Object, path: Path, pod_name: str | None) -> Errors:
     errors += containers(regular, path.child("containers"), pod)
     errors += init_containers(init, regular, path.child("initContainers"), pod)
     errors += ephemeral_containers(spec.get("ephemeralContainers") or [], [*regular, *init], path.child("ephemeralContainers"), pod)
-    if spec.get("resources"):
+    if spec.get("resources") is not None:
         errors += pod_level(spec, path)
+    errors += host_network_ports(spec, path)
     errors += check.need_one_of(spec.get("restartPolicy"), path.child("restartPolicy"), _RESTART_POLICIES)
     errors += check.need_one_of(spec.get("dnsPolicy"), path.child("dnsPolicy"), _DNS_POLICIES)
     errors += check.labels(spec.get("nodeSelector"), path.child("nodeSelector"))
@@ -65,12 +69,13 @@ def pod_spec(spec: Object, path: Path, pod_name: str | None) -> Errors:
     errors += scheduling.gates(spec.get("schedulingGates") or [], path.child("schedulingGates"))
     errors += scheduling.spread_constraints(spec.get("topologySpreadConstraints") or [], path.child("topologySpreadConstraints"))
     errors += host_process(spec, path)
+    errors += _host_users(spec, path)
     errors += _names(spec, path)
     errors += scheduling.tolerations(spec.get("tolerations") or [], path.child("tolerations"))
     errors += _host_aliases(spec.get("hostAliases") or [], path.child("hostAliases"))
     errors += _classes(spec, path)
     errors += operating_system(spec, path)
-    return errors + _token_needs_account(spec, path)
+    return errors if pod_name is None else errors + _token_needs_account(spec, path)
 
 
 def _names(spec: Object, path: Path) -> Errors:
@@ -105,11 +110,14 @@ def _classes(spec: Object, path: Path) -> Errors:
         errors += check.named(name.subdomain, override, path.child("hostnameOverride"))
         if len(override) > 64:
             errors.append(field.too_long(path.child("hostnameOverride"), 64))
-    if spec.get("hostUsers") is False:
-        for key in ("hostNetwork", "hostPID", "hostIPC"):
-            if spec.get(key):
-                errors.append(field.forbidden(path.child("hostUsers"), f"when `{key}` is true"))
     return errors
+
+
+def _host_users(spec: Object, path: Path) -> Errors:
+    """validateHostUsers: no other namespace of the host with a user namespace of one's own."""
+    if spec.get("hostUsers") is not False:
+        return []
+    return [field.forbidden(path.child(key), "when `hostUsers` is false") for key in ("hostNetwork", "hostPID", "hostIPC") if spec.get(key)]
 
 
 def _dns_config(spec: Object, path: Path) -> Errors:

@@ -16,15 +16,20 @@ from kubepy.apiserver.registry.core.podspec_env import FIELDS_OF_VOLUMES, field_
 
 _HOST_PATH_TYPES = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_BLAMED = {"gcePersistentDisk": "persistentDisk"}
+"""What upstream calls a source whose content is wrong, where that is not its name."""
+_REFUSED = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
+"""What upstream calls a source that is one too many, where that is not its name."""
 
 
 def volumes(items: list[Object], path: Path, pod_name: str | None) -> tuple[dict[str, Object], Errors]:
     """ValidateVolumes: the valid ones by name, and the errors. `pod_name` is known for Pods only."""
     errors: Errors = []
     valid: dict[str, Object] = {}
+    made = {f"{pod_name}-{volume.get('name', '')}" for volume in items if pod_name and volume.get("ephemeral") is not None}
     for position, volume in enumerate(items):
         at = path.index(position)
-        found = volume_source(volume, at, pod_name)
+        found = _source(volume, at, pod_name)
         title = volume.get("name", "")
         if not title:
             found.append(field.required(at.child("name")))
@@ -35,26 +40,37 @@ def volumes(items: list[Object], path: Path, pod_name: str | None) -> tuple[dict
         if not found:
             valid[title] = volume
         errors += found
+        if (claim := (volume.get("persistentVolumeClaim") or {}).get("claimName")) in made:
+            errors.append(field.invalid(at.child("persistentVolumeClaim", "claimName"), claim,
+                                        "must not reference a PVC that gets created for an ephemeral volume"))
     return valid, errors
 
 
-def volume_source(volume: Object, path: Path, pod_name: str | None = None) -> Errors:
+def _source(volume: Object, path: Path, pod_name: str | None) -> Errors:
     """One volume: at most one source, and that a good one."""
+    title = volume.get("name", "")
+    errors = sources(volume, path, _SOURCES if pod_name is not None else _TEMPLATE_SOURCES)
+    if volume.get("iscsi") is not None:
+        errors += network.iscsi_name_length(volume["iscsi"], title, path)
+    if volume.get("ephemeral") is not None and pod_name and title:
+        claim = f"{pod_name}-{title}"
+        errors += [field.invalid(path.child("name"), title, f'PVC name "{claim}": {message}') for message in name.subdomain(claim)]
+    return errors
+
+
+def sources(holder: Object, path: Path, known: dict[str, Callable[[Object, Path], Errors]]) -> Errors:
+    """The sources of a volume, in upstream's order: the first counts, another one is refused, none is an error."""
     errors: Errors = []
     count = 0
-    for source, validate in _SOURCES.items():
-        value = volume.get(source)
+    for source, validate in known.items():
+        value = holder.get(source)
         if value is None:
             continue
         if count:
-            errors.append(field.forbidden(path.child(source), "may not specify more than 1 volume type"))
+            errors.append(field.forbidden(path.child(_REFUSED.get(source, source)), "may not specify more than 1 volume type"))
             continue
         count += 1
-        errors += validate(value, path.child(source))
-        if source == "ephemeral" and pod_name is not None:
-            claim = f"{pod_name}-{volume.get('name', '')}"
-            errors += [field.invalid(path.child("name"), volume.get("name", ""), f'PVC name "{claim}": {message}')
-                       for message in name.subdomain(claim)] if pod_name else []
+        errors += validate(value, path.child(_BLAMED.get(source, source)))
     if not count:
         errors.append(field.required(path, "must specify a volume type"))
     return errors
@@ -124,10 +140,12 @@ def downward_file(item: Object, path: Path) -> Errors:
 
 
 def _image(source: Object, path: Path) -> Errors:
-    errors = check.need(source.get("reference"), path.child("reference"))
-    if errors:
-        return errors
-    return check.one_of(source.get("pullPolicy"), path.child("pullPolicy"), _PULL_POLICIES)
+    return check.need(source.get("reference"), path.child("reference")) + _template_image(source, path)
+
+
+def _template_image(source: Object, path: Path) -> Errors:
+    """A template may leave the reference to whoever makes the pod."""
+    return check.need_one_of(source.get("pullPolicy"), path.child("pullPolicy"), _PULL_POLICIES)
 
 
 _SOURCES: dict[str, Callable[[Object, Path], Errors]] = {
@@ -162,3 +180,4 @@ _SOURCES: dict[str, Callable[[Object, Path], Errors]] = {
     "ephemeral": projected.ephemeral,
     "image": _image,
 }
+_TEMPLATE_SOURCES = {**_SOURCES, "image": _template_image}

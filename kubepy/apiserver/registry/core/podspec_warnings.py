@@ -5,6 +5,7 @@ from kubepy.api import name
 from kubepy.api.field import Path, show
 from kubepy.api.quantity import QuantityError, parse_quantity
 from kubepy.api.types import Object
+from kubepy.apiserver.registry.core.podspec_annotations import APP_ARMOR
 
 _OLD_LABELS = {
     "beta.kubernetes.io/arch": ("v1.14", "kubernetes.io/arch"),
@@ -44,7 +45,22 @@ def template_warnings(template: Object, old: Object | None, path: Path) -> list[
     """Warnings for a pod template; an unchanged template is not warned about again."""
     if old is not None and old == template:
         return []
-    return _warnings(template.get("spec") or {}, template.get("metadata") or {}, path)
+    return _warnings(template.get("spec") or {}, template.get("metadata") or {}, path) + _app_armor(template, path)
+
+
+def _app_armor(template: Object, path: Path) -> list[str]:
+    """Annotations that no field stands beside; a pod's own have become fields, with a warning, before this."""
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    spec = template.get("spec") or {}
+    found = []
+    for key in ("initContainers", "containers", "ephemeralContainers"):
+        for container in spec.get(key) or ():
+            title = f"{APP_ARMOR}{container.get('name', '')}"
+            fielded = any((holder.get("securityContext") or {}).get("appArmorProfile") is not None for holder in (container, spec))
+            if title in annotations and not fielded:
+                at = path.child("metadata", "annotations").key(title)
+                found.append(f'{at}: deprecated since v1.30; use the "appArmorProfile" field instead')
+    return found
 
 
 def _warnings(spec: Object, metadata: Object, path: Path) -> list[str]:
@@ -114,8 +130,6 @@ def _annotations(annotations: Object, path: Path) -> list[str]:
             found.append(f'{at}: non-functional in v1.16+; use the "priorityClassName" field instead')
         elif key == "seccomp.security.alpha.kubernetes.io/pod" or key.startswith("container.seccomp.security.alpha.kubernetes.io/"):
             found.append(f'{at}: non-functional in v1.27+; use the "seccompProfile" field instead')
-        elif key.startswith("container.apparmor.security.beta.kubernetes.io/"):
-            found.append(f'{at}: deprecated since v1.30; use the "appArmorProfile" field instead')
         elif key == "security.alpha.kubernetes.io/sysctls" or key == "security.alpha.kubernetes.io/unsafe-sysctls":
             found.append(f'{at}: non-functional in v1.11+; use the "sysctls" field instead')
     return found

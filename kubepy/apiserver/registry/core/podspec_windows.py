@@ -54,10 +54,10 @@ def _user_problems(text: str) -> list[str]:
         found.append("runAsUserName's User cannot be empty")
     elif len(user) > 104:
         found.append("runAsUserName's User length must not be longer than 104 characters")
-    if _FORBIDDEN.search(user):
-        found.append("runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]")
     if _DOTS_AND_SPACES.fullmatch(user):
         found.append("runAsUserName's User cannot contain only periods or spaces")
+    if _FORBIDDEN.search(user):
+        found.append("runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]")
     return found
 
 
