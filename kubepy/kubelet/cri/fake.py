@@ -150,6 +150,7 @@ class FakeRuntime:
                                     image=config.image, image_ref=config.image.image, labels=config.labels, annotations=config.annotations,
                                     mounts=config.mounts, log_path=f"{sandbox.log_directory}/{config.log_path}")
         self._containers[container_id] = (status, sandbox_id)
+        self._tell(self._sandboxes[sandbox_id].metadata, container_id, pb.CONTAINER_CREATED_EVENT)
         return container_id
 
     async def start_container(self, container_id: str) -> None:

@@ -97,8 +97,7 @@ def sandbox_change(pod: Object, seen: PodView) -> tuple[bool, int]:
 
 
 def _with_new_sandbox(pod: Object, seen: PodView, attempt: int, now: float, backoff: KeyedBackoff) -> Plan:
-    policy = pod["spec"].get("restartPolicy") or "Always"
-    if attempt > 0 and policy == "Never" and seen.containers:
+    if attempt > 0 and seen.containers and not any(podspec.may_restart(pod, container) for container in podspec.every_container(pod)):
         return Plan(end=True)  # it has run once; a lost sandbox is not replaced
     wanted = [container for container in podspec.containers(pod)
               if (view := seen.newest(container["name"])) is None or view.state != EXITED

@@ -103,6 +103,15 @@ def restart_wanted(pod: Object, container: Object, exit_code: int) -> bool:
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 
+def may_restart(pod: Object, container: Object) -> bool:
+    """Whether there is an exit after which the container would run again; a sidecar alone keeps no pod."""
+    if is_sidecar(container) and is_init(pod, container["name"]):
+        return False
+    rules = container.get("restartPolicyRules") or ()
+    policy = container.get("restartPolicy") or pod["spec"].get("restartPolicy") or "Always"
+    return policy != "Never" or any(str(rule.get("action", "")).startswith("Restart") for rule in rules)
+
+
 def container_hash(container: Mapping[str, Any]) -> str:
     """Changes when a running container must be replaced: with its image (upstream hashes name and image alone)."""
     text = orjson.dumps({"image": container.get("image", ""), "name": container["name"]})

@@ -103,8 +103,7 @@ def _pod_ips(pod: Object, seen: PodView, old: Object, node: Node) -> list[str]:
 def phase(pod: Object, regular: Sequence[Object], inits: Sequence[Object], *, ended: bool = False) -> str:
     """Upstream's getPhase. `ended`: the pod has been stopped and nothing will be started again, so the phase is final."""
     by_name = {entry["name"]: entry for entry in (*regular, *inits)}
-    never = (pod["spec"].get("restartPolicy") or "Always") == "Never"
-    pending = failed = 0
+    pending = failed = lost = 0
     for container in podspec.init_containers(pod):
         entry = by_name.get(container["name"], {})
         state = entry.get("state") or {}
@@ -112,7 +111,9 @@ def phase(pod: Object, regular: Sequence[Object], inits: Sequence[Object], *, en
         if podspec.is_sidecar(container):
             pending += not entry.get("started") and last is None and "terminated" not in state
         elif "terminated" in state:
-            failed += state["terminated"].get("exitCode", 0) != 0
+            code = state["terminated"].get("exitCode", 0)
+            failed += code != 0
+            lost += code != 0 and not podspec.restart_wanted(pod, container, code)
         elif "waiting" in state and last is not None and last.get("exitCode", 0) != 0:
             failed += 1
         else:
@@ -131,7 +132,7 @@ def phase(pod: Object, regular: Sequence[Object], inits: Sequence[Object], *, en
         else:
             waiting += 1
     initialized = any(entry.get("containerID") for entry in regular)
-    if failed and never and not initialized:
+    if lost and not initialized:
         return "Failed"
     if ended and not running:
         return "Succeeded" if stopped == succeeded and not waiting and not failed else "Failed"

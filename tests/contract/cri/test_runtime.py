@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from kubepy.kubelet.cri import runtime_pb2 as pb
+from kubepy.kubelet.cri.fake import FakeRuntime
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.pod.observed import EXITED, RUNNING, pod_view
 from tests.images import BUSYBOX
@@ -138,11 +139,34 @@ async def test_a_pod_view_is_newest_first(runtime: Runtime) -> None:
     assert view.newest("c") is view.containers[0]
 
 
-async def test_a_runtime_without_events_says_so(runtime: Runtime) -> None:
-    """containerd 1.6; a newer one would stream."""
-    version = (await runtime.version()).runtime_version
-    if not version.removeprefix("v").startswith(("1.0", "1.6")):
-        pytest.skip(f"{version} has events")
-    with pytest.raises(CriError) as raised:
-        await anext(runtime.events())
-    assert raised.value.code == "UNIMPLEMENTED"
+async def test_events_tell_what_happens_in_a_pod_or_the_runtime_says_it_has_none(runtime: Runtime) -> None:
+    """UNIMPLEMENTED is containerd 1.6."""
+    config = sandbox_config()
+    seen: list[tuple[int, str]] = []
+    problem: list[str] = []
+
+    async def listen() -> None:
+        try:
+            async for event in runtime.events():
+                if event.pod_sandbox_status.metadata.uid == config.metadata.uid:
+                    seen.append((event.container_event_type, event.container_id))
+        except CriError as error:
+            problem.append(error.code)
+
+    listener = asyncio.create_task(listen())
+    await asyncio.sleep(0.1)
+    sandbox, container_id = await started(runtime, config, container_config("sleep 0.3; exit 4"))
+    if isinstance(runtime, FakeRuntime):
+        runtime.exit("c", 4)
+    if problem:
+        assert problem == ["UNIMPLEMENTED"]
+        assert "1.6" in (await runtime.version()).runtime_version or isinstance(runtime, FakeRuntime)
+        return
+    try:
+        async with asyncio.timeout(20):
+            while (pb.CONTAINER_STOPPED_EVENT, container_id) not in seen:
+                await asyncio.sleep(0.02)
+    finally:
+        listener.cancel()
+    assert {(pb.CONTAINER_CREATED_EVENT, container_id), (pb.CONTAINER_STARTED_EVENT, container_id),
+            (pb.CONTAINER_STARTED_EVENT, sandbox)} <= set(seen)

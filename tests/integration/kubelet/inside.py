@@ -166,7 +166,7 @@ class World:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def world() -> AsyncIterator[World]:
     directory = Path(tempfile.mkdtemp(prefix="kubepy-kubelet-"))
-    runtime = private.start(directory / "containerd", own_mounts=False)
+    runtime = private.start(directory / "containerd", binary=os.environ.get("KUBEPY_CONTAINERD", "containerd"), own_mounts=False)
     for archive in images.archives().values():
         runtime.ctr("images", "import", "-", data=archive)
     client, cri = MemoryClient(), GrpcRuntime(runtime.endpoint)

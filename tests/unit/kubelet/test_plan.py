@@ -100,6 +100,26 @@ CASES = {
                                                Plan(starts=(Start("debug", 0),))),
     "an ephemeral container that ended stays": (pod(ephemeralContainers=[container("debug")]), seen(view(), view("debug", EXITED)), NOTHING,
                                                 Plan()),
+    "a container's own policy restarts it in a pod that does not": (
+        pod(container(restartPolicy="OnFailure"), policy="Never"), seen(view(state=EXITED, code=2)), NOTHING,
+        Plan(starts=(Start("c", 1, 900.0),))),
+    "a container's own policy leaves it ended in a pod that restarts": (
+        pod(container("a", restartPolicy="Never"), container("b")), seen(view("a", EXITED, code=2), view("b")), NOTHING, Plan()),
+    "what no rule names follows the container's policy": (
+        pod(container(restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}], restartPolicy="Never")),
+        seen(view(state=EXITED, code=1)), NOTHING, Plan(end=True)),
+    "a rule that names all but some codes": (
+        pod(container(restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0]}}], restartPolicy="Never")),
+        seen(view(state=EXITED, code=7)), NOTHING, Plan(starts=(Start("c", 1, 900.0),))),
+    "an init container's own policy retries it in a pod that does not": (
+        pod(init=[container("i", restartPolicy="OnFailure")], policy="Never"), seen(view("i", EXITED, code=1)), NOTHING,
+        Plan(starts=(Start("i", 1, 900.0),))),
+    "a lost sandbox is replaced under Never for a container with a policy of its own": (
+        pod(container(restartPolicy="Always"), policy="Never"), seen(view(state=EXITED, code=137), sandboxes=DEAD), NOTHING,
+        Plan(create_sandbox=True, attempt=1, starts=(Start("c", 1, 900.0),))),
+    "a lost sandbox is not replaced for a sidecar": (
+        pod(init=[SIDECAR], policy="Never"), seen(view("side", EXITED), view(state=EXITED, code=137), sandboxes=DEAD), NOTHING,
+        Plan(end=True)),
     "a container's own rule restarts it": (
         pod(container(restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}], restartPolicy="Never"),
             policy="Never"),

@@ -30,6 +30,14 @@ PHASES = {
     "an init container has failed and is retried": (pod(init=[container("i")]), seen(view("i", EXITED, code=1)), Facts(), "Pending"),
     "an init container has failed for good": (pod(init=[container("i")], policy="Never"), seen(view("i", EXITED, code=1)), Facts(),
                                               "Failed"),
+    "an init container has failed and its own policy retries it": (
+        pod(init=[container("i", restartPolicy="OnFailure")], policy="Never"), seen(view("i", EXITED, code=1)), Facts(), "Pending"),
+    "a container that its own rule restarts has not ended the pod": (
+        pod(container(restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}], restartPolicy="Never")),
+        seen(view(state=EXITED, code=42)), Facts(), "Running"),
+    "a container that no rule restarts has": (
+        pod(container(restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}], restartPolicy="Never")),
+        seen(view(state=EXITED, code=1)), Facts(), "Failed"),
     "a crash loop counts as running": (pod(), seen(view(state=EXITED, code=1)), Facts({"c": ("CrashLoopBackOff", "back-off")}), "Running"),
     "success for good": (pod(policy="Never"), seen(view(state=EXITED)), Facts(), "Succeeded"),
     "failure for good": (pod(policy="Never"), seen(view(state=EXITED, code=1)), Facts(), "Failed"),
