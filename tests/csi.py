@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from kubepy.kubelet.csi import csi_pb2 as csi
-from kubepy.kubelet.csi import registration_pb2 as registration
+from kubepy.kubelet.plugin import registration_pb2 as registration
 
 
 class HostPathDriver:

@@ -16,14 +16,20 @@ from kubepy.client.events import EventRecorder
 from kubepy.client.informer import Informer
 from kubepy.client.interface import Client
 from kubepy.kubelet import metric
+from kubepy.kubelet.allocate import Allocator, Extras
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container.env import Sources
 from kubepy.kubelet.cpu.manager import CpuManager
 from kubepy.kubelet.cpu.topology import parse as parse_cpus
-from kubepy.kubelet.cpu.topology import read_topology
+from kubepy.kubelet.cpu.topology import read_nodes, read_topology
 from kubepy.kubelet.cri.interface import Runtime
 from kubepy.kubelet.csi.registry import Registry
 from kubepy.kubelet.csi.volume import CsiVolumes
+from kubepy.kubelet.device.manager import Devices
+from kubepy.kubelet.device.plugin import DevicePlugins
+from kubepy.kubelet.device.podresources import PodResources
+from kubepy.kubelet.device.podresources_pb2 import DynamicResource
+from kubepy.kubelet.dra.manager import ClaimError, Claims
 from kubepy.kubelet.eviction.manager import Eviction
 from kubepy.kubelet.image.collect import ImageCollector
 from kubepy.kubelet.image.manager import Images
@@ -31,6 +37,7 @@ from kubepy.kubelet.node.agent import NodeAgent
 from kubepy.kubelet.node.machine import default_ip, read_machine
 from kubepy.kubelet.node.shutdown import PROBLEM, REFUSAL, Shutdown
 from kubepy.kubelet.node.status import allocatable
+from kubepy.kubelet.plugin.registry import Plugins
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.actor import Actor, Surroundings
 from kubepy.kubelet.pod.admission import admit
@@ -49,7 +56,7 @@ from kubepy.kubelet.volume.objects import Objects
 from kubepy.kubelet.volume.token import Tokens
 
 log = get_logger("kubelet")
-_PLEG_SILENCE = 180.0
+_PLEG_SILENCE, _TIDY = 180.0, 10.0
 
 
 class Kubelet:
@@ -69,12 +76,20 @@ class Kubelet:
         self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit)
         self.images = Images(runtime, clock, serial=settings.image_pull_serial)
         self.objects = Objects(client, clock, settings.object_changes, self._objects_changed)
-        self.drivers = Registry(settings.root_dir, client, settings.node_name, lambda: self.node.node, clock, lambda: self.pods.wake_all())
+        self.drivers = Registry(client, settings.node_name, lambda: self.node.node, lambda: self.pods.wake_all())
+        self.claims = Claims(settings.root_dir, client, settings.node_name, clock, lambda: self.pods.wake_all())
+        self.device_plugins = DevicePlugins(settings.root_dir, clock, self._devices_changed)
+        self.devices = Devices(self.device_plugins, clock)
+        self.plugins = Plugins(settings.root_dir, clock, (self.drivers, self.claims, self.device_plugins))
         self.csi = CsiVolumes(settings, client, self.drivers)
         self.volumes = Volumes(settings, client, self.objects, Tokens(client, clock), self._sources, self.csi)
         self.actor = Actor(runtime, client, settings, self.cgroups, self.images, self.objects, self.events, clock, self.around)
-        self.cpus = self.actor.cpus = _cpu_manager(settings)
+        self.cpus = _cpu_manager(settings)
+        self.allocator = Allocator(self.cpus, self.devices, settings.topology_manager_policy, settings.topology_manager_scope,
+                                   frozenset(read_nodes().values()) or frozenset({0}), self._uses_resources)
+        self.actor.given = Extras(self.cpus, self.devices, self.claims)
         self.pods = Pods(client, settings.node_name, lambda: self.node.node)
+        self.pod_resources = PodResources(settings.root_dir, lambda: self.pods.others(""), self.cpus, self.devices, self._claims_of)
         self.probes = Probes(runtime, self.events, clock, self.pods.wake, self.ips[0])
         self.reporter = Reporter(client, clock, self.pods.api_pod)
         self.pleg = Pleg(runtime, clock, self.pods.wake)
@@ -82,7 +97,8 @@ class Kubelet:
         self.collector = ImageCollector(settings, runtime, clock)
         self.eviction = Eviction(settings, self.pods, self.statistics, self.events, clock, lambda: self.collector.look(everything=True))
         self.node = NodeAgent(settings, client, runtime, self.machine, self.events, clock, ips=self.ips, port=lambda: settings.port,
-                              problem=self._problem, pressures=self.eviction.pressures, volumes_in_use=self.csi.in_use)
+                              problem=self._problem, pressures=self.eviction.pressures,
+                              volumes_in_use=self.csi.in_use, extended=self._extended)
         self.shutdown = Shutdown(settings, self.pods, clock, self.node.refresh)
         self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={settings.node_name}", clock=clock)
         self._node_informer = Informer(client, NODES, field_selector=f"metadata.name={settings.node_name}", clock=clock)
@@ -96,11 +112,18 @@ class Kubelet:
         for directory in (settings.root_dir, str(settings.pods_dir), settings.pod_logs_dir):
             os.makedirs(directory, exist_ok=True)
         self.cgroups.start()
+        self.devices.load()
+        self.claims.load()
+        for part in (self.device_plugins, self.pod_resources):
+            try:
+                await part.start()
+            except OSError as error:
+                log.error("Not served", error)
         metric.NODE_NAME.labels(settings.node_name).set(1)
         self.pods.shared = Shared(self.actor, self.reporter, self.probes, self.volumes, self.cgroups, self.objects, self.events, self.clock,
                                   lambda: Node(self.ips, self.around.runtime), lambda: self.node.state.network_problem,
                                   self.pods.others, lambda: amounts(self.around.allocatable), settings.sync_frequency,
-                                  settings.crash_loop_max)
+                                  settings.crash_loop_max, self.allocator.admit, self.claims)
         self.pods.admit = self._admit
         self.events.start(self.tasks)
         self.tasks.keep(self.reporter.run, "status")
@@ -122,9 +145,10 @@ class Kubelet:
         self.tasks.keep(LogRotation(settings, self.runtime, self.clock).run, "logs")
         self.tasks.keep(self.collector.run, "images")
         self.tasks.keep(self.eviction.run, "eviction")
-        self.tasks.keep(self.drivers.run, "plugins")
+        self.tasks.keep(self.plugins.run, "plugins")
         self.tasks.keep(self.shutdown.run, "shutdown")
-        self.tasks.keep(lambda: self.cpus.run(self.runtime, self.clock, lambda uid: self.pods.worker(uid) is not None), "cpus")
+        self.tasks.keep(lambda: self.cpus.run(self.runtime, self.clock, self._uses_resources), "cpus")
+        self.tasks.keep(self._tidy, "resources")
         log.info("Kubelet started", node=settings.node_name, endpoint=settings.runtime_endpoint)
 
     async def stop(self) -> None:
@@ -132,6 +156,9 @@ class Kubelet:
         await self.tasks.stop()
         await self.pods.stop()
         await self.objects.stop()
+        await self.pod_resources.stop()
+        await self.device_plugins.stop()
+        await self.claims.stop()
 
     async def _watch_pods(self) -> None:
         """Pods of the API are heard once services are known, which their environment shows."""
@@ -170,9 +197,39 @@ class Kubelet:
     def _admit(self, pod: Object, others: list[Object]) -> tuple[str, str] | None:
         if self.shutdown.active:
             return REFUSAL
-        self.cpus.release(lambda uid: self.pods.worker(uid) is not None)
         return admit(pod, others, node=lambda: self.node.node, settings=self.settings, machine=self.machine,
-                     pressures=self.eviction.pressures) or self.cpus.admit(pod)
+                     pressures=self.eviction.pressures, extended=self.devices.allocatable())
+
+    def _uses_resources(self, uid: str) -> bool:
+        """A pod that has ended keeps its object and its logs, and nothing else."""
+        worker = self.pods.worker(uid)
+        return worker is not None and worker.state in ("running", "terminating")
+
+    def _devices_changed(self) -> None:
+        self.devices.save()
+        self.node.refresh()
+
+    def _extended(self) -> tuple[dict[str, str], dict[str, str]]:
+        return self.devices.capacity(), self.devices.allocatable()
+
+    def _claims_of(self, uid: str, container: str) -> list[DynamicResource]:
+        worker = self.pods.worker(uid)
+        found = podspec.find_container(worker.pod, container) if worker is not None else None
+        return self.claims.described(worker.pod, found) if worker is not None and found is not None else []
+
+    async def _tidy(self) -> None:
+        """What pods had that went while the kubelet was away goes back too."""
+        while True:
+            await self.clock.sleep(_TIDY)
+            self.device_plugins.tidy()
+            if not self.pods.ready:
+                continue
+            self.allocator.release()
+            for uid in self.claims.stale(lambda uid: self.pods.worker(uid) is not None):
+                try:
+                    await self.claims.unprepare(uid)
+                except ClaimError as error:
+                    log.warning("A claim cannot be given back yet", pod=uid, err=error)
 
     def _problem(self) -> str:
         if self.shutdown.active:

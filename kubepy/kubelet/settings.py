@@ -84,6 +84,8 @@ class Settings:
     shutdown_grace_period_critical_pods: float = 0.0
     cpu_manager_policy: str = "none"
     reserved_system_cpus: str = ""
+    topology_manager_policy: Literal["none", "best-effort", "restricted", "single-numa-node"] = "none"
+    topology_manager_scope: Literal["container", "pod"] = "container"
     shutdown_by_priority: tuple[Mapping[str, int], ...] = ()
     cni_conf_dir: str = ""
     """Where the pod network's configuration is written once the node has a pod CIDR; "" leaves CNI to others."""
@@ -120,6 +122,7 @@ _FILE_KEYS = {
     "evictionSoft": "eviction_soft", "evictionMinimumReclaim": "eviction_minimum_reclaim",
     "evictionMaxPodGracePeriod": "eviction_max_pod_grace_period",
     "cpuManagerPolicy": "cpu_manager_policy", "reservedSystemCPUs": "reserved_system_cpus",
+    "topologyManagerPolicy": "topology_manager_policy", "topologyManagerScope": "topology_manager_scope",
     "configMapAndSecretChangeDetectionStrategy": "object_changes",
     "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap",
 }

@@ -1,11 +1,12 @@
 """Who has which CPUs: given out when a pod is admitted, kept in `cpu_manager_state`, taken back when the pod has ended.
 
-Follows upstream's static policy and its state file. Known differences: no topology hints and no policy options; a policy that was
-changed starts anew instead of refusing to start.
+Follows upstream's static policy and its state file. Known differences: no policy options; a policy that was changed starts anew
+instead of refusing to start.
 """
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from kubepy.kubelet.cpu.topology import Cpu, parse, take, text_of
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.pod import spec as podspec
+from kubepy.kubelet.topology import AllocationError, Hint, hints_of
 
 log = get_logger("cpu")
 _RECONCILE = 10.0
@@ -53,27 +55,45 @@ class CpuManager:
         """The CPUs of all who have none of their own; the reserved ones are always among them."""
         return self._all - frozenset(cpu for parts in self._given.values() for cpus in parts.values() for cpu in cpus)
 
-    def admit(self, pod: Object) -> tuple[str, str] | None:
-        """Gives the pod's containers their CPUs; (reason, message) when there are not enough."""
-        if not self.static:
-            return None
-        uid = podspec.uid_of(pod)
-        given = dict(self._given.get(uid, {}))
+    def _count(self, pod: Object, container: Object) -> int:
+        """How many CPUs the container is to be given now."""
+        ends = podspec.is_init(pod, container["name"]) and not podspec.is_sidecar(container)
+        if not self.static or ends or container["name"] in self._given.get(podspec.uid_of(pod), {}):
+            return 0
+        return whole_cpus(pod, container)
+
+    def hints(self, pod: Object, container: Object, nodes: frozenset[int]) -> dict[str, Sequence[Hint] | None]:
+        """Which NUMA nodes have the CPUs the container asks for."""
+        count = self._count(pod, container)
+        if not count:
+            return {}
         free = self.shared() - self._reserved
-        for container in (*(entry for entry in podspec.init_containers(pod) if podspec.is_sidecar(entry)), *podspec.containers(pod)):
-            count = whole_cpus(pod, container)
-            if not count or container["name"] in given:
-                continue
-            taken = take(self._cpus, free, count)
-            if taken is None:
-                return "UnexpectedAdmissionError", "Allocate failed due to not enough cpus available to satisfy request: " \
-                    f"requested={count}, available={len(free)}, which is unexpected"
-            given[container["name"]], free = taken, free - taken
-        if given != self._given.get(uid, {}):
-            self._given[uid] = given
-            self._save()
-            log.info("CPUs given", pod=podspec.full_name(pod), cpus={name: text_of(cpus) for name, cpus in given.items()})
-        return None
+        return {"cpu": hints_of(nodes, Counter(cpu.node for cpu in self._cpus),
+                                Counter(cpu.node for cpu in self._cpus if cpu.id in free), count)}
+
+    def allocate(self, pod: Object, container: Object, nodes: frozenset[int] | None = None) -> None:
+        """Gives the container its CPUs, those of the NUMA nodes first. Raises AllocationError when there are not enough."""
+        count = self._count(pod, container)
+        if not count:
+            return
+        free = self.shared() - self._reserved
+        near = free if nodes is None else frozenset(cpu.id for cpu in self._cpus if cpu.id in free and cpu.node in nodes)
+        taken = take(self._cpus, near, min(count, len(near))) or frozenset()
+        more = take(self._cpus, free - taken, count - len(taken))
+        if more is None:
+            raise AllocationError(f"not enough cpus available to satisfy request: requested={count}, available={len(free)}")
+        self._given.setdefault(podspec.uid_of(pod), {})[container["name"]] = taken | more
+        self._save()
+        log.info("CPUs given", pod=podspec.full_name(pod), container=container["name"], cpus=text_of(taken | more))
+
+    def given(self, uid: str, container: str) -> frozenset[int]:
+        """The container's own CPUs."""
+        return self._given.get(uid, {}).get(container, frozenset())
+
+    @property
+    def allocatable(self) -> frozenset[int]:
+        """What containers can have of their own, given out or not."""
+        return self._all - self._reserved
 
     def cpuset(self, uid: str, container: str) -> str:
         """What the container may run on, "" for no restriction."""

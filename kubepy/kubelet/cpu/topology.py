@@ -13,6 +13,8 @@ class Cpu:
     socket: int
     core: int
     id: int
+    node: int = 0
+    """NUMA node."""
 
 
 def parse(text: str) -> frozenset[int]:
@@ -45,7 +47,20 @@ def read_topology(root: str = "/sys/devices/system/cpu") -> list[Cpu]:
         except (OSError, ValueError):
             return default
 
-    return sorted(Cpu(number(cpu, "physical_package_id", 0), number(cpu, "core_id", cpu), cpu) for cpu in online)
+    nodes = read_nodes(root.replace("system/cpu", "system/node"))
+    return sorted(Cpu(number(cpu, "physical_package_id", 0), number(cpu, "core_id", cpu), cpu, nodes.get(cpu, 0)) for cpu in online)
+
+
+def read_nodes(root: str = "/sys/devices/system/node") -> dict[int, int]:
+    """The NUMA node of each CPU; empty where the kernel knows none."""
+    found: dict[int, int] = {}
+    for directory in Path(root).glob("node[0-9]*"):
+        try:
+            cpus = parse((directory / "cpulist").read_text())
+        except (OSError, ValueError):
+            continue
+        found.update(dict.fromkeys(cpus, int(directory.name.removeprefix("node"))))
+    return found
 
 
 def take(cpus: Sequence[Cpu], free: frozenset[int], count: int) -> frozenset[int] | None:

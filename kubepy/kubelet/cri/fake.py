@@ -26,6 +26,8 @@ class FakeRuntime:
         """Images that can be pulled."""
         self.network_ready = True
         self.on_exec: Callable[[str, Sequence[str]], tuple[int, bytes]] = lambda container, command: (0, b"")
+        self.configs: dict[str, pb.ContainerConfig] = {}
+        """What the newest container of each name was made from."""
         self.ignores_term: set[str] = set()
         """Container names that only a kill ends."""
         self._events_supported = events_supported
@@ -150,6 +152,7 @@ class FakeRuntime:
                                     image=config.image, image_ref=config.image.image, labels=config.labels, annotations=config.annotations,
                                     mounts=config.mounts, log_path=f"{sandbox.log_directory}/{config.log_path}")
         self._containers[container_id] = (status, sandbox_id)
+        self.configs[config.metadata.name] = config
         self._tell(self._sandboxes[sandbox_id].metadata, container_id, pb.CONTAINER_CREATED_EVENT)
         return container_id
 

@@ -2,5 +2,5 @@
 
 The message modules are generated from our own statement of the wire format:
 
-    python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. kubepy/kubelet/csi/csi.proto kubepy/kubelet/csi/registration.proto
+    python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. kubepy/kubelet/csi/csi.proto
 """

@@ -1,49 +1,14 @@
-"""One plugin's socket: unary gRPC calls that raise CsiError."""
+"""A registered driver's node service."""
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import grpc
-import grpc.aio
 from google.protobuf.message import Message
 
 from kubepy.kubelet.csi import csi_pb2 as pb
+from kubepy.kubelet.rpc import PluginSocket
 
-_CALL = 120.0  # upstream's csiTimeout
 M = TypeVar("M", bound=Message)
-
-
-class CsiError(Exception):
-    """A call that failed; `code` is gRPC's name of it."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"rpc error: code = {_go(code)} desc = {message}")
-        self.code = code
-
-
-def _go(code: str) -> str:
-    """`DEADLINE_EXCEEDED` is `DeadlineExceeded` in Go's errors."""
-    return "OK" if code == "OK" else "".join(part.capitalize() for part in code.split("_"))
-
-
-class PluginSocket:
-    def __init__(self, path: str) -> None:
-        self._channel = grpc.aio.insecure_channel(f"unix://{path}", options=[
-            ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 3000),
-            ("grpc.default_authority", "localhost"), ("grpc.enable_http_proxy", 0)])
-
-    async def call(self, method: str, request: Message, answer: type[M], timeout: float = _CALL) -> M:
-        """`method` is the full path, such as `/csi.v1.Node/NodeGetInfo`."""
-        call: Any = self._channel.unary_unary(method, request_serializer=type(request).SerializeToString,
-                                              response_deserializer=answer.FromString)
-        try:
-            found: M = await call(request, timeout=timeout)
-            return found
-        except grpc.aio.AioRpcError as error:
-            raise CsiError(error.code().name, error.details() or "") from error
-
-    async def close(self) -> None:
-        await self._channel.close(None)
 
 
 class Driver:

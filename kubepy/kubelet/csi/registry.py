@@ -1,30 +1,23 @@
-"""The drivers of this node: sockets in `<root>/plugins_registry` are asked who they are, and the API is told in the CSINode.
+"""The CSI drivers of this node, as they register; the API is told in the CSINode.
 
-Known difference: the directory is looked through every second instead of watched; drivers' topology does not change after registration.
+Known difference: drivers' topology does not change after registration.
 """
 from __future__ import annotations
 
-import asyncio
-import os
-import stat
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import orjson
 
 from kubepy.api.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kubepy.api.resource import CSI_NODES, NODES
 from kubepy.api.types import Object
-from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.client.interface import Client
 from kubepy.kubelet.csi import csi_pb2 as csi
-from kubepy.kubelet.csi import registration_pb2 as pb
-from kubepy.kubelet.csi.client import CsiError, Driver, PluginSocket
+from kubepy.kubelet.csi.client import Driver
+from kubepy.kubelet.rpc import RpcError
 
 log = get_logger("csi")
-_LOOK, _CALL = 1.0, 10.0
-_TYPE = "CSIPlugin"
 
 
 def with_driver(node: Object, name: str, info: csi.NodeGetInfoResponse) -> Object:
@@ -44,73 +37,39 @@ def without_driver(node: Object, name: str) -> Object:
 class Registry:
     """Registered drivers by name. `changed` is called when there is a new one: pods may wait for it."""
 
-    def __init__(self, root: str, client: Client, node_name: str, node: Callable[[], Object | None], clock: Clock,
-                 changed: Callable[[], None]) -> None:
-        self._directory = Path(root, "plugins_registry")
+    kind = "CSIPlugin"
+
+    def __init__(self, client: Client, node_name: str, node: Callable[[], Object | None], changed: Callable[[], None]) -> None:
         self._client = client
         self._node_name = node_name
         self._node = node
-        self._clock = clock
         self._changed = changed
         self._drivers: dict[str, Driver] = {}
-        self._sockets: dict[str, tuple[int, str]] = {}
-        """By path: inode and driver."""
 
     def find(self, name: str) -> Driver | None:
         return self._drivers.get(name)
 
-    async def run(self) -> None:
-        os.makedirs(self._directory, exist_ok=True, mode=0o750)
-        while True:
-            await self.look()
-            await self._clock.sleep(_LOOK)
+    def ready(self) -> bool:
+        return self._node() is not None
 
-    async def look(self) -> None:
-        if self._node() is None:
-            return
-        present = await asyncio.to_thread(_sockets, self._directory)
-        for path, (inode, name) in list(self._sockets.items()):
-            if present.get(path) != inode:
-                del self._sockets[path]
-                await self._remove(name)
-        for path, inode in present.items():
-            if path not in self._sockets:
-                try:
-                    name = await self._register(path)
-                except (CsiError, ApiError, ConnectionError) as error:
-                    log.warning("Plugin not registered yet", socket=path, err=error)
-                    continue
-                self._sockets[path] = (inode, name)
+    def refuse(self, name: str, versions: Sequence[str]) -> str:
+        if any(version.lstrip("v").startswith("1.") for version in versions):
+            return ""
+        return f"failed to get CSI driver {name}: versions {list(versions)} are not supported"
 
-    async def _register(self, path: str) -> str:
-        socket = PluginSocket(path)
+    async def add(self, name: str, endpoint: str, versions: Sequence[str]) -> None:
+        driver = Driver(name, endpoint)
         try:
-            info = await socket.call("/pluginregistration.Registration/GetInfo", pb.InfoRequest(), pb.PluginInfo, _CALL)
-            problem = ""
-            if info.type != _TYPE:
-                problem = f"no handler registered for plugin type: {info.type} at socket {path}"
-            elif not any(version.lstrip("v").startswith("1.") for version in info.supported_versions):
-                problem = f"failed to get CSI driver {info.name}: versions {list(info.supported_versions)} are not supported"
-            if problem:
-                log.warning("Plugin refused", name=info.name, why=problem)
-            else:
-                driver = Driver(info.name, info.endpoint or path)
-                try:
-                    await self._publish(info.name, await driver.info())
-                except (CsiError, ApiError, ConnectionError):
-                    await driver.close()
-                    raise
-                self._drivers[info.name] = driver
-            status = pb.RegistrationStatus(plugin_registered=not problem, error=problem)
-            await socket.call("/pluginregistration.Registration/NotifyRegistrationStatus", status, pb.RegistrationStatusResponse, _CALL)
-            if not problem:
-                log.info("CSI driver registered", driver=info.name, endpoint=info.endpoint)
-                self._changed()
-            return str(info.name)
-        finally:
-            await socket.close()
+            await self._publish(name, await driver.info())
+        except (RpcError, ApiError, ConnectionError):
+            await driver.close()
+            raise
+        self._drivers[name] = driver
 
-    async def _remove(self, name: str) -> None:
+    async def added(self, name: str) -> None:
+        self._changed()
+
+    async def remove(self, name: str) -> None:
         driver = self._drivers.pop(name, None)
         if driver is None:
             return
@@ -149,17 +108,3 @@ class Registry:
             except Conflict:
                 if attempt == 4:
                     raise
-
-
-def _sockets(directory: Path) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            path = os.path.join(folder, name)
-            try:
-                status = os.stat(path)
-            except OSError:
-                continue
-            if stat.S_ISSOCK(status.st_mode) and not name.startswith("."):
-                found[path] = status.st_ino
-    return found

@@ -21,9 +21,10 @@ from kubepy.api.types import Object
 from kubepy.base.log import get_logger
 from kubepy.client.interface import Client
 from kubepy.kubelet.csi import csi_pb2 as pb
-from kubepy.kubelet.csi.client import CsiError, Driver
+from kubepy.kubelet.csi.client import Driver
 from kubepy.kubelet.csi.registry import Registry
 from kubepy.kubelet.pod import spec as podspec
+from kubepy.kubelet.rpc import RpcError
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.volume import mount as mounts
 from kubepy.kubelet.volume.ownership import set_group
@@ -108,7 +109,7 @@ class CsiVolumes:
         return Path(self._settings.root_dir, "plugins", "kubernetes.io", "csi", driver, digest, "globalmount")
 
     async def mount(self, pod: Object, volume: Volume) -> Path:
-        """Where the pod's volume is, mounted. Raises CsiVolumeError, CsiError, ApiError, OSError."""
+        """Where the pod's volume is, mounted. Raises CsiVolumeError, RpcError, ApiError, OSError."""
         uid = podspec.uid_of(pod)
         home = self._settings.pods_dir / uid / "volumes" / "kubernetes.io~csi" / volume.name
         target = home / "mount"
@@ -159,7 +160,7 @@ class CsiVolumes:
                         await driver.unstage(handle, str(staging))
                         mounts.unmount(staging)
                         await asyncio.to_thread(shutil.rmtree, staging.parent)
-                except CsiError as error:
+                except RpcError as error:
                     raise OSError(f"cannot unmount {home}: {error}") from error
 
     def in_use(self) -> list[str]:

@@ -33,7 +33,9 @@ class NodeAgent:
 
     def __init__(self, settings: Settings, client: Client, runtime: Runtime, machine: Machine, events: Recorder, clock: Clock, *,
                  ips: tuple[str, ...], port: Callable[[], int], problem: Callable[[], str],
-                 pressures: Callable[[], frozenset[str]], volumes_in_use: Callable[[], list[str]] = list) -> None:
+                 pressures: Callable[[], frozenset[str]], volumes_in_use: Callable[[], list[str]] = list,
+                 extended: Callable[[], tuple[dict[str, str], dict[str, str]]] = lambda: ({}, {})) -> None:
+        """`extended` tells capacity and allocatable of the resources of device plugins."""
         self.settings = settings
         self._client = client
         self._runtime = runtime
@@ -45,6 +47,7 @@ class NodeAgent:
         self._problem = problem
         self._pressures = pressures
         self._volumes_in_use = volumes_in_use
+        self._extended = extended
         self.state = RuntimeState(problem="kubelet has not looked yet", network_problem="not known yet")
         self.node: Object | None = None
         """As last seen in the API."""
@@ -152,7 +155,8 @@ class NodeAgent:
         except CriError:
             images = []
         old = (self.node or {}).get("status") or {}
-        status = node_status(self.settings, self.machine, self.state, images, old, self._clock.now(), ips=self.ips, port=self._port())
+        status = node_status(self.settings, self.machine, self.state, images, old, self._clock.now(), ips=self.ips, port=self._port(),
+                             extended=self._extended())
         volumes = await asyncio.to_thread(self._volumes_in_use)
         return {**status, "volumesInUse": volumes} if volumes or old.get("volumesInUse") else status
 

@@ -76,9 +76,12 @@ def new_node(settings: Settings, machine: Machine, status: Object) -> Object:
 
 
 def node_status(settings: Settings, machine: Machine, state: RuntimeState, images: Sequence[pb.Image], old: Object, now: float, *,
-                ips: Sequence[str], port: int) -> Object:
+                ips: Sequence[str], port: int, extended: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})) -> Object:
+    """`extended` is capacity and allocatable of device plugins; extended resources that others have put there stay."""
+    others = {name: value for name, value in (old.get("capacity") or {}).items() if "/" in name}
     return {
-        "capacity": capacity(settings, machine), "allocatable": allocatable(settings, machine),
+        "capacity": {**capacity(settings, machine), **others, **extended[0]},
+        "allocatable": {**allocatable(settings, machine), **others, **extended[1]},
         "conditions": _conditions(state, {entry["type"]: entry for entry in old.get("conditions") or ()}, now),
         "addresses": [*({"type": "InternalIP", "address": ip} for ip in ips), {"type": "Hostname", "address": settings.node_name}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},

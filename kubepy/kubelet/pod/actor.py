@@ -21,6 +21,7 @@ from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.client.events import Recorder
 from kubepy.client.interface import Client
+from kubepy.kubelet.allocate import Extras
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container import mount as container_mount
 from kubepy.kubelet.container.config import container_config
@@ -29,16 +30,17 @@ from kubepy.kubelet.container.network import Resolver, hosts_file
 from kubepy.kubelet.container.resource import container_resources
 from kubepy.kubelet.container.sandbox import log_directory, sandbox_config
 from kubepy.kubelet.container.security import SecurityError, verify_non_root
-from kubepy.kubelet.cpu.manager import CpuManager
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.gate import BEGIN, FINISH, Gate
 from kubepy.kubelet.cri.interface import CriError, Runtime
+from kubepy.kubelet.dra.manager import ClaimError
 from kubepy.kubelet.image.manager import ImageError, Images, Severity
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.hook import HookError, run_hook
 from kubepy.kubelet.pod.message import termination_message
 from kubepy.kubelet.pod.observed import EXITED, ContainerView, PodView, pod_view
 from kubepy.kubelet.settings import Settings
+from kubepy.kubelet.topology import AllocationError
 from kubepy.kubelet.volume.manager import decode_secret
 from kubepy.kubelet.volume.objects import Objects
 
@@ -81,7 +83,7 @@ class Actor:
         self._around = around
         self._messages: dict[str, str] = {}
         self._gate = Gate()
-        self.cpus: CpuManager | None = None
+        self.given: Extras | None = None
 
     # --- observing ---
 
@@ -207,8 +209,12 @@ class Actor:
         config = container_config(pod, container, self._settings, attempt=attempt, image_ref=image_ref, image=image, env=env, mounts=mounts,
                                   memory_capacity=self._around.memory, cgroup_v2=self._cgroups.v2,
                                   target_id=other.id if other is not None else "")
-        if self.cpus is not None and (cpuset := self.cpus.cpuset(podspec.uid_of(pod), name)):
-            config.linux.resources.cpuset_cpus = cpuset
+        if self.given is not None:
+            try:
+                await self.given.configure(pod, container, config)
+            except (AllocationError, ClaimError) as error:
+                self._event(pod, name, "Warning", "Failed", f"Error: {error}")
+                raise StartError("CreateContainerConfigError", str(error)) from error
         return config
 
     def sources(self, objects: Mapping[tuple[str, str], Object | None], pod_ips: Sequence[str]) -> Sources:

@@ -3,7 +3,7 @@ what the scheduler has not seen (static pods, races) is refused here. Pure.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from kubepy.api.scheduling import amounts, pod_requests
 from kubepy.api.types import Object
@@ -20,10 +20,11 @@ SAFE_SYSCTLS = frozenset((
 
 
 def admit(pod: Object, others: Sequence[Object], *, node: Callable[[], Object | None], settings: Settings,
-          machine: Machine, pressures: Callable[[], frozenset[str]] = frozenset) -> tuple[str, str] | None:
+          machine: Machine, pressures: Callable[[], frozenset[str]] = frozenset,
+          extended: Mapping[str, str] | None = None) -> tuple[str, str] | None:
     """(reason, message) of the refusal, or None."""
     return (refused(pod, pressures()) or _sysctls(pod, settings) or _node_selector(pod, node()) or _ports(pod, others)
-            or _resources(pod, others, settings, machine))
+            or _resources(pod, others, {**allocatable(settings, machine), **(extended or {})}))
 
 
 def _sysctls(pod: Object, settings: Settings) -> tuple[str, str] | None:
@@ -70,14 +71,16 @@ def _ports(pod: Object, others: Sequence[Object]) -> tuple[str, str] | None:
     return None
 
 
-def _resources(pod: Object, others: Sequence[Object], settings: Settings, machine: Machine) -> tuple[str, str] | None:
-    free = amounts(allocatable(settings, machine))
+def _resources(pod: Object, others: Sequence[Object], has: Mapping[str, str]) -> tuple[str, str] | None:
+    """Extended resources the node does not have are another's to judge (a plugin may not have registered again yet)."""
+    free = amounts(has)
     wanted = {**pod_requests(pod), "pods": 1}
     used: dict[str, int] = {"pods": len(others)}
     for other in others:
         for name, value in pod_requests(other).items():
             used[name] = used.get(name, 0) + value
-    for name in ("pods", "cpu", "memory", "ephemeral-storage", *(name for name in wanted if name.startswith("hugepages-"))):
+    others_of = [name for name in wanted if name.startswith("hugepages-") or ("/" in name and name in free)]
+    for name in ("pods", "cpu", "memory", "ephemeral-storage", *others_of):
         if wanted.get(name, 0) and wanted[name] + used.get(name, 0) > free.get(name, 0):
             return f"OutOf{name}", (f"Pod was rejected: Node didn't have enough resource: {name}, requested: {wanted[name]}, "
                                     f"used: {used.get(name, 0)}, capacity: {free.get(name, 0)}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from kubepy.client.events import Recorder
 from kubepy.kubelet import metric
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.cri.interface import CriError
+from kubepy.kubelet.dra.manager import ClaimError, Claims
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.actor import Actor, StartError
 from kubepy.kubelet.pod.backoff import KeyedBackoff
@@ -60,6 +61,9 @@ class Shared:
     allocatable: Callable[[], Mapping[str, int]] = dict
     sync_frequency: float = 60.0
     crash_loop_max: float = 300.0
+    allocate: Callable[[Object], Awaitable[tuple[str, str] | None]] | None = None
+    """Gives an admitted pod what it gets of its own; (reason, message) when it cannot be had."""
+    claims: Claims | None = None
 
 
 class Worker:
@@ -126,6 +130,11 @@ class Worker:
     # --- the loop ---
 
     async def run(self) -> None:
+        if not self._ending and not self._adopted and self._shared.allocate is not None:
+            refused = await self._shared.allocate(self.pod)
+            if refused is not None:
+                self._shared.events.event(self.pod, "Warning", *refused)
+                self.end(failed=refused)
         while not self._ending:
             self._wake.clear()
             delay = await self._attempt(self._sync)
@@ -166,7 +175,7 @@ class Worker:
             self._failures = 0
             metric.WORKER_SECONDS.labels("sync" if self._seen_running else "create").observe(self._shared.clock.monotonic() - began)
             return delay
-        except (CriError, StartError, VolumeError, ApiError, ConnectionError, OSError, TimeoutError) as error:
+        except (CriError, StartError, VolumeError, ClaimError, ApiError, ConnectionError, OSError, TimeoutError) as error:
             self._failures += 1
             log.warning("Error syncing pod", pod=podspec.full_name(self.pod), err=error)
             return float(min(_RETRY, 0.5 * 2 ** min(self._failures, 8)))
@@ -210,6 +219,12 @@ class Worker:
         except VolumeError as error:
             shared.events.event(pod, "Warning", "FailedMount", str(error))
             raise
+        if shared.claims is not None and pod["spec"].get("resourceClaims"):
+            try:
+                await shared.claims.prepare(pod)
+            except ClaimError as error:
+                shared.events.event(pod, "Warning", "FailedPrepareDynamicResources", f"Failed to prepare dynamic resources: {error}")
+                raise
         if await self._resizer.step(pod, self._view, self._report, lambda container: self._backoff.forget(backoff_key(pod, container))):
             self._view = await shared.actor.observe(self.uid)
         plan = plan_pod(pod, self._view, shared.clock.now(), self._backoff, shared.probes.probed(self._view))
@@ -360,6 +375,8 @@ class Worker:
     async def _free(self) -> float:
         """Volumes and cgroups go; containers stay for their logs until the pod is removed."""
         shared = self._shared
+        if shared.claims is not None:
+            await shared.claims.unprepare(self.uid)
         await shared.volumes.unmount(self.uid)
         if not await asyncio.to_thread(shared.cgroups.remove_pod, self.uid):
             raise OSError(f"the cgroup of pod {self.uid} is not empty yet")

@@ -18,9 +18,9 @@ from kubepy.api.types import Object
 from kubepy.base.log import get_logger
 from kubepy.client.interface import Client
 from kubepy.kubelet.container.env import Sources
-from kubepy.kubelet.csi.client import CsiError
 from kubepy.kubelet.csi.volume import CsiVolumeError, CsiVolumes, inline, persistent
 from kubepy.kubelet.pod import spec as podspec
+from kubepy.kubelet.rpc import RpcError
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.volume import mount as mounts
 from kubepy.kubelet.volume.hostpath import HostPathError, check_host_path
@@ -73,7 +73,7 @@ class Volumes:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
             except ApiError as error:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error.message}') from error
-            except (OSError, ValueError, CsiError, CsiVolumeError) as error:
+            except (OSError, ValueError, RpcError, CsiVolumeError) as error:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
         return paths
 

@@ -164,7 +164,7 @@ async def test_events_tell_what_happens_in_a_pod_or_the_runtime_says_it_has_none
         return
     try:
         async with asyncio.timeout(20):
-            while (pb.CONTAINER_STOPPED_EVENT, container_id) not in seen:
+            while (pb.CONTAINER_STOPPED_EVENT, container_id) not in seen:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     finally:
         listener.cancel()

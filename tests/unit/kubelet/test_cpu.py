@@ -9,6 +9,7 @@ import pytest
 from kubepy.kubelet.cpu.manager import CpuManager
 from kubepy.kubelet.cpu.topology import Cpu, parse, take, text_of
 from kubepy.kubelet.cri import runtime_pb2 as pb
+from kubepy.kubelet.topology import AllocationError
 from tests.unit.kubelet.test_plan import container, pod
 
 # two sockets of two cores of two threads; threads of a core are 0 and 4, 1 and 5, …
@@ -32,30 +33,34 @@ def guaranteed(uid: str, cpu: str) -> dict[str, Any]:
     return made
 
 
+def admit(manager: CpuManager, spec: dict[str, Any]) -> None:
+    for entry in spec["spec"]["containers"]:
+        manager.allocate(spec, entry)
+
+
 def test_whole_cpus_are_exclusive_and_come_back_and_survive_a_restart(tmp_path: Path) -> None:
     def manager() -> CpuManager:
         return CpuManager("static", MACHINE, 1, tmp_path / "cpu_manager_state")
 
     first = manager()
-    assert first.admit(guaranteed("two", "2")) is None
-    assert first.admit(guaranteed("half", "1500m")) is None
+    admit(first, guaranteed("two", "2"))
+    admit(first, guaranteed("half", "1500m"))
     own = parse(first.cpuset("two", "c"))
     assert len(own) == 2
     assert 0 not in own, "the reserved one is nobody's"
     assert parse(first.cpuset("half", "c")) == parse("0-7") - own
     again = manager()
     assert parse(again.cpuset("two", "c")) == own
-    assert again.admit(guaranteed("six", "6")) == (
-        "UnexpectedAdmissionError", "Allocate failed due to not enough cpus available to satisfy request: requested=6, available=5, "
-        "which is unexpected")
+    with pytest.raises(AllocationError, match="not enough cpus available to satisfy request: requested=6, available=5"):
+        admit(again, guaranteed("six", "6"))
     again.release(lambda uid: uid != "two")
-    assert again.admit(guaranteed("six", "6")) is None
+    admit(again, guaranteed("six", "6"))
     assert len(parse(again.cpuset("half", "c"))) == 2
 
 
 def test_the_policy_none_restricts_nobody(tmp_path: Path) -> None:
     none = CpuManager("none", MACHINE, 0, tmp_path / "state")
-    assert none.admit(guaranteed("two", "2")) is None
+    admit(none, guaranteed("two", "2"))
     assert none.cpuset("two", "c") == ""
 
 
@@ -71,7 +76,7 @@ async def test_running_containers_learn_what_is_left_for_them(tmp_path: Path) ->
             told.append((container_id, resources.cpuset_cpus))
 
     manager = CpuManager("static", MACHINE, 0, tmp_path / "state")
-    manager.admit(guaranteed("two", "2"))
+    admit(manager, guaranteed("two", "2"))
     for _ in range(2):
         await manager.reconcile(Runtime(), lambda uid: True)  # type: ignore[arg-type]
     assert told == [("two", "0,4"), ("other", "1-3,5-7")]

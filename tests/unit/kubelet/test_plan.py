@@ -109,7 +109,8 @@ CASES = {
         pod(container(restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}], restartPolicy="Never")),
         seen(view(state=EXITED, code=1)), NOTHING, Plan(end=True)),
     "a rule that names all but some codes": (
-        pod(container(restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0]}}], restartPolicy="Never")),
+        pod(container(restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0]}}],
+                      restartPolicy="Never")),
         seen(view(state=EXITED, code=7)), NOTHING, Plan(starts=(Start("c", 1, 900.0),))),
     "an init container's own policy retries it in a pod that does not": (
         pod(init=[container("i", restartPolicy="OnFailure")], policy="Never"), seen(view("i", EXITED, code=1)), NOTHING,

@@ -1,0 +1,82 @@
+"""Which NUMA nodes a container's CPUs and devices shall be on: everybody's hints merged as the policy says. Pure.
+
+Follows upstream's topology manager.
+Scope is the container, or the pod: then all its containers get the nodes that fit them together.
+"""
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Policy = Literal["none", "best-effort", "restricted", "single-numa-node"]
+POLICIES = ("none", "best-effort", "restricted", "single-numa-node")
+REFUSAL = ("TopologyAffinityError", "Resources cannot be allocated with Topology locality")
+
+
+class AllocationError(Exception):
+    """What a container asks for cannot be given; the message is part of the pod's UnexpectedAdmissionError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """These NUMA nodes would do; None: whichever. `preferred` when no fewer could."""
+
+    nodes: frozenset[int] | None
+    preferred: bool
+
+
+Hints = Mapping[str, Sequence[Hint] | None]
+"""One provider's, by resource: None has no opinion, an empty list could not be satisfied."""
+ANY = Hint(None, True)
+
+
+def subsets(nodes: Iterable[int]) -> Iterable[frozenset[int]]:
+    """Every non-empty set of them, smaller ones first."""
+    ordered = sorted(nodes)
+    for size in range(1, len(ordered) + 1):
+        for chosen in itertools.combinations(ordered, size):
+            yield frozenset(chosen)
+
+
+def hints_of(nodes: frozenset[int], total: Mapping[int, int], free: Mapping[int, int], wanted: int) -> list[Hint]:
+    """Sets of nodes whose free units are enough; preferred are those of the size that an empty machine would need."""
+    minimum, found = len(nodes), []
+    for chosen in subsets(nodes):
+        if sum(total.get(node, 0) for node in chosen) >= wanted:
+            minimum = min(minimum, len(chosen))
+        if sum(free.get(node, 0) for node in chosen) >= wanted:
+            found.append(chosen)
+    return [Hint(chosen, len(chosen) == minimum) for chosen in found]
+
+
+def merge(policy: Policy, nodes: frozenset[int], providers: Sequence[Hints]) -> tuple[Hint, bool]:
+    """The best hint for all, and whether the policy admits it."""
+    if policy == "none":
+        return ANY, True
+    lists: list[list[Hint]] = []
+    for provider in providers:
+        for hints in provider.values():
+            lists.append([ANY] if hints is None else list(hints) or [Hint(None, False)])
+    if policy == "single-numa-node":
+        lists = [[hint for hint in hints if hint.preferred and (hint.nodes is None or len(hint.nodes) == 1)] for hints in lists]
+    best = Hint(nodes, False)
+    for combination in itertools.product(*lists):
+        common = nodes
+        for hint in combination:
+            common = common if hint.nodes is None else common & hint.nodes
+        if common:
+            found = Hint(common, all(hint.preferred for hint in combination))
+            if _better(found, best):
+                best = found
+    if policy == "single-numa-node" and best.nodes == nodes:
+        best = Hint(None, best.preferred)
+    return best, policy == "best-effort" or best.preferred
+
+
+def _better(one: Hint, other: Hint) -> bool:
+    if one.preferred != other.preferred:
+        return one.preferred
+    mine, theirs = one.nodes or frozenset(), other.nodes or frozenset()
+    return (len(mine), sorted(mine)) < (len(theirs), sorted(theirs))
