@@ -56,7 +56,7 @@ from kubepy.kubelet.volume.objects import Objects
 from kubepy.kubelet.volume.token import Tokens
 
 log = get_logger("kubelet")
-_PLEG_SILENCE, _TIDY = 180.0, 10.0
+_PLEG_SILENCE, _TIDY = 180.0, 2.0
 
 
 class Kubelet:
