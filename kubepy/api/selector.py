@@ -8,7 +8,7 @@ A LabelSelector object that is absent (None) selects nothing, an empty one every
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,24 @@ def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
     expressions: list[dict[str, Any]] = selector.get("matchExpressions") or []
     if not labels and not expressions:
         return EVERYTHING
+    if expressions:
+        return _compile(labels, expressions)
+    key = tuple(labels.items())
+    found = _COMPILED.get(key)
+    if found is None:
+        found = _compile(labels, ())
+        if len(_COMPILED) >= _COMPILED_LIMIT:
+            _COMPILED.clear()
+        _COMPILED[key] = found
+    return found
+
+
+_COMPILED: dict[tuple[tuple[str, str], ...], LabelSelector] = {}
+"""Selectors by their pairs: controllers ask for the same ones again and again, and checking their names is what costs."""
+_COMPILED_LIMIT = 4096
+
+
+def _compile(labels: Mapping[str, str], expressions: Sequence[Mapping[str, Any]]) -> LabelSelector:
     requirements = [_checked(key, "=", (value,)) for key, value in labels.items()]
     for expression in expressions:
         operator = _OBJECT_OPERATORS.get(expression.get("operator", ""))

@@ -54,11 +54,12 @@ def owner_key(kind: str) -> Keys:
 class Watch:
     """Which changes of a resource wake which keys. For an update the keys of both states are woken.
 
-    `observe(old, new)` sees each change before keys are queued (old is None for an addition, new for a deletion);
-    `when(old, new)` says whether keys are queued at all; `delay` seconds are waited before they are."""
+    Without `keys` it wakes none: the controller only reads the cache. `observe(old, new)` sees each change before keys are
+    queued (old is None for an addition, new for a deletion); `when(old, new)` says whether keys are queued at all; `delay`
+    seconds are waited before they are."""
 
     resource: Resource
-    keys: Keys = own_key
+    keys: Keys | None = own_key
     observe: Observe | None = None
     when: When | None = None
     namespace: str | None = None
@@ -114,18 +115,27 @@ class Runtime:
             await tasks.stop()
 
     def _register(self, watch: Watch) -> None:
+        informer = self.informers.informer(watch.resource, watch.namespace, field_selector=watch.field_selector,
+                                           label_selector=watch.label_selector)
+        keys, observe, when, delay = watch.keys, watch.observe, watch.when, watch.delay
+        if keys is None and observe is None:
+            return
+        add, add_after = self.queue.add, self.queue.add_after
+
         def changed(old: Object | None, new: Object | None) -> None:
-            if watch.observe is not None:
-                watch.observe(old, new)
-            if watch.when is not None and not watch.when(old, new):
+            if observe is not None:
+                observe(old, new)
+            if keys is None or (when is not None and not when(old, new)):
                 return
             for obj in (old, new):
                 if obj is not None:
-                    for key in watch.keys(obj):
-                        self.queue.add_after(key, watch.delay)
+                    for key in keys(obj):
+                        if delay > 0:
+                            add_after(key, delay)
+                        else:
+                            add(key)
 
-        self.informers.informer(watch.resource, watch.namespace, field_selector=watch.field_selector,
-                                label_selector=watch.label_selector).add_handler(
+        informer.add_handler(
             lambda obj: changed(None, obj), changed, lambda obj: changed(obj, None))
 
     async def _work(self) -> None:

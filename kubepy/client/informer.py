@@ -203,6 +203,10 @@ class InformerFactory:
                 self._tasks.keep(found.run, f"informer/{resource.group_resource}")
         return found
 
+    def known(self, resource: Resource) -> Informer | None:
+        """The informer of all objects of a resource, if somebody has asked for it."""
+        return self._informers.get((resource, None, "", ""))
+
     def start(self, tasks: Tasks) -> None:
         self._tasks = tasks
         for informer in self._informers.values():

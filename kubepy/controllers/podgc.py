@@ -108,5 +108,5 @@ def controller(env: Environment) -> Controller:
     async def nothing(key: str) -> None:
         return None
 
-    watches = (Watch(PODS, keys=lambda pod: ()), Watch(NODES, keys=lambda node: ()))
+    watches = (Watch(PODS, keys=None), Watch(NODES, keys=None))
     return Controller("gc_pod", nothing, watches, start=collector.run)

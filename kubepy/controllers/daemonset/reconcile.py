@@ -158,6 +158,6 @@ def controller(env: Environment) -> Controller:
         Watch(DAEMON_SETS),
         Watch(PODS, keys=reconciler.keys_of_pod, observe=reconciler.observe),
         Watch(NODES, keys=reconciler.keys_of_node, when=_node_matters),
-        Watch(CONTROLLER_REVISIONS, keys=lambda item: ()),
+        Watch(CONTROLLER_REVISIONS, keys=None),
     )
     return Controller("daemonset", reconciler.reconcile, watches, workers=env.options.concurrency("daemonset", 2))

@@ -73,16 +73,14 @@ def max_unavailable(deployment: Object) -> int:
 
 def same_template(one: Object, other: Object) -> bool:
     """Equal but for the hash label, and with empty fields as absent ones."""
-    return bool(prune(_without_hash(one)) == prune(_without_hash(other)))
+    one, other = _without_hash(one), _without_hash(other)
+    return one == other or bool(prune(one) == prune(other))
 
 
 def find_new(deployment: Object, replica_sets: Sequence[Object]) -> Object | None:
     """The oldest ReplicaSet that has the Deployment's template."""
-    template = prune(_without_hash(deployment["spec"]["template"]))
-    for item in by_creation(replica_sets):
-        if prune(_without_hash(item["spec"].get("template") or {})) == template:
-            return item
-    return None
+    template = deployment["spec"]["template"]
+    return next((item for item in by_creation(replica_sets) if same_template(item["spec"].get("template") or {}, template)), None)
 
 
 def new_size(deployment: Object, everything: Sequence[Object], current: int) -> int:

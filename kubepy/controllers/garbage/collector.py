@@ -44,7 +44,8 @@ class Collector:
         self._clock: Clock = env.clock
         self.graph = Graph()
         self._kinds: dict[tuple[str, str], Resource] = {}
-        self._informers: dict[Resource, tuple[Informer, asyncio.Task[None]]] = {}
+        self._shared = env.informers
+        self._informers: dict[Resource, tuple[Informer, asyncio.Task[None] | None]] = {}
         self._synced = False
 
     async def watch_all(self, queue: WorkQueue[str]) -> None:
@@ -71,16 +72,21 @@ class Collector:
         resources = {item for item in supporting(found, "list", "watch", "delete") if item.group_resource not in IGNORED}
         self._kinds |= {(item.resource.api_version, item.resource.kind): item.resource for item in found.served}
         for resource in resources - self._informers.keys():
-            informer = Informer(self._metadata, resource, transform=_essence, clock=self._clock)
+            shared = self._shared.known(resource)  # what other controllers watch anyway is not watched twice
+            informer = shared or Informer(self._metadata, resource, transform=_essence, clock=self._clock)
             informer.add_handler(
                 lambda obj, resource=resource: self._changed(queue, resource, obj),  # type: ignore[misc]
                 lambda old, new, resource=resource: self._changed(queue, resource, new),  # type: ignore[misc]
                 lambda obj: self._queue(queue, self.graph.remove(obj["metadata"]["uid"])))
-            self._informers[resource] = informer, tasks.keep(informer.run, f"metadata/{resource.group_resource}")
+            task = tasks.keep(informer.run, f"metadata/{resource.group_resource}") if shared is None else None
+            self._informers[resource] = informer, task
         for resource in self._informers.keys() - resources:
             if (f"{resource.group}/{resource.version}" if resource.group else resource.version) in found.failed:
                 continue  # its server does not answer just now
-            _, task = self._informers.pop(resource)
+            task = self._informers[resource][1]
+            if task is None:
+                continue  # others watch it too: it is not one that goes
+            del self._informers[resource]
             task.cancel()
             for uid in self.graph.of(resource):
                 self._queue(queue, self.graph.remove(uid))

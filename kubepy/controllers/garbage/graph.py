@@ -54,6 +54,8 @@ class Graph:
         new = _node(resource, obj)
         old = self.nodes.get(new.uid)
         self.nodes[new.uid] = new
+        if old is not None and (old.owners, old.finalizers, old.deleting) == (new.owners, new.finalizers, new.deleting):
+            return set()
         before = {ref["uid"] for ref in old.owners} if old is not None else set()
         after = {ref["uid"] for ref in new.owners}
         for owner in before - after:

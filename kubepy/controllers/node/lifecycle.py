@@ -175,7 +175,7 @@ def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     watches = (
         Watch(NODES, observe=reconciler.observe, when=_matters),
-        Watch(LEASES, namespace=LEASE_NAMESPACE, keys=lambda lease: ()),
-        Watch(PODS, keys=lambda pod: ()),
+        Watch(LEASES, namespace=LEASE_NAMESPACE, keys=None),
+        Watch(PODS, keys=None),
     )
     return Controller("node_lifecycle", reconciler.reconcile, watches, start=reconciler.monitor)

@@ -200,7 +200,7 @@ def controller(env: Environment) -> Controller:
     watches = (
         Watch(STATEFUL_SETS),
         Watch(PODS, keys=reconciler.keys, observe=reconciler.observe),
-        Watch(PERSISTENT_VOLUME_CLAIMS, keys=lambda item: ()),
-        Watch(CONTROLLER_REVISIONS, keys=lambda item: ()),
+        Watch(PERSISTENT_VOLUME_CLAIMS, keys=None),
+        Watch(CONTROLLER_REVISIONS, keys=None),
     )
     return Controller("statefulset", reconciler.reconcile, watches, workers=env.options.concurrency("statefulset", 5))

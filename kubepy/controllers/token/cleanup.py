@@ -108,5 +108,5 @@ def controller(env: Environment) -> Controller:
         await asyncio.Event().wait()
 
     return Controller("legacy_serviceaccount_token_cleaner", reconcile, (
-        Watch(SECRETS, keys=lambda obj: (), field_selector=SELECTOR), Watch(SERVICE_ACCOUNTS, keys=lambda obj: ()),
-        Watch(PODS, keys=lambda obj: ())), start=begin)
+        Watch(SECRETS, keys=None, field_selector=SELECTOR), Watch(SERVICE_ACCOUNTS, keys=None),
+        Watch(PODS, keys=None)), start=begin)

@@ -243,6 +243,6 @@ def controller(env: Environment) -> Controller:
         Watch(PODS, keys=of_pod), Watch(VOLUME_ATTACHMENTS, keys=of_attachment), Watch(NODES, when=in_use_changed),
         Watch(PERSISTENT_VOLUME_CLAIMS, keys=lambda claim: of_claim(claim["metadata"]["namespace"], claim["metadata"]["name"]),
               when=became_bound),
-        Watch(PERSISTENT_VOLUMES, keys=lambda volume: ()), Watch(CSI_DRIVERS, keys=lambda driver: ()),
+        Watch(PERSISTENT_VOLUMES, keys=None), Watch(CSI_DRIVERS, keys=None),
     )
     return Controller("attach_detach", reconciler.reconcile, watches)

@@ -37,4 +37,4 @@ def controller(env: Environment) -> Controller:
         return new is not None and wants_more(new) and (old is None or asked_for(new) > asked_for(old))
 
     return Controller("volume_expand", reconcile, (Watch(PERSISTENT_VOLUME_CLAIMS, when=grew),
-                                                   Watch(PERSISTENT_VOLUMES, keys=lambda volume: ())))
+                                                   Watch(PERSISTENT_VOLUMES, keys=None)))
