@@ -48,6 +48,7 @@ class ApiServer:
     """One server with an etcd of its own (or the one given). Further flags are passed on."""
 
     token = "admintoken"
+    modes: tuple[str, ...] = ("--authorization-mode", "Node,RBAC")
 
     def __init__(self, *flags: str, etcd: Etcd | None = None) -> None:
         self._flags = flags
@@ -80,7 +81,7 @@ class ApiServer:
                  "--token-auth-file", str(self.directory / "tokens.csv"),
                  "--service-account-signing-key-file", str(self.directory / "sa.key"),
                  "--service-account-key-file", str(self.directory / "sa.key"),
-                 "--service-account-issuer", "https://kubernetes.default.svc", "--authorization-mode", "Node,RBAC",
+                 "--service-account-issuer", "https://kubernetes.default.svc", *self.modes,
                  "--service-cluster-ip-range", "10.96.0.0/16", "--allow-privileged=true", *self._flags],
                 stdout=log, stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
         end = time.monotonic() + START_SECONDS

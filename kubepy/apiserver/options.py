@@ -73,6 +73,8 @@ class Options:
     authorization_mode: tuple[str, ...] = ("AlwaysAllow",)
     authorization_webhook_config_file: str = ""
     authentication_token_webhook_config_file: str = ""
+    authentication_config: str = ""
+    authorization_config: str = ""
     anonymous_auth: bool = True
     enable_bootstrap_token_auth: bool = False
     oidc_issuer_url: str = ""
@@ -184,9 +186,8 @@ class Options:
         problems += [f'authorization-mode "{mode}" is not a valid mode' for mode in self.authorization_mode if mode not in known]
         return problems
 
-
     def _check_security(self) -> list[str]:
-        problems = []
+        problems = self._check_configurations()
         if bool(self.oidc_issuer_url) != bool(self.oidc_client_id):
             problems.append("oidc-issuer-url and oidc-client-id must be specified together when any oidc flags are set")
         if self.oidc_issuer_url and not self.oidc_issuer_url.startswith("https://"):
@@ -194,7 +195,7 @@ class Options:
         known = {f"{family}{bits}" for family in ("RS", "ES", "PS") for bits in ("256", "384", "512")}
         problems += [f"oidc-signing-algs: unsupported signing alg: {name}" for name in self.oidc_signing_algs if name not in known]
         problems += [f"--oidc-required-claim {claim!r} is no key=value" for claim in self.oidc_required_claim if "=" not in claim]
-        if "Webhook" in self.authorization_mode and not self.authorization_webhook_config_file:
+        if not self.authorization_config and "Webhook" in self.authorization_mode and not self.authorization_webhook_config_file:
             problems.append("authorization-mode Webhook's authorization config file not passed")
         if self.authorization_webhook_config_file and "Webhook" not in self.authorization_mode:
             problems.append("cannot specify --authorization-webhook-config-file without mode Webhook")
@@ -204,6 +205,21 @@ class Options:
                 problems.append(f"--{flag} must be v1 or v1beta1")
         if bool(self.proxy_client_cert_file) != bool(self.proxy_client_key_file):
             problems.append("--proxy-client-cert-file and --proxy-client-key-file must be given together")
+        return problems
+
+    def _check_configurations(self) -> list[str]:
+        """A configuration file and the flags it replaces are not given together."""
+        defaults = Options()
+
+        def given(prefix: str) -> bool:
+            return any(getattr(self, name) != getattr(defaults, name) for name in Options.__dataclass_fields__ if name.startswith(prefix))
+
+        problems = []
+        if self.authentication_config and given("oidc_"):
+            problems.append("authentication-config file and oidc-* flags are mutually exclusive")
+        if self.authorization_config and (given("authorization_mode") or given("authorization_webhook_")):
+            problems.append("--authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are "
+                            "defined")
         return problems
 
     def _check_unsupported(self) -> list[str]:

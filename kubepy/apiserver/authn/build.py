@@ -9,6 +9,7 @@ from kubepy.api.errors import Unauthorized
 from kubepy.api.resource import SECRETS, Resource
 from kubepy.apiserver.authn.bootstrap import BootstrapTokens
 from kubepy.apiserver.authn.certificate import CertificateAuthenticator, CertificateVerifier, FrontProxyAuthenticator
+from kubepy.apiserver.authn.configuration import Anonymous
 from kubepy.apiserver.authn.interface import Authenticator, Scope
 from kubepy.apiserver.authn.issuer import TokenIssuer, VerificationKey, load_public_keys
 from kubepy.apiserver.authn.service_account import ServiceAccountTokens
@@ -57,9 +58,9 @@ class AuthenticationOptions:
 class Union:
     """The first authenticator that knows the sender decides; errors count only when none does."""
 
-    def __init__(self, authenticators: Sequence[Authenticator], *, anonymous: bool) -> None:
+    def __init__(self, authenticators: Sequence[Authenticator], anonymous: Anonymous) -> None:
         self._authenticators = authenticators
-        self._anonymous = anonymous
+        self.anonymous = anonymous
 
     async def authenticate(self, scope: Scope) -> User | None:
         failure: Unauthorized | None = None
@@ -73,14 +74,15 @@ class Union:
                 return with_groups(user)
         if failure is not None:
             raise failure
-        return ANONYMOUS if self._anonymous else None
+        anonymous = self.anonymous
+        return ANONYMOUS if anonymous.enabled and (not anonymous.paths or scope["path"] in anonymous.paths) else None
 
 
 @dataclass(slots=True)
 class Authentication:
     """What `build` gives: fields for `Services` and the OIDC endpoints."""
 
-    authenticator: Authenticator
+    authenticator: Union
     reviewer: BearerTokens
     issuer: TokenIssuer | None
     keys: list[VerificationKey] = field(default_factory=list)
@@ -121,4 +123,4 @@ def build(options: AuthenticationOptions, stores: Mapping[Resource, ResourceStor
         tokens.append(WebhookTokens(options.webhook, audiences, options.webhook_version))
     bearer = BearerTokens(tokens, audiences, clock)
     authenticators.append(bearer)
-    return Authentication(Union(authenticators, anonymous=options.anonymous_auth), bearer, issuer, keys)
+    return Authentication(Union(authenticators, Anonymous(options.anonymous_auth)), bearer, issuer, keys)

@@ -1,4 +1,6 @@
-"""OpenID Connect tokens (--oidc-*; `apiserver/plugin/pkg/authenticator/token/oidc`): JWTs of one issuer, by the keys it publishes.
+"""OpenID Connect tokens (`apiserver/plugin/pkg/authenticator/token/oidc`): JWTs, by the keys their issuers publish.
+
+Issuers come from --oidc-* or from --authentication-config; what their claims mean is in `claims`.
 
 Known difference: claims that an issuer only refers to (distributed claims) are not fetched.
 """
@@ -15,13 +17,13 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from kubepy.apiserver.authn.claims import Issuer, Mapped, Rule, user_of
 from kubepy.apiserver.authn.token import TokenError, TokenUser
-from kubepy.apiserver.request import User
+from kubepy.apiserver.authz.rule import go_list
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 
 log = get_logger("authn")
-ALGORITHMS = frozenset(("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512"))
 REFRESH_SECONDS = 10.0
 """Between two requests for the issuer's keys, however many unknown ones tokens name."""
 MAX_ANSWER = 1 << 20
@@ -29,18 +31,11 @@ Fetch = Callable[[str], Any]
 
 
 class Oidc:
-    def __init__(self, issuer: str, client_id: str, clock: Clock, fetch: Fetch, *, username_claim: str = "sub",
-                 username_prefix: str = "", groups_claim: str = "", groups_prefix: str = "", required: Mapping[str, str] | None = None,
-                 algorithms: Sequence[str] = ("RS256",), audiences: Sequence[str] = ()) -> None:
-        self._issuer, self._client, self._clock, self._fetch = issuer, client_id, clock, fetch
-        self._username, self._groups = username_claim, groups_claim
-        if username_prefix == "-":
-            self._prefix = ""
-        else:  # names of one issuer must not be mistaken for others': only emails go without
-            self._prefix = username_prefix or ("" if username_claim == "email" else f"{issuer}#")
-        self._groups_prefix = groups_prefix
-        self._required = dict(required or {})
-        self._algorithms = list(algorithms)
+    """Checks the tokens of one issuer; `audiences` are the API server's own, for which they then are good."""
+
+    def __init__(self, issuer: Issuer, clock: Clock, fetch: Fetch, audiences: Sequence[str] = ()) -> None:
+        self.issuer, self._clock, self._fetch = issuer, clock, fetch
+        self._algorithms = list(issuer.algorithms)
         self._audiences = tuple(audiences)
         self._keys: KeySet | None = None
         self._fetched = float("-inf")
@@ -48,20 +43,11 @@ class Oidc:
 
     async def check(self, token: str, audiences: Sequence[str]) -> TokenUser | None:
         claims = _peek(token)
-        if claims is None or claims.get("iss") != self._issuer:
+        if claims is None or claims.get("iss") != self.issuer.url:
             return None
         found = await self._verify(token)
         self._check_claims(found)
-        name = found.get(self._username)
-        if not isinstance(name, str) or not name:
-            raise TokenError(f'oidc: parse username claims "{self._username}": claim not present')
-        if self._username == "email" and found.get("email_verified", True) is not True:
-            raise TokenError("oidc: email not verified")
-        groups: Any = found.get(self._groups) if self._groups else None
-        groups = [groups] if isinstance(groups, str) else groups or []
-        if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
-            raise TokenError(f'oidc: parse groups claim "{self._groups}": not a string or a list of strings')
-        user = User(self._prefix + name, "", tuple(self._groups_prefix + group for group in groups))
+        user = user_of(self.issuer, found)
         good = [audience for audience in audiences if audience in self._audiences]
         return TokenUser(user, good) if good or not audiences else None
 
@@ -83,11 +69,10 @@ class Oidc:
         if isinstance(begins, (int, float)) and begins > now:
             raise TokenError("oidc: verify token: oidc: current time is before the nbf (not before) time")
         audience = claims.get("aud")
-        if self._client not in ([audience] if isinstance(audience, str) else audience or ()):
-            raise TokenError(f'oidc: verify token: oidc: expected audience "{self._client}" got {audience}')
-        for claim, value in self._required.items():
-            if claims.get(claim) != value:
-                raise TokenError(f'oidc: required claim {claim} value does not match')
+        given = [audience] if isinstance(audience, str) else audience if isinstance(audience, list) else []
+        wanted = sorted(self.issuer.audiences)
+        if not set(wanted).intersection(item for item in given if isinstance(item, str)):
+            raise TokenError(f"oidc: verify token: oidc: expected audience in {go_list(wanted)} got {go_list(given)}")
 
     async def _key_set(self, *, renew: bool) -> KeySet:
         async with self._lock:
@@ -97,12 +82,13 @@ class Oidc:
                     raise TokenError("oidc: authenticator not initialized")
                 self._fetched = now
                 try:
-                    found = await self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
-                    if found.get("issuer") != self._issuer:
+                    url = self.issuer.discovery_url or f"{self.issuer.url.rstrip('/')}/.well-known/openid-configuration"
+                    found = await self._fetch(url)
+                    if found.get("issuer") != self.issuer.url:
                         raise ValueError(f"issuer did not match: {found.get('issuer')!r}")
                     self._keys = KeySet.import_key_set(await self._fetch(found["jwks_uri"]))
                 except (OSError, ValueError, KeyError, TypeError, AttributeError, JoseError) as error:
-                    log.error("The keys of the OpenID issuer cannot be read", error, issuer=self._issuer)
+                    log.error("The keys of the OpenID issuer cannot be read", error, issuer=self.issuer.url)
                     if self._keys is None:
                         raise TokenError("oidc: authenticator not initialized") from error
             return self._keys
@@ -120,9 +106,42 @@ def _peek(token: str) -> dict[str, Any] | None:
     return claims if isinstance(claims, dict) else None
 
 
-def fetcher(ca_file: str) -> Fetch:
+class Issuers:
+    """The configured issuers, which may change while the server runs."""
+
+    def __init__(self, clock: Clock, audiences: Sequence[str] = (), make: Callable[[Issuer], Fetch] | None = None) -> None:
+        self._clock, self._audiences = clock, audiences
+        self._make = make or (lambda issuer: fetcher(context(issuer.authority)))
+        self._known: dict[str, Oidc] = {}
+
+    def replace(self, issuers: Sequence[Issuer]) -> None:
+        """Those that stay as they were keep the keys they have. Raises ValueError for authorities that cannot be read."""
+        self._known = {issuer.url: old if (old := self._known.get(issuer.url)) is not None and old.issuer == issuer
+                       else Oidc(issuer, self._clock, self._make(issuer), self._audiences) for issuer in issuers}
+
+    async def check(self, token: str, audiences: Sequence[str]) -> TokenUser | None:
+        if not self._known or (claims := _peek(token)) is None:
+            return None
+        found = self._known.get(str(claims.get("iss")))
+        return await found.check(token, audiences) if found is not None else None
+
+
+def from_flags(url: str, client_id: str, *, username_claim: str = "sub", username_prefix: str = "", groups_claim: str = "",
+               groups_prefix: str = "", required: Mapping[str, str] | None = None, algorithms: Sequence[str] = ("RS256",),
+               authority: str = "") -> Issuer:
+    """The one issuer of --oidc-*. Its names must not be mistaken for others': only emails go without a prefix, unless that is "-"."""
+    prefix = "" if username_prefix == "-" else username_prefix or ("" if username_claim == "email" else f"{url}#")
+    return Issuer(url, (client_id,), Mapped(username_claim, prefix), authority=authority, groups=Mapped(groups_claim, groups_prefix),
+                  rules=tuple(Rule(claim, value) for claim, value in (required or {}).items()), algorithms=tuple(algorithms))
+
+
+def context(authority: str) -> ssl.SSLContext:
+    """Trust in some authorities (PEM), or the system's."""
+    return ssl.create_default_context(cadata=authority or None)
+
+
+def fetcher(context: ssl.SSLContext) -> Fetch:
     """GET of a JSON document over TLS; raises OSError or ValueError."""
-    context = ssl.create_default_context(cafile=ca_file or None)
 
     async def fetch(url: str) -> Any:
         import aiohttp

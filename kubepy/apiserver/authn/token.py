@@ -91,6 +91,10 @@ class BearerTokens:
             return Reviewed(None, (), _join(errors))
         return Reviewed(with_groups(found.user), found.audiences)
 
+    def forget(self) -> None:
+        """Believes nothing that was believed before: the authenticators have changed."""
+        self._cache.clear()
+
     async def _check(self, token: str, audiences: tuple[str, ...]) -> tuple[TokenUser | None, list[str]]:
         key = _digest("\x00".join((token, *audiences)))
         now = self._clock.monotonic()

@@ -31,10 +31,11 @@ class Access:
 
 
 class Decision(NamedTuple):
-    """`no opinion` refuses unless another authorizer allows; `deny` refuses at once."""
+    """`no opinion` refuses unless another authorizer allows; `deny` refuses at once. `error` says why an authorizer could not decide."""
 
     verdict: Literal["allow", "deny", "no opinion"]
     reason: str = ""
+    error: str = ""
 
     @property
     def allowed(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from kubepy.api.resource import PERSISTENT_VOLUMES, PODS, VOLUME_ATTACHMENTS, Resource
+from kubepy.api.selector import SelectorError, parse_fields
 from kubepy.api.types import Object
 from kubepy.apiserver.authz.bootstrap import NODE_RULES
 from kubepy.apiserver.authz.graph import Graph
@@ -188,8 +189,10 @@ def _refuse(reason: str) -> Decision:
 
 def _selects(access: Access, field: str, value: str) -> bool:
     """Whether the field selector asks for exactly this value."""
-    terms = [term.replace("==", "=").strip() for term in access.field_selector.split(",")]
-    return f"{field}={value}" in terms
+    try:
+        return parse_fields(access.field_selector).exact(field) == value
+    except SelectorError:
+        return False
 
 
 def _load(entry: Entry | None) -> Object | None:

@@ -76,6 +76,8 @@ async def _answer(services: Services, obj: Object, spec: Object, user: User) -> 
         status["denied"] = True
     if decision.reason:
         status["reason"] = decision.reason
+    if decision.error:
+        status["evaluationError"] = decision.error
     return {**obj, "status": status}
 
 

@@ -1,6 +1,7 @@
 """Asks the authorizer, and words its refusal."""
 from __future__ import annotations
 
+from kubepy.api.gofmt import go_quote
 from kubepy.apiserver.authz.interface import Access
 from kubepy.apiserver.authz.message import forbidden
 from kubepy.apiserver.exchange import Exchange
@@ -17,6 +18,12 @@ class AuthorizationFilter:
         exchange = Exchange.of(scope)
         access = Access.of(exchange.user, exchange.info)
         decision = await self.authorizer.authorize(access)
+        if not decision.allowed and decision.error:  # an authorizer failed that might have allowed it
+            exchange.annotations["authorization.k8s.io/reason"] = "internal error"
+            target = (scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")).decode("latin-1")
+            text = f"Internal Server Error: {go_quote(target)}: {decision.error}\n"
+            await exchange.answer_text(500, text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+            return
         exchange.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
         exchange.annotations["authorization.k8s.io/reason"] = decision.reason
         if not decision.allowed:

@@ -20,6 +20,8 @@ MAX_ANSWER = 4 << 20
 class PeerError(Exception):
     """No usable answer."""
 
+    timeout = False
+
 
 class Peer:
     def __init__(self, path: str, clock: Clock, *, flag: str, seconds: float = 30.0) -> None:
@@ -53,7 +55,11 @@ class Peer:
                     raise PeerError(f"{self._config.server} answered {answer.status}")
                 return orjson.loads(data) if data.strip() else None
         except (aiohttp.ClientError, OSError, ssl.SSLError, TimeoutError, orjson.JSONDecodeError) as error:
-            raise PeerError(f"{self._config.server}: {str(error) or type(error).__name__}") from error
+            late = isinstance(error, TimeoutError)
+            why = "context deadline exceeded" if late else str(error) or type(error).__name__
+            failure = PeerError(f'Post "{self._config.server}": {why}')
+            failure.timeout = late
+            raise failure from error
 
     async def close(self) -> None:
         if self._opened is not None:

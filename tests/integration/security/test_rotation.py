@@ -28,7 +28,7 @@ def encryption(*keys: str) -> str:
 
 
 def client(url: str, pki: Pki | None = None, token: str = "") -> httpx.Client:
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if pki is not None:
         context.load_cert_chain(pki.admin.cert, pki.admin.key)

@@ -8,7 +8,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
-from kubepy.apiserver.authn.oidc import Oidc
+from kubepy.apiserver.authn.oidc import Oidc, from_flags
 from kubepy.apiserver.authn.token import TokenError
 from kubepy.apiserver.authn.webhook import WebhookTokens
 from kubepy.apiserver.authz.interface import Access
@@ -30,8 +30,8 @@ async def fetch(url: str) -> Any:
 
 
 def authenticator() -> Oidc:
-    return Oidc(ISSUER, "kube", SystemClock(), fetch, groups_claim="groups", groups_prefix="oidc:", required={"hd": "x"},
-                audiences=("api",))
+    issuer = from_flags(ISSUER, "kube", groups_claim="groups", groups_prefix="oidc:", required={"hd": "x"})
+    return Oidc(issuer, SystemClock(), fetch, ("api",))
 
 
 def token(key: RSAKey = KEY, alg: str = "RS256", **changes: Any) -> str:
