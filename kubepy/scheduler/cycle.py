@@ -2,45 +2,32 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 
-from kubepy.scheduler.framework import Cycle, Profile, Reason, Scores
+from kubepy.scheduler.framework import Cycle, Plugin, Profile, Reason, Scores, Unfit
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import Node, Snapshot
+from kubepy.scheduler.timing import Timing
 
-NO_NODES = "no nodes available to schedule pods"
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Unfit:
-    """Why a pod fits nowhere. `by_plugin` drives the queueing hints, `resolvable` preemption."""
+class Advice:
+    """What extenders outside the process have said about nodes, by name: which may be used, why others may not (reason, resolvable),
+    and how much to add to whose score."""
 
-    nodes: int
-    counts: Counter[str] = field(default_factory=Counter)
-    plugins: set[str] = field(default_factory=set)
-    resolvable: Mask | None = None
-    """Slots where taking pods away could help."""
-    pre_filter: str = ""
-    after: str = ""
-    """What PostFilter plugins had to say."""
-
-    def message(self) -> str:
-        """Upstream's FitError text."""
-        if not self.nodes:
-            return NO_NODES
-        text = f"0/{self.nodes} nodes are available:"
-        if self.pre_filter:
-            text += f" {self.pre_filter}."
-        elif self.counts:
-            text += " " + histogram(self.counts) + "."
-        return f"{text} {self.after}" if self.after else text
-
+    allowed: frozenset[str]
+    refused: Mapping[str, Reason] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+    plugins: frozenset[str] = frozenset()
 
 @dataclass(slots=True)
 class Decision:
@@ -52,16 +39,15 @@ class Decision:
     unfit: Unfit | None = None
 
 
-def histogram(counts: Counter[str]) -> str:
-    return ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
-
-
-def decide(pod: Pod, snapshot: Snapshot, profile: Profile, rng: random.Random) -> Decision:
+def decide(pod: Pod, snapshot: Snapshot, profile: Profile, rng: random.Random, *, advice: Advice | None = None,
+           timing: Timing | None = None) -> Decision:
     """Filters and scores every node; ties are broken at random."""
-    cycle = Cycle(pod, snapshot)
+    cycle = Cycle(pod, snapshot, timing)
     if not len(snapshot):
         return Decision(cycle, unfit=Unfit(0))
     feasible, unfit = fit(cycle, profile)
+    if advice is not None:
+        _heed(advice, feasible, unfit, snapshot)
     count = int(np.count_nonzero(feasible))
     if not count:
         return Decision(cycle, unfit=unfit)
@@ -70,9 +56,28 @@ def decide(pod: Pod, snapshot: Snapshot, profile: Profile, rng: random.Random) -
     if count == 1:
         return Decision(cycle, snapshot.names[int(np.argmax(feasible))], count)
     total, _ = score(cycle, profile, feasible)
+    if advice is not None:
+        for name, more in advice.scores.items():
+            if (node := snapshot.nodes.get(name)) is not None:
+                total[node.slot] += more
     total[~feasible] = -1
     best = np.flatnonzero(total == total.max())
     return Decision(cycle, snapshot.names[int(best[rng.randrange(len(best))])], count)
+
+
+def _heed(advice: Advice, feasible: Mask, unfit: Unfit, snapshot: Snapshot) -> None:
+    """Leaves only the nodes that the extenders allow."""
+    for slot in np.flatnonzero(feasible):
+        name = snapshot.names[int(slot)]
+        if name in advice.allowed:
+            continue
+        feasible[slot] = False
+        unfit.plugins |= advice.plugins
+        if (reason := advice.refused.get(name)) is not None:
+            if reason.text:
+                unfit.counts[reason.text] += 1
+            if reason.resolvable and unfit.resolvable is not None:
+                unfit.resolvable[slot] = True
 
 
 @contextmanager
@@ -102,6 +107,11 @@ def fit(cycle: Cycle, profile: Profile) -> tuple[Mask, Unfit]:
 
 def reasons_at(cycle: Cycle, profile: Profile, node: Node) -> Sequence[Reason]:
     """Why the first filter that refuses the node does so; empty: it fits."""
+    cycle.alive = np.zeros(cycle.snapshot.capacity, np.bool_)
+    cycle.alive[node.slot] = True
+    for plugin in profile.points["preFilter"]:
+        if (why := plugin.pre_filter(cycle)) is not None:
+            return (Reason(why, False),)
     for plugin in profile.filters:
         found = [Reason(r.reason, r.resolvable) for r in plugin.filter(cycle) if r.nodes[node.slot]]
         if found:
@@ -114,19 +124,27 @@ def fit_now(cycle: Cycle, profile: Profile) -> tuple[Mask, Unfit]:
     unfit = Unfit(len(snapshot))
     alive: Mask = snapshot.exists.copy()
     resolvable = np.zeros_like(alive)
+    unfit.resolvable = resolvable
+    began = perf_counter()
     limits: list[tuple[str, frozenset[str]]] = []
-    for plugin in profile.filters:
-        if (why := plugin.pre_filter(cycle)) is not None:
+    for plugin in profile.points["preFilter"]:
+        if (why := _timed(cycle, plugin, "PreFilter", lambda plugin=plugin: plugin.pre_filter(cycle))) is not None:  # type: ignore[misc]
             unfit.pre_filter = why
             unfit.plugins.add(plugin.name)
-            unfit.resolvable = resolvable
+            if cycle.timing is not None:
+                cycle.timing.point("PreFilter", perf_counter() - began, "UnschedulableAndUnresolvable")
             return np.zeros_like(alive), unfit
         if (names := plugin.node_names(cycle)) is not None:
             limits.append((plugin.name, names))
     if limits:
         alive = _restrict(alive, limits, snapshot, unfit)
+    if cycle.timing is not None:
+        now = perf_counter()
+        cycle.timing.point("PreFilter", now - began)
+        began = now
     for plugin in profile.filters:
-        refusals = plugin.filter(cycle)
+        cycle.alive = alive
+        refusals = _timed(cycle, plugin, "Filter", lambda plugin=plugin: plugin.filter(cycle))  # type: ignore[misc]
         if not refusals:
             continue
         refused, fixed = np.zeros_like(alive), np.zeros_like(alive)
@@ -144,8 +162,23 @@ def fit_now(cycle: Cycle, profile: Profile) -> tuple[Mask, Unfit]:
         alive &= ~refused
         if not alive.any():
             break
-    unfit.resolvable = resolvable
+    if cycle.timing is not None:
+        cycle.timing.point("Filter", perf_counter() - began, "Success" if alive.any() else "Unschedulable")
     return alive, unfit
+
+
+def _timed(cycle: Cycle, plugin: Plugin, point: str, work: Callable[[], T]) -> T:
+    """Runs a plugin; in one attempt of ten (as upstream) with a look at the clock."""
+    timing = cycle.timing
+    if timing is None:
+        return work()
+    timing.evaluated(point, plugin.name)
+    if not timing.sampled:
+        return work()
+    began = perf_counter()
+    found = work()
+    timing.plugin(point, plugin.name, perf_counter() - began)
+    return found
 
 
 def _restrict(alive: Mask, limits: Sequence[tuple[str, frozenset[str]]], snapshot: Snapshot, unfit: Unfit) -> Mask:
@@ -166,12 +199,23 @@ def score(cycle: Cycle, profile: Profile, feasible: Mask) -> tuple[Scores, dict[
     """The weighted sum over all slots, and each plugin's part of it."""
     total = np.zeros(cycle.snapshot.capacity, np.float64)
     parts: dict[str, Scores] = {}
+    began = perf_counter()
+    silent = {plugin.name for plugin in profile.points["preScore"] if not plugin.pre_score(cycle, feasible)}
+    if cycle.timing is not None:
+        now = perf_counter()
+        cycle.timing.point("PreScore", now - began)
+        began = now
     for weighted in profile.scores:
-        part = weighted.plugin.score(cycle, feasible)
+        plugin = weighted.plugin
+        if plugin.name in silent:
+            continue
+        part = _timed(cycle, plugin, "Score", lambda plugin=plugin: plugin.score(cycle, feasible))  # type: ignore[misc]
         if part is not None:
-            part = part * weighted.weight
-            parts[weighted.plugin.name] = part
+            part = plugin.normalize_score(cycle, part, feasible) * weighted.weight
+            parts[plugin.name] = part
             total += part
+    if cycle.timing is not None:
+        cycle.timing.point("Score", perf_counter() - began)
     return total, parts
 
 

@@ -37,7 +37,7 @@ def explain(pod: Pod, snapshot: Snapshot, profile: Profile, without: Collection[
 
 def _explain(pod: Pod, snapshot: Snapshot, profile: Profile, without: Collection[str]) -> Object:
     cycle = Cycle(pod, snapshot)
-    gates = [why for plugin in profile.pre_enqueue if (why := plugin.pre_enqueue(pod)) is not None]
+    gates = [why for plugin in profile.points["preEnqueue"] if (why := plugin.pre_enqueue(pod)) is not None]
     feasible, unfit = fit(cycle, profile)
     for name in without:
         if (node := snapshot.nodes.get(name)) is not None:

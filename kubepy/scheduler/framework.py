@@ -11,21 +11,27 @@ be believed at sight: tests compare the two, and preemption asks the plain one a
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
+from kubepy.base.task import Tasks
+from kubepy.client.events import Recorder
 from kubepy.client.interface import Client
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.pod import Pod, Template
 from kubepy.scheduler.snapshot import Node, Snapshot
+from kubepy.scheduler.timing import Timing
 
 MAX_SCORE = 100
+NO_NODES = "no nodes available to schedule pods"
 Scores = NDArray[np.float64]
 Where = slice | NDArray[np.int64]
 T = TypeVar("T")
@@ -69,12 +75,15 @@ class Wake:
 class Cycle:
     """One attempt to place one pod. `state` is the plugins' scratch pad, by plugin name."""
 
-    __slots__ = ("pod", "snapshot", "state")
+    __slots__ = ("alive", "pod", "snapshot", "state", "timing")
 
-    def __init__(self, pod: Pod, snapshot: Snapshot) -> None:
+    def __init__(self, pod: Pod, snapshot: Snapshot, timing: Timing | None = None) -> None:
         self.pod = pod
         self.snapshot = snapshot
         self.state: dict[str, Any] = {}
+        self.alive: Mask | None = None
+        """While filters run: the nodes that no filter has refused so far (None: all). What others get may be left out."""
+        self.timing = timing
 
     @property
     def template(self) -> Template:
@@ -92,12 +101,77 @@ class Cycle:
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Unfit:
+    """Why a pod fits nowhere. `plugins` drives the queueing hints, `resolvable` preemption."""
+
+    nodes: int
+    counts: Counter[str] = field(default_factory=Counter)
+    plugins: set[str] = field(default_factory=set)
+    resolvable: Mask | None = None
+    """Slots where taking pods away could help."""
+    pre_filter: str = ""
+    after: str = ""
+    """What PostFilter plugins had to say."""
+
+    def message(self) -> str:
+        """Upstream's FitError text."""
+        if not self.nodes:
+            return NO_NODES
+        text = f"0/{self.nodes} nodes are available:"
+        if self.pre_filter:
+            text += f" {self.pre_filter}."
+        elif self.counts:
+            text += " " + histogram(self.counts) + "."
+        return f"{text} {self.after}" if self.after else text
+
+
+def histogram(counts: Counter[str]) -> str:
+    return ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
+
+
+@dataclass(slots=True)
+class Rescue:
+    """What a PostFilter plugin has done for a pod that fits nowhere. `nominate`: the node to nominate, "" to take a nomination back,
+    None to leave it as it is. `final`: no other plugin is asked."""
+
+    message: str = ""
+    nominate: str | None = None
+    final: bool = False
+
+
+class NotBound(Exception):
+    """A binding cycle gave up on an error; the text is shown to the user."""
+
+
+class Rejected(NotBound):
+    """A plugin refuses the pod after its node was chosen (Reserve, Permit, PreBind): it waits for an event that helps that plugin."""
+
+
+class Waiting(Protocol):
+    """The pods that a Permit plugin holds back (see `permit`)."""
+
+    def allow(self, uid: str, plugin: str) -> None: ...
+    def reject(self, uid: str, plugin: str, message: str) -> bool: ...
+    def pods(self) -> Iterable[Pod]: ...
+
+
+@dataclass(slots=True)
 class Handle:
-    """The API and the time."""
+    """What a plugin acts with: the API, the time, events, and the profile it belongs to."""
 
     client: Client
     clock: Clock
+    recorder: Recorder
+    profile: Profile
+    snapshot: Snapshot
+    tasks: Tasks
+    waiting: Waiting
+    rng: random.Random
+    budgets: Callable[[], Sequence[Any]]
+    activate: Callable[[Iterable[str]], None]
+    """Tries these pods (by key) at once, whatever they waited for."""
+    extenders: Sequence[Any] = ()
 
 
 class Plugin:
@@ -132,16 +206,30 @@ class Plugin:
         return None
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
-        """The nodes refused; a node refused for several reasons is in several refusals."""
-        return ()
+        """The nodes refused; a node refused for several reasons is in several refusals. A plugin that only has `filter_node` is asked
+        node by node."""
+        return by_node(self, cycle) if type(self).filter_node is not Plugin.filter_node else ()
 
     def filter_node(self, cycle: Cycle, node: Node) -> Sequence[Reason]:
         """The plain rule for one node, from the snapshot as it is now."""
         return ()
 
-    def score(self, cycle: Cycle, feasible: Mask) -> Scores | None:
-        """Normalised scores (0 to 100) over all slots, of which only the feasible ones count; None: nothing to say about this pod."""
+    async def post_filter(self, cycle: Cycle, unfit: Unfit) -> Rescue | None:
+        """Tries to make room for a pod that fits nowhere; None: nothing to say."""
         return None
+
+    def pre_score(self, cycle: Cycle, feasible: Mask) -> bool:
+        """Prepares scoring in `cycle.state`; False: the plugin has nothing to say about this pod."""
+        return True
+
+    def score(self, cycle: Cycle, feasible: Mask) -> Scores | None:
+        """Scores over all slots, of which only the feasible ones count; None: nothing to say about this pod. A plugin that only has
+        `score_node` is asked node by node."""
+        return each_node(self, cycle, feasible) if type(self).score_node is not Plugin.score_node else None
+
+    def normalize_score(self, cycle: Cycle, scores: Scores, feasible: Mask) -> Scores:
+        """Brings the feasible nodes' scores between 0 and 100, where `score` has not."""
+        return scores
 
     def score_node(self, cycle: Cycle, node: Node, feasible: Sequence[Node]) -> float | None:
         """The plain rule for one node."""
@@ -155,12 +243,47 @@ class Plugin:
     def unreserve(self, cycle: Cycle, node: str) -> None:
         """Takes that back: the pod will not be bound after all. Also called where nothing was reserved."""
 
+    def permit(self, cycle: Cycle, node: str) -> float | None:
+        """May the pod be bound? None: yes; a number: hold it back for so many seconds at most, until `handle.waiting.allow` is called
+        for it (it is rejected when the time is up); raises `Rejected`."""
+        return None
+
     def waits(self, cycle: Cycle) -> bool:
         """Whether `pre_bind` may take long for this pod: then it does not hold up others."""
         return True
 
     async def pre_bind(self, cycle: Cycle, node: str) -> None:
         """What must be true before the pod is bound; raises `NotBound` to give up."""
+
+    async def bind(self, cycle: Cycle, node: str) -> bool:
+        """Binds the pod (True) or leaves it to the next binder (False); raises `NotBound`, `ApiError` or `ConnectionError`."""
+        return False
+
+    async def post_bind(self, cycle: Cycle, node: str) -> None:
+        """The pod is bound: what a plugin wants to tidy up."""
+
+
+def by_node(plugin: Plugin, cycle: Cycle) -> Sequence[Refusal]:
+    """A filter over all nodes that are still in question, made of the plain rule for one."""
+    snapshot = cycle.snapshot
+    found: dict[Reason, Mask] = {}
+    for slot in np.flatnonzero(snapshot.exists if cycle.alive is None else cycle.alive):
+        node = snapshot.slots[int(slot)]
+        for reason in plugin.filter_node(cycle, node) if node is not None else ():
+            found.setdefault(Reason(*reason), np.zeros(snapshot.capacity, np.bool_))[slot] = True
+    return [Refusal(mask, *reason) for reason, mask in found.items()]
+
+
+def each_node(plugin: Plugin, cycle: Cycle, feasible: Mask) -> Scores | None:
+    snapshot = cycle.snapshot
+    nodes = [node for slot in np.flatnonzero(feasible) if (node := snapshot.slots[int(slot)]) is not None]
+    scores = np.zeros(snapshot.capacity)
+    for node in nodes:
+        value = plugin.score_node(cycle, node, nodes)
+        if value is None:
+            return None
+        scores[node.slot] = value
+    return scores
 
 
 def tracked(cycle: Cycle, name: str, compute: Callable[[Where], NDArray[Any]]) -> NDArray[Any]:
@@ -185,10 +308,6 @@ def tracked(cycle: Cycle, name: str, compute: Callable[[Where], NDArray[Any]]) -
     return fresh
 
 
-class NotBound(Exception):
-    """A binding cycle gave up; the text is shown to the user."""
-
-
 @dataclass(slots=True)
 class Weighted:
     """A scoring plugin and its weight."""
@@ -197,27 +316,37 @@ class Weighted:
     weight: int
 
 
+POINTS: Mapping[str, tuple[str, ...]] = {
+    "preEnqueue": ("pre_enqueue",), "queueSort": ("sort_key",), "preFilter": ("pre_filter", "node_names"),
+    "filter": ("filter", "filter_node"), "postFilter": ("post_filter",), "preScore": ("pre_score",), "score": ("score", "score_node"),
+    "reserve": ("reserve", "unreserve"), "permit": ("permit",), "preBind": ("pre_bind",), "bind": ("bind",), "postBind": ("post_bind",),
+}
+"""Each extension point as configurations call it, with the methods that take part in it."""
+
+
 @dataclass(slots=True)
 class Profile:
-    """One `schedulerName`: the plugins of each extension point, in order."""
+    """One `schedulerName`: its plugins, and those of each extension point in order."""
 
     name: str
     plugins: Sequence[Plugin]
-    filters: Sequence[Plugin]
+    points: Mapping[str, Sequence[Plugin]]
     scores: Sequence[Weighted]
-    pre_enqueue: Sequence[Plugin]
-    sort: Plugin
-    preemption: bool = True
-    post_filter_prefix: str = ""
     wakes: dict[str, Sequence[Wake]] = field(default_factory=dict)
+    filters: Sequence[Plugin] = ()
 
     def __post_init__(self) -> None:
         self.wakes = {plugin.name: plugin.wakes for plugin in self.plugins}
+        self.filters = self.points["filter"]
+
+    @property
+    def sort(self) -> Plugin:
+        return self.points["queueSort"][0]
 
 
-def overrides(plugin: Plugin, point: str) -> bool:
-    """Whether the plugin takes part in an extension point."""
-    return getattr(type(plugin), point) is not getattr(Plugin, point)
+def takes_part(plugin: type[Plugin], point: str) -> bool:
+    """Whether a plugin implements an extension point."""
+    return any(getattr(plugin, method) is not getattr(Plugin, method) for method in POINTS[point])
 
 
 def normalised(scores: Scores, feasible: Mask, *, reverse: bool = False) -> Scores:

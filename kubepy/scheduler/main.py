@@ -10,6 +10,7 @@ from kubepy.client.informer import InformerFactory
 from kubepy.scheduler import config as configuration
 from kubepy.scheduler.config import Config, ConfigError
 from kubepy.scheduler.explain import handler
+from kubepy.scheduler.related import find_unserved
 from kubepy.scheduler.scheduler import Scheduler
 
 DESCRIPTION = """\
@@ -52,7 +53,8 @@ async def _work(process: daemon.Daemon, config: Config, leading: list[Scheduler]
     recorder.start(process.tasks)
     factory = InformerFactory(process.client)
     scheduler = Scheduler(process.client, config, recorder, process.clock)
-    scheduler.register(factory)
+    unserved, devices = await find_unserved(process.client, process.clock)
+    scheduler.register(factory, unserved=unserved, devices=devices)
     factory.start(process.tasks)
     process.health.ready["informer-sync"] = factory.synced
     leading.append(scheduler)

@@ -16,8 +16,8 @@ import numpy as np
 
 from kubepy.api import scheduling
 from kubepy.api.types import Object
-from kubepy.scheduler.cycle import Unfit, histogram, reasons_at, rivals_counted
-from kubepy.scheduler.framework import Cycle, Profile, Reason
+from kubepy.scheduler.cycle import reasons_at, rivals_counted
+from kubepy.scheduler.framework import Cycle, Profile, Reason, Unfit, histogram
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import Node, Snapshot
 
@@ -40,10 +40,11 @@ class Candidate:
 
 @dataclass(slots=True)
 class Outcome:
-    """`chosen`, or why preemption does not help."""
+    """`chosen` of the candidates, or why preemption does not help."""
 
     chosen: Candidate | None = None
     message: str = ""
+    candidates: list[Candidate] = field(default_factory=list)
     lower_nominated: list[Pod] = field(default_factory=list)
     """Pods of lower priority that were nominated to the chosen node: they must look again."""
 
@@ -58,7 +59,9 @@ class Budget:
     disrupted: frozenset[str] = frozenset()
 
 
-def plan_preemption(pod: Pod, snapshot: Snapshot, profile: Profile, unfit: Unfit, budgets: Sequence[Budget], rng: random.Random) -> Outcome:
+def plan_preemption(pod: Pod, snapshot: Snapshot, profile: Profile, unfit: Unfit, budgets: Sequence[Budget], rng: random.Random,
+                    *, fewest: int = MIN_CANDIDATES, share: float = 100 / SHARE) -> Outcome:
+    """`share` (percent of the nodes) and `fewest` bound how many candidates are looked for."""
     if not pod.preemptor:
         return Outcome(message=NEVER)
     if pod.nominated and (node := snapshot.nodes.get(pod.nominated)) is not None \
@@ -69,7 +72,7 @@ def plan_preemption(pod: Pod, snapshot: Snapshot, profile: Profile, unfit: Unfit
     counts: Counter[str] = Counter()
     if total > len(possible):
         counts[NOT_HELPFUL] = total - len(possible)
-    wanted = max(MIN_CANDIDATES, total // SHARE)
+    wanted = max(1, fewest, int(total * share / 100))
     first = rng.randrange(len(possible)) if len(possible) else 0
     candidates: list[Candidate] = []
     with rivals_counted(snapshot, pod):
@@ -88,10 +91,15 @@ def plan_preemption(pod: Pod, snapshot: Snapshot, profile: Profile, unfit: Unfit
     if not candidates:
         text = f"0/{total} nodes are available:"
         return Outcome(message=f"{text} {histogram(counts)}." if counts else text)
+    return choose(pod, snapshot, candidates)
+
+
+def choose(pod: Pod, snapshot: Snapshot, candidates: Sequence[Candidate]) -> Outcome:
+    """The candidate that hurts least; there must be one."""
     chosen = min(candidates, key=_harm)
     lower = [other for other, node in snapshot.nominated.values()
              if node == chosen.node and other.priority < pod.priority and other.key != pod.key]
-    return Outcome(chosen, lower_nominated=lower)
+    return Outcome(chosen, candidates=list(candidates), lower_nominated=lower)
 
 
 def _victims(pod: Pod, snapshot: Snapshot, profile: Profile, node: Node, budgets: Sequence[Budget]) -> Candidate | Sequence[Reason]:

@@ -10,17 +10,21 @@ import asyncio
 import heapq
 import itertools
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kubepy.base.clock import Clock
+from kubepy.scheduler import metric
 from kubepy.scheduler.framework import Event, Profile, Wake
 from kubepy.scheduler.pod import Pod
 
 UNSCHEDULABLE_SECONDS = 300.0
 EVENTS_KEPT = 4096
+FAILED = "ScheduleAttemptFailure"
+GATES = frozenset({"SchedulingGates"})
+"""Only the pod itself can lift these."""
 ACTIVE, BACKOFF, WAITING, GATED, TRIED = "active", "backoff", "unschedulable", "gated", "tried"
 
 
@@ -51,6 +55,10 @@ class Queue:
     max_backoff: float = 10.0
     entries: dict[str, Entry] = field(default_factory=dict)
     _waiting: dict[str, Entry] = field(default_factory=dict)
+    _gated: dict[str, Entry] = field(default_factory=dict)
+    _incoming: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(queue, event) -> pods, since `measure` was called."""
+    _blamed: set[tuple[str, str]] = field(default_factory=set)
     _active: list[tuple[Any, int, Entry]] = field(default_factory=list)
     _backoff: list[tuple[float, Any, int, Entry]] = field(default_factory=list)
     _tickets: itertools.count[int] = field(default_factory=itertools.count)
@@ -69,14 +77,14 @@ class Queue:
             entry = None
         if entry is None:
             entry = self.entries[pod.key] = Entry(pod, now, now)
-            self._enqueue(entry)
+            self._enqueue(entry, "PodAdd")
             return
         old, entry.pod = entry.pod, pod
         if entry.where == ACTIVE:
             if old.priority != pod.priority:
-                self._activate(entry)
+                self._activate(entry, "PodUpdate")
         elif entry.where == GATED:
-            self._enqueue(entry)
+            self._enqueue(entry, "PodUpdate")
         else:
             for action in _changes(old, pod):
                 self.happened(Event("Pod", action, old, pod), only=entry)
@@ -84,6 +92,7 @@ class Queue:
     def delete(self, key: str) -> None:
         entry = self.entries.pop(key, None)
         self._waiting.pop(key, None)
+        self._gated.pop(key, None)
         if entry is not None:
             entry.ticket = -1
 
@@ -110,31 +119,50 @@ class Queue:
         entry.failed = self.clock.monotonic()
         entry.plugins = frozenset(plugins)
         entry.error = not entry.plugins
-        if entry.error or any(self._helps(entry, event) for number, event in self._log if number > entry.seen):
-            self._back_off(entry)
+        missed = len(self._log) == EVENTS_KEPT and self._log[0][0] > entry.seen + 1  # more has happened than is remembered
+        since = itertools.takewhile(lambda item: item[0] > entry.seen, reversed(self._log))
+        if entry.error or missed or any(self._helps(entry, event) for _, event in since):
+            self._back_off(entry, FAILED)
         else:
             entry.where = WAITING
             self._waiting[entry.pod.key] = entry
+            self._incoming["unschedulable", FAILED] += 1
 
     # --- the cluster changes ---
 
-    def happened(self, event: Event, *, only: Entry | None = None) -> int:
-        """Wakes the pods the event may help; returns how many."""
+    def happened(self, event: Event, *, only: Entry | None = None, but: str = "") -> int:
+        """Wakes the pods the event may help, without the one whose key is `but`; returns how many."""
         self._sequence += 1
         if only is None or only.where == TRIED:
             self._log.append((self._sequence, event))
         woken = 0
         for entry in (only,) if only is not None else list(self._waiting.values()):
-            if entry.where == WAITING and self._helps(entry, event):
-                self._back_off(entry)
+            if entry.where == WAITING and entry.pod.key != but and self._helps(entry, event):
+                self._back_off(entry, _named(event))
                 woken += 1
+        for entry in list(self._gated.values()) if only is None and self._gated else ():
+            if entry.plugins != GATES and self._helps(entry, event):
+                self._enqueue(entry, _named(event))
         return woken
+
+    def measure(self) -> None:
+        """Brings the metrics up to date."""
+        for (where, event), count in self._incoming.items():
+            metric.INCOMING.labels(where, event).inc(count)
+        self._incoming.clear()
+        for name, count in self.counts().items():
+            metric.PENDING.labels(name).set(count)
+        blamed = Counter((plugin, entry.pod.scheduler) for entry in self.entries.values() if entry.where in (WAITING, GATED, BACKOFF)
+                         for plugin in entry.plugins)
+        for labels in self._blamed | blamed.keys():
+            metric.UNSCHEDULABLE.labels(*labels).set(blamed[labels])
+        self._blamed = set(blamed)
 
     def activate(self, keys: Iterable[str]) -> None:
         """Tries these pods at once, whatever they waited for."""
         for key in keys:
             if (entry := self.entries.get(key)) is not None and entry.where in (WAITING, BACKOFF):
-                self._activate(entry)
+                self._activate(entry, "ForceActivate")
 
     def flush(self) -> None:
         """To be called about once a second: back-offs that are over, and pods that have waited too long."""
@@ -142,10 +170,10 @@ class Queue:
         while self._backoff and (self._backoff[0][3].ticket != self._backoff[0][2] or self._backoff[0][0] <= now):
             _, _, ticket, entry = heapq.heappop(self._backoff)
             if entry.ticket == ticket:
-                self._activate(entry)
+                self._activate(entry, "BackoffComplete")
         for entry in list(self._waiting.values()):
             if now - entry.failed > UNSCHEDULABLE_SECONDS:
-                self._back_off(entry)
+                self._back_off(entry, "UnschedulableTimeout")
 
     def counts(self) -> dict[str, int]:
         """How many pods are in each part."""
@@ -160,15 +188,24 @@ class Queue:
 
     # --- inside ---
 
-    def _enqueue(self, entry: Entry) -> None:
+    def _enqueue(self, entry: Entry, event: str) -> None:
+        """Lets the PreEnqueue plugins look at a pod, and queues it if none objects."""
         profile = self.profiles[entry.pod.scheduler]
-        if any(plugin.pre_enqueue(entry.pod) is not None for plugin in profile.pre_enqueue):
-            entry.where = GATED
-        else:
-            self._activate(entry)
+        gate = next((plugin.name for plugin in profile.points["preEnqueue"] if plugin.pre_enqueue(entry.pod) is not None), None)
+        if gate is None:
+            entry.plugins = frozenset()
+            self._activate(entry, event)
+            return
+        if entry.where != GATED:
+            self._waiting.pop(entry.pod.key, None)
+            self._incoming["gated", event] += 1
+        entry.where, entry.ticket, entry.plugins = GATED, -1, frozenset({gate})
+        self._gated[entry.pod.key] = entry
 
-    def _activate(self, entry: Entry) -> None:
+    def _activate(self, entry: Entry, event: str) -> None:
         self._waiting.pop(entry.pod.key, None)
+        self._gated.pop(entry.pod.key, None)
+        self._incoming["active", event] += 1
         entry.where, entry.ticket = ACTIVE, next(self._tickets)
         heapq.heappush(self._active, (self._sort_key(entry), entry.ticket, entry))
         self._ready.set()
@@ -176,12 +213,13 @@ class Queue:
     def _sort_key(self, entry: Entry) -> Any:
         return self.profiles[entry.pod.scheduler].sort.sort_key(entry.pod, entry.queued)
 
-    def _back_off(self, entry: Entry) -> None:
+    def _back_off(self, entry: Entry, event: str) -> None:
         ends = math.ceil(entry.failed + self.backoff_seconds(entry))  # to the second, so that within one priority decides
         if ends <= self.clock.monotonic():
-            self._activate(entry)
+            self._activate(entry, event)
             return
         self._waiting.pop(entry.pod.key, None)
+        self._incoming["backoff", event] += 1
         entry.where, entry.ticket = BACKOFF, next(self._tickets)
         heapq.heappush(self._backoff, (ends, self._sort_key(entry), entry.ticket, entry))
         self._ready.set()
@@ -217,6 +255,19 @@ class Queue:
 ANY = (Wake("Node", frozenset({"add", "label", "taint", "allocatable"})), Wake("AssignedPod", frozenset({"add", "delete", "label"})))
 
 
+def _named(event: Event) -> str:
+    """An event as the metric of upstream's queue names it."""
+    return _NAMES.get((event.resource, event.action)) or f"{event.resource}{event.action.title()}"
+
+
+_NAMES = {
+    ("Node", "label"): "NodeLabelUpdate", ("Node", "taint"): "NodeTaintUpdate", ("Node", "allocatable"): "NodeAllocatableUpdate",
+    ("AssignedPod", "label"): "AssignedPodUpdate", ("AssignedPod", "resize"): "PodRequestScaledDown", ("Pod", "label"): "PodLabelUpdate",
+    ("Pod", "resize"): "PodRequestScaledDown", ("Pod", "tolerations"): "PodTolerationUpdate",
+    ("Pod", "gates"): "PodSchedulingGateEliminated", ("Pod", "spec"): "PodUpdate", ("Namespace", "label"): "NamespaceUpdate",
+}
+
+
 def _known(wakes: Mapping[str, Sequence[Wake]], plugin: str) -> Sequence[Wake]:
     """A plugin that says nothing about events is woken by any that changes nodes or pods."""
     return wakes.get(plugin) or ANY
@@ -224,6 +275,10 @@ def _known(wakes: Mapping[str, Sequence[Wake]], plugin: str) -> Sequence[Wake]:
 
 def _matches(wake: Wake, pod: Pod, event: Event) -> bool:
     return wake.resource == event.resource and event.action in wake.actions and (wake.hint is None or wake.hint(pod, event))
+
+
+def _claim_names(pod: Pod) -> Any:
+    return ((pod.raw or {}).get("status") or {}).get("resourceClaimStatuses")
 
 
 def _changes(old: Pod, new: Pod) -> list[str]:
@@ -237,6 +292,8 @@ def _changes(old: Pod, new: Pod) -> list[str]:
         found.append("tolerations")
     if old.requests != new.requests:
         found.append("resize")
+    if old.template.resource_claims and _claim_names(old) != _claim_names(new):
+        found.append("claims")
     if old.template is not new.template and not found:
         found.append("spec")
     return found

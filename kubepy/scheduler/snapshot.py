@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from kubepy.api import scheduling
 from kubepy.api.scheduling import Labels
 from kubepy.api.types import Object
+from kubepy.scheduler.device.state import Devices
 from kubepy.scheduler.label import LabelColumn, LabelTable, Mask
+from kubepy.scheduler.owner import Owners
 from kubepy.scheduler.pod import Pod, Template
 from kubepy.scheduler.tally import Tallies
 from kubepy.scheduler.volume import Volumes, claim_keys
@@ -86,6 +88,8 @@ class Snapshot:
         self.claims: dict[str, int] = {}
         """Claim key -> how many pods on nodes use it."""
         self.volumes = Volumes()
+        self.devices = Devices()
+        self.owners = Owners()
         self.version = next(_VERSIONS)
         """Rises whenever a node comes, goes, or changes its labels, taints or cordon: what kept verdicts depend on."""
         self.changes = 0

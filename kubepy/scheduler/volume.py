@@ -22,6 +22,10 @@ class Volumes:
     claims: dict[str, Object] = field(default_factory=dict)
     volumes: dict[str, Object] = field(default_factory=dict)
     classes: dict[str, Object] = field(default_factory=dict)
+    drivers: dict[str, Object] = field(default_factory=dict)
+    """CSIDrivers."""
+    capacities: dict[str, Object] = field(default_factory=dict)
+    """CSIStorageCapacities: what of a class a driver can still provide where."""
     reserved: dict[str, str] = field(default_factory=dict)
     """Volume name -> claim key."""
     limits: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -75,6 +79,21 @@ class Volumes:
         found = self.classes.get(class_name(claim))
         if found is None or found.get("provisioner") == NO_PROVISIONER or (claim.get("spec") or {}).get("selector"):
             return None
+        return found
+
+    def room(self, claim: Object, storage_class: Object) -> list[Object] | None:
+        """Where the class's driver has room for the claim, as label selectors of nodes; None: everywhere, or nobody keeps count."""
+        text = (((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")
+        driver = self.drivers.get(str(storage_class.get("provisioner") or ""))
+        if text is None or driver is None or not (driver.get("spec") or {}).get("storageCapacity"):
+            return None
+        wanted = scheduling.amount("storage", text)
+        found: list[Object] = []
+        for capacity in self.capacities.values():
+            most = capacity.get("maximumVolumeSize") or capacity.get("capacity")
+            if capacity.get("storageClassName") == storage_class["metadata"]["name"] and most is not None \
+                    and scheduling.amount("storage", most) >= wanted and capacity.get("nodeTopology") is not None:
+                found.append(capacity["nodeTopology"])
         return found
 
     def bound(self, claim: Object) -> bool:

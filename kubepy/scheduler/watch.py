@@ -2,71 +2,62 @@
 parsed pod, so that 30,000 bound pods stay small."""
 from __future__ import annotations
 
-from kubepy.api.resource import (
-    CSI_NODES,
-    NAMESPACES,
-    NODES,
-    PERSISTENT_VOLUME_CLAIMS,
-    PERSISTENT_VOLUMES,
-    POD_DISRUPTION_BUDGETS,
-    PODS,
-    STORAGE_CLASSES,
-    Resource,
-)
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from kubepy.api.resource import NAMESPACES, NODES, POD_DISRUPTION_BUDGETS, PODS, Resource
 from kubepy.api.types import Object
-from kubepy.client.informer import InformerFactory
+from kubepy.client.informer import Informer, InformerFactory, drop_managed_fields
 from kubepy.client.store import key_of
+from kubepy.scheduler import metric
 from kubepy.scheduler.framework import Event
 from kubepy.scheduler.pod import Parser, Pod
 from kubepy.scheduler.preemption import Budget, parse_budget
 from kubepy.scheduler.queue import Queue
+from kubepy.scheduler.related import Related
 from kubepy.scheduler.snapshot import Node, Snapshot
 
 LIVING = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 class Feed:
-    """Keeps `snapshot` and `queue` current."""
+    """Keeps `snapshot` and `queue` current. `gone` is told of pods that are deleted before they are bound."""
 
-    def __init__(self, snapshot: Snapshot, queue: Queue, parser: Parser | None = None) -> None:
-        self._snapshot, self._queue = snapshot, queue
+    def __init__(self, snapshot: Snapshot, queue: Queue, parser: Parser | None = None,
+                 gone: Callable[[Pod], Any] = lambda pod: None) -> None:
+        self._snapshot, self._queue, self._gone = snapshot, queue, gone
         self._parser = parser or Parser()
+        self._related = Related(snapshot, queue)
         self._budgets: dict[str, Budget] = {}
+        self._nodes: Informer | None = None
 
     def budgets(self) -> list[Budget]:
         return list(self._budgets.values())
 
-    def register(self, factory: InformerFactory) -> None:
-        factory.informer(NODES, transform=_slim_node).add_handler(self._node_set, lambda _, new: self._node_set(new), self._node_gone)
+    def node_object(self, name: str) -> Object | None:
+        return self._nodes.lister.get(name) if self._nodes is not None else None
+
+    def register(self, factory: InformerFactory, *, unserved: frozenset[Resource] = frozenset(), devices: str = "v1",
+                 whole_nodes: bool = False) -> None:
+        """`unserved` are kinds to do without, `devices` the version of resource.k8s.io ("" for none); `whole_nodes` keeps node objects as
+        they are, for extenders that want to see them."""
+        self._nodes = factory.informer(NODES, transform=drop_managed_fields if whole_nodes else _slim_node)
+        self._nodes.add_handler(self._node_set, lambda _, new: self._node_set(new), self._node_gone)
         factory.informer(NAMESPACES, transform=_slim_namespace).add_handler(
             self._namespace_set, lambda _, new: self._namespace_set(new), self._namespace_gone)
-        factory.informer(POD_DISRUPTION_BUDGETS).add_handler(self._budget_set, lambda _, new: self._budget_set(new),
-                                                             self._forget_budget)
-        volumes = self._snapshot.volumes
-        self._keep(factory, PERSISTENT_VOLUME_CLAIMS, volumes.claims)
-        self._keep(factory, PERSISTENT_VOLUMES, volumes.volumes)
-        self._keep(factory, STORAGE_CLASSES, volumes.classes)
-        factory.informer(CSI_NODES).add_handler(self._csi_node_set, lambda _, new: self._csi_node_set(new),
-                                                lambda obj: volumes.set_csi_node({"metadata": obj["metadata"]}))
+        if POD_DISRUPTION_BUDGETS not in unserved:
+            factory.informer(POD_DISRUPTION_BUDGETS).add_handler(self._budget_set, lambda _, new: self._budget_set(new),
+                                                                 self._forget_budget)
+        self._related.register(factory, unserved, devices)
         factory.informer(PODS, field_selector=LIVING, transform=self._parsed).add_handler(
-            lambda obj: self.pod_set(obj["pod"]), lambda _, new: self.pod_set(new["pod"]), lambda obj: self.pod_gone(obj["pod"]))
+            lambda obj: self._seen(obj["pod"], "PodAdd"), lambda _, new: self._seen(new["pod"], "PodUpdate"),
+            lambda obj: self.pod_gone(obj["pod"]))
 
-    def _csi_node_set(self, obj: Object) -> None:
-        self._snapshot.volumes.set_csi_node(obj)
-        self._queue.happened(Event("CSINode", "update", None, obj))
-
-    def _keep(self, factory: InformerFactory, resource: Resource, where: dict[str, Object]) -> None:
-        """Keeps storage objects as they are, and tells the queue."""
-
-        def put(old: Object | None, new: Object) -> None:
-            where[key_of(new)] = new
-            self._queue.happened(Event(resource.kind, "add" if old is None else "update", old, new))
-
-        def gone(obj: Object) -> None:
-            where.pop(key_of(obj), None)
-            self._snapshot.volumes.reserved.pop(obj["metadata"]["name"], None)
-
-        factory.informer(resource).add_handler(lambda obj: put(None, obj), put, gone)
+    def _seen(self, pod: Pod, event: str) -> None:
+        began = perf_counter()
+        self.pod_set(pod)
+        metric.EVENT_SECONDS.labels(f"Assigned{event}" if pod.node else event).observe(perf_counter() - began)
 
     def _parsed(self, obj: Object) -> Object:
         metadata = obj["metadata"]
@@ -113,6 +104,7 @@ class Feed:
                 queue.happened(Event("AssignedPod", "resize", old, pod))
 
     def pod_gone(self, pod: Pod) -> None:
+        self._gone(pod)
         self._queue.delete(pod.key)
         self._snapshot.nominated.pop(pod.key, None)
         old = self._snapshot.forget_pod(pod.key)

@@ -15,6 +15,7 @@ from google.protobuf import descriptor_pb2
 
 from kubepy.api import field
 from kubepy.api.cel import CompileError, Environment
+from kubepy.api.cel.device import device_environment
 from kubepy.api.cel.types import Pool
 from kubepy.api.field import Errors, Path
 from kubepy.api.structural.node import Node
@@ -32,8 +33,6 @@ _RESOURCE = _struct(group=_TEXT, version=_TEXT, resource=_TEXT)
 _USER = _struct(username=_TEXT, uid=_TEXT, groups={"type": "array", "items": _TEXT}, extra={"type": "object", "additionalProperties": _ANY})
 _REQUEST = _struct(kind=_KIND, resource=_RESOURCE, subResource=_TEXT, requestKind=_KIND, requestResource=_RESOURCE,
                    requestSubResource=_TEXT, name=_TEXT, namespace=_TEXT, operation=_TEXT, userInfo=_USER, dryRun=_FLAG, options=_ANY)
-_DEVICE = _struct(driver=_TEXT, attributes={"type": "object", "additionalProperties": _ANY},
-                  capacity={"type": "object", "additionalProperties": _ANY}, allowMultipleAllocations=_FLAG)
 _NODES = {"BOOL": _FLAG, "INT": {"type": "integer"}, "STRING": _TEXT, "DOUBLE": {"type": "number"}}
 _NAMES = {"NULL": "null_type", "JSONPATCH": "JSONPatch", "OBJECT": "Object", "GOOGLE.PROTOBUF.TIMESTAMP": "google.protobuf.Timestamp",
           "GOOGLE.PROTOBUF.DURATION": "google.protobuf.Duration"}
@@ -134,18 +133,12 @@ def _add_fields(message: Any, fields: tuple[str, ...]) -> None:
         message.field.add(name=name, number=number, type=11, label=1, type_name=".google.protobuf.Value", json_name=f"x{number}")
 
 
-@lru_cache(maxsize=1)
-def _device() -> Environment:
-    pool = Pool()
-    return Environment({"device": pool.signature(Node(_DEVICE))}, pool)
-
-
 def device_selector(expression: str, path: Path) -> Errors:
     """Complaints about the selector of a device."""
     if len(expression) > MAX_DEVICE_EXPRESSION:
         return [field.too_long(path, MAX_DEVICE_EXPRESSION)]
     try:
-        kind = _device().check(expression)
+        kind = device_environment().check(expression)
     except CompileError as error:
         return [_failed(expression, str(error), path)]
     if kind in ("BOOL", "DYN"):

@@ -3,8 +3,7 @@
 Counts per node come from the tallies; a domain's count is their sum over the nodes that count (node inclusion policies: those the pod's
 own node affinity accepts, and, where asked, whose taints it tolerates; only nodes with every hard (soft) constraint's key).
 The profile's default constraints (`defaultConstraints`, or the system's: hostname and zone, soft) apply to pods that have none of their
-own and belong to a controller; they select the pods of the same controller by the labels those have in common with this one, which is
-what the selectors of Services and controllers come to: known difference, upstream looks those objects up.
+own; they count the pods that the Services and the controller of this one select.
 """
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from kubepy.api import scheduling
@@ -29,8 +29,6 @@ SYSTEM_DEFAULTS: tuple[Object, ...] = (
     {"topologyKey": HOSTNAME, "maxSkew": 3, "whenUnsatisfiable": "ScheduleAnyway"},
     {"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 5, "whenUnsatisfiable": "ScheduleAnyway"},
 )
-OWNERS = ("ReplicaSet", "ReplicationController", "StatefulSet")
-ITS_OWN_LABELS = ("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index")
 
 
 @dataclass(slots=True)
@@ -49,7 +47,7 @@ class PodTopologySpread(Plugin):
         super().__init__(args)
         self.wakes = (Wake("AssignedPod", frozenset({"add", "delete", "label"}), self._matters),
                       Wake("Node", frozenset({"add", "delete", "label", "taint"})), Wake("Pod", frozenset({"label"})))
-        self._made: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Spread, ...]] = {}
+        self._made: dict[tuple[str, bytes], tuple[Spread, ...]] = {}
         self._listed = self.args.get("defaultingType") == "List"
         self._default_constraints = tuple(self.args.get("defaultConstraints") or ()) if self._listed else SYSTEM_DEFAULTS
         if any(constraint.get("labelSelector") for constraint in self._default_constraints):
@@ -194,16 +192,14 @@ class PodTopologySpread(Plugin):
     def _defaults(self, cycle: Cycle) -> Sequence[Spread]:
         """The profile's constraints for a pod that has none, selecting its fellows."""
         pod = cycle.pod
-        if not self._default_constraints or pod.owner is None or pod.owner[0] not in OWNERS or not pod.labels:
+        if not self._default_constraints or (selector := cycle.snapshot.owners.selector(pod)) is None:
             return ()
-        labels = {key: value for key, value in pod.labels.items() if key not in ITS_OWN_LABELS}
-        key = (pod.namespace, frozenset(labels.items()))
+        key = (pod.namespace, orjson.dumps(selector, option=orjson.OPT_SORT_KEYS))
         found = self._made.get(key)
         if found is None:
             if len(self._made) > 4096:
                 self._made.clear()
-            selector = {"matchLabels": labels}
-            found = self._made[key] = tuple(parse_spread({**c, "labelSelector": selector}, pod.namespace, labels)
+            found = self._made[key] = tuple(parse_spread({**c, "labelSelector": selector}, pod.namespace, pod.labels)
                                             for c in self._default_constraints)
         return found
 

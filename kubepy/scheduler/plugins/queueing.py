@@ -22,9 +22,3 @@ class SchedulingGates(Plugin):
 
     def pre_enqueue(self, pod: Pod) -> str | None:
         return f"waiting for scheduling gates: [{' '.join(pod.gates)}]" if pod.gates else None
-
-
-class DefaultBinder(Plugin):
-    """Binding itself is the same for every profile (see `binding`); the name is there so that configurations can name it."""
-
-    name = "DefaultBinder"

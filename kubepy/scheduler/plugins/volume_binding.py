@@ -2,7 +2,8 @@
 
 Bound claims limit the nodes by their volumes' node affinity. Delayed ones need, on each node, a matching free volume or a class that
 provisions there. Once a node is chosen, the volumes are reserved, bound (claimRef) or asked for (the selected-node annotation), and
-the pod is bound only when all of its claims are. Known difference: CSI storage capacity is not looked at yet."""
+the pod is bound only when all of its claims are. Where a CSI driver keeps count of its storage (CSIStorageCapacity), a claim is only
+provisioned where there is room for it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -17,11 +18,12 @@ from kubepy.api.types import Object
 from kubepy.scheduler.framework import Cycle, NotBound, Plugin, Reason, Refusal, Wake
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.plugins.node_affinity import matching
-from kubepy.scheduler.snapshot import Node
+from kubepy.scheduler.snapshot import Node, Snapshot
 from kubepy.scheduler.volume import SELECTED_NODE, Volumes, claim_keys, topology_selector, volume_affinity
 
 CONFLICT = "node(s) didn't match PersistentVolume's node affinity"
 NOTHING = "node(s) didn't find available persistent volumes to bind"
+SPACE = "node(s) did not have enough free storage"
 GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 IMMEDIATE = "pod has unbound immediate PersistentVolumeClaims"
 TIMEOUT = 600.0
@@ -46,7 +48,8 @@ class _Choice:
 class VolumeBinding(Plugin):
     name = "VolumeBinding"
     wakes = (Wake("PersistentVolumeClaim", frozenset({"add", "update"})), Wake("PersistentVolume", frozenset({"add", "update"})),
-             Wake("StorageClass", frozenset({"add", "update"})), Wake("Node", frozenset({"add", "label"})))
+             Wake("StorageClass", frozenset({"add", "update"})), Wake("Node", frozenset({"add", "label"})),
+             Wake("CSIStorageCapacity", frozenset({"add", "update"})), Wake("CSIDriver", frozenset({"update"})))
 
     def __init__(self, args: Object | None = None) -> None:
         super().__init__(args)
@@ -94,15 +97,16 @@ class VolumeBinding(Plugin):
         if not exist:
             return (Refusal(every, GONE, False),)
         refusals = [Refusal(~here, CONFLICT, False)] if not here.all() else []
-        bindable = self._bindable(cycle, claims)
-        if not bindable.all():
-            refusals.append(Refusal(~bindable, NOTHING, False))
+        for mask, text in zip(self._unbindable(cycle, claims), (NOTHING, SPACE), strict=True):
+            if mask.any():
+                refusals.append(Refusal(mask, text, False))
         return refusals
 
-    def _bindable(self, cycle: Cycle, claims: _Claims) -> Mask:
-        """Nodes where every delayed claim finds a volume of its own or can be provisioned."""
+    def _unbindable(self, cycle: Cycle, claims: _Claims) -> tuple[Mask, Mask]:
+        """Nodes where some delayed claim neither finds a volume of its own nor can be provisioned, and those where only room is missing;
+        on each node the first claim that fails counts."""
         snapshot = cycle.snapshot
-        good = np.ones(snapshot.capacity, np.bool_)
+        bad, full = np.zeros(snapshot.capacity, np.bool_), np.zeros(snapshot.capacity, np.bool_)
         taken: dict[str, Mask] = {}
         for claim in claims.delayed:
             missing = np.ones(snapshot.capacity, np.bool_)
@@ -123,9 +127,13 @@ class VolumeBinding(Plugin):
                 there = matching(snapshot, topology) if topology is not None else np.ones_like(missing)
                 if selected:
                     there = there & np.fromiter((name == selected for name in snapshot.names), np.bool_, snapshot.capacity)
+                rooms = snapshot.volumes.room(claim, found)
+                if rooms is not None:
+                    tight = there & ~_roomy(snapshot, rooms)
+                    full |= missing & tight & ~bad
                 missing &= ~there
-            good &= ~missing
-        return good
+            bad |= missing & ~full
+        return bad, full
 
     def filter_node(self, cycle: Cycle, node: Node) -> Sequence[Reason]:
         if (why := self.pre_filter(cycle)) is not None:
@@ -140,11 +148,12 @@ class VolumeBinding(Plugin):
             affinity = volume_affinity(volume or {})
             if affinity is not None and not scheduling.matches_node_selector(affinity, node.labels, node.name):
                 reasons = [Reason(CONFLICT, False)]
-        if self._choose(cycle.snapshot.volumes, claims, node) is None:
-            reasons.append(Reason(NOTHING, False))
+        choice = self._choose(cycle.snapshot.volumes, claims, node)
+        if isinstance(choice, str):
+            reasons.append(Reason(choice, False))
         return reasons
 
-    def _choose(self, volumes: Volumes, claims: _Claims, node: Node) -> _Choice | None:
+    def _choose(self, volumes: Volumes, claims: _Claims, node: Node) -> _Choice | str:
         choice = _Choice()
         taken: set[str] = set()
         for claim in claims.delayed:
@@ -157,7 +166,10 @@ class VolumeBinding(Plugin):
                 continue
             found = volumes.provisionable(claim)
             if found is None or not _usable(topology_selector(found), node) or selected not in (None, node.name):
-                return None
+                return NOTHING
+            rooms = volumes.room(claim, found)
+            if rooms is not None and not any(scheduling.compile_selector(room)(node.labels) for room in rooms):
+                return SPACE
             choice.provisions.append(claim)
         return choice
 
@@ -169,7 +181,7 @@ class VolumeBinding(Plugin):
         if claims is None or place is None or not claims.delayed:
             return
         choice = self._choose(cycle.snapshot.volumes, claims, place)
-        if choice is None:
+        if isinstance(choice, str):
             raise NotBound("no volume is left for the pod's claims")
         for claim, volume in choice.bindings:
             cycle.snapshot.volumes.reserved[volume["metadata"]["name"]] = _key(claim)
@@ -217,6 +229,18 @@ class VolumeBinding(Plugin):
                 raise NotBound("binding volumes: context deadline exceeded")
             await clock.sleep(0.1)
         self.unreserve(cycle, node)
+
+
+def _roomy(snapshot: Snapshot, rooms: Sequence[Object]) -> Mask:
+    """The nodes that any of these label selectors accepts."""
+    found = np.zeros(snapshot.capacity, np.bool_)
+    for room in rooms:
+        expressions = [*({"key": key, "operator": "In", "values": [value]} for key, value in (room.get("matchLabels") or {}).items()),
+                       *(room.get("matchExpressions") or ())]
+        if not expressions:
+            return snapshot.exists
+        found |= matching(snapshot, {"nodeSelectorTerms": [{"matchExpressions": expressions}]})
+    return found
 
 
 def _refused(before: Object, now: Object, node: str) -> bool:

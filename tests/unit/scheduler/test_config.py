@@ -38,7 +38,8 @@ def test_profiles():
     weights = {weighted.plugin.name: weighted.weight for weighted in packing.scores}
     assert weights["NodeResourcesFit"] == 5
     assert not {"NodeResourcesBalancedAllocation", "ImageLocality"} & set(weights)
-    assert (default.preemption, packing.preemption) == (True, False)
+    assert [plugin.name for plugin in default.points["postFilter"]] == ["DynamicResources", "DefaultPreemption"]
+    assert [plugin.name for plugin in packing.points["postFilter"]] == ["DynamicResources"]
     assert found.max_backoff == 20
 
 
@@ -58,7 +59,12 @@ def test_profiles_do_not_mix_up_what_they_keep_with_a_template():
     pytest.param(("NodeResourcesFit, weight", "Nothing, weight"), "does not exist", id="an unknown plugin"),
     pytest.param(("schedulerName: packing", "schedulerName: default-scheduler"), "Duplicate value", id="a name twice"),
     pytest.param(("podMaxBackoffSeconds: 20", "podMaxBackoffSeconds: 0.5"), "must be greater", id="back-offs that do not grow"),
-    pytest.param(("profiles:", "extenders: [{urlPrefix: x}]\nprofiles:"), "extenders: not supported", id="extenders"),
+    pytest.param(("profiles:", "extenders: [{urlPrefix: ''}]\nprofiles:"), r"extenders\[0\].urlPrefix: Required", id="no address"),
+    pytest.param(("profiles:", "extenders: [{urlPrefix: a, bindVerb: b}, {urlPrefix: a, bindVerb: b}]\nprofiles:"),
+                 "only one extender can implement bind", id="two extenders that bind"),
+    pytest.param(("multiPoint:", "permit: {enabled: [{name: NodeName}]}, multiPoint:".replace(", ", "\n    ")), "does not extend Permit",
+                 id="a plugin at a point it does not know"),
+    pytest.param(("podMaxBackoffSeconds: 20", "percentageOfNodesToScore: 101"), "not in valid range", id="more than all nodes"),
 ])
 def test_refused(change, message):
     with pytest.raises(config.ConfigError, match=message):
