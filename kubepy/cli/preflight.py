@@ -12,6 +12,8 @@ from kubepy.cli.settings import Settings
 
 CNI_DIRECTORIES = (Path("/opt/cni/bin"), Path("/usr/lib/cni"), Path("/usr/libexec/cni"))
 CNI_PLUGINS = ("bridge", "host-local", "loopback", "portmap")
+SOCKET_PATH_LIMIT = 104
+"""Bytes that containerd takes for the path of a Unix socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def check(settings: Settings, *, running: bool) -> list[Problem]:
         places = ", ".join(map(str, CNI_DIRECTORIES))
         problems.append(Problem(f"no directory of {places} has the CNI plugins {', '.join(CNI_PLUGINS)}",
                                 "apt-get install containernetworking-plugins"))
+    if not settings.runtime_endpoint and len(f"{settings.containerd_socket}.ttrpc") > SOCKET_PATH_LIMIT:
+        problems.append(Problem(f"the path {settings.data_dir} is too long for the sockets in it", "choose a shorter --data-dir"))
     if not running:
         problems += _taken_ports(settings)
     return problems

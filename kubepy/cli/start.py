@@ -106,7 +106,7 @@ async def bring_up(settings: Settings, progress: Progress, connected: Connected,
         if client:
             await client.close()
     progress.fail(f"not everything is ready after {NODE_TIMEOUT:.0f} s; kubepy goes on trying. Still missing:")
-    parts = supervisor.read_state(settings).get("parts", {})
+    parts = supervisor.current_parts(settings)
     for component in components:
         if component.name not in seen:
             part = parts.get(component.name, {})
@@ -120,7 +120,7 @@ async def bring_up(settings: Settings, progress: Progress, connected: Connected,
 def report(settings: Settings, components: tuple[Component, ...], seen: set[str], warned: set[tuple[str, int]],
            progress: Progress) -> None:
     """Says what has become ready, and what is restarted, since the last time (`seen` and `warned` remember)."""
-    parts = supervisor.read_state(settings).get("parts", {})
+    parts = supervisor.current_parts(settings)
     for component in components:
         part = parts.get(component.name, {})
         if part.get("phase") == "ready" and component.name not in seen:

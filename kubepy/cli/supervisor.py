@@ -77,10 +77,13 @@ class Supervisor:
 
         loop.add_signal_handler(STOP_WITH_PODS, stop_with_pods)
         previous = read_state(self._settings)
-        keepers = {
-            component.name: self._tasks.start(self._keep(component, _adoptable(previous, component.name)), component.name)
-            for component in self._components
-        }
+        adoptable = {component.name: _adoptable(previous, component.name) for component in self._components}
+        for name, process in adoptable.items():
+            if process:  # known from the first state written on: killed before it probed all, the next one must find them too
+                self._statuses[name] = Status("starting", process.pid, process.started, time.time())
+        self._write_state()
+        keepers = {component.name: self._tasks.start(self._keep(component, adoptable[component.name]), component.name)
+                   for component in self._components}
         self._tasks.keep(self._rotate_logs, "rotate-logs")
         if self._settings.role == "node":
             self._tasks.keep(lambda: identity.keep_fresh(self._settings), "certificates")
@@ -104,7 +107,6 @@ class Supervisor:
             began = time.monotonic()
             if adopted:
                 process, adopted = adopted, None
-                status.since = time.time()
                 log.info("Taking over a running process", part=component.name, pid=process.pid)
             else:
                 try:
@@ -180,6 +182,9 @@ class Supervisor:
             status.since = time.time()
             log.v(1).info("Part changed", part=component.name, phase=phase, pid=status.pid)
         status.phase, status.message = phase, message
+        self._write_state()
+
+    def _write_state(self) -> None:
         state = {"pid": os.getpid(), "parts": {name: asdict(each) for name, each in self._statuses.items()}}
         partial = self._settings.state_file.with_suffix(".new")
         partial.write_bytes(orjson.dumps(state))
@@ -225,6 +230,12 @@ def read_state(settings: Settings) -> dict[str, Any]:
     except (FileNotFoundError, orjson.JSONDecodeError):
         return {}
     return state if isinstance(state, dict) else {}
+
+
+def current_parts(settings: Settings) -> dict[str, Any]:
+    """What the supervisor that runs now knows of each part; empty until it has written something itself."""
+    state = read_state(settings)
+    return dict(state["parts"]) if state and state["pid"] == running_pid(settings) else {}
 
 
 def running_pid(settings: Settings) -> int | None:

@@ -1,10 +1,12 @@
-"""One cluster for the whole end-to-end run: it is what takes the time."""
+"""One cluster of each kind for the whole end-to-end run: they are what takes the time."""
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -41,13 +43,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("root")
 
 
-@pytest.fixture(scope="module")
-def two_nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+@pytest.fixture(scope="session")
+def two_nodes(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
     """A control plane and a node that has joined it, made as deploy/local-cluster makes them."""
     missing = [program for program in (*PROGRAMS, "ctr", "curl") if shutil.which(program) is None]
     if missing or os.geteuid() != 0:
         pytest.skip(f"needs root and {', '.join(missing) or 'nothing else'}")
-    cluster = LocalCluster(uuid.uuid4().hex[:8], 2, tmp_path_factory.mktemp("two-nodes") / "cluster")
+    directory = Path(tempfile.mkdtemp(prefix="kubepy-two-"))  # short: a Unix socket's path ends after 107 bytes
+    cluster = LocalCluster(uuid.uuid4().hex[:8], 2, directory / "cluster")
     failed = request.session.testsfailed
     try:
         cluster.create()
@@ -62,3 +65,4 @@ def two_nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         raise
     finally:
         cluster.down()
+        shutil.rmtree(directory, ignore_errors=True)
