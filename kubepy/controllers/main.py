@@ -13,6 +13,7 @@ from kubepy.client.informer import InformerFactory
 from kubepy.client.interface import Client
 from kubepy.client.kubeconfig import find
 from kubepy.controllers import manager
+from kubepy.controllers.cloud.inventory import Inventory
 from kubepy.controllers.cloud.pool import parse_pool
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.identity import Identities
@@ -22,8 +23,9 @@ from kubepy.controllers.kit.share import Sharing
 NAME = "kube-controller-manager"
 WORKERS = {
     "cron-job": 5, "daemonset": 2, "deployment": 5, "disruption": 5, "endpoint": 5, "ephemeralvolume": 5, "gc": 20,
-    "horizontal-pod-autoscaler": 5, "job": 5, "namespace": 10, "rc": 5, "replicaset": 5, "resource-quota": 5, "service-endpoint": 5,
-    "serviceaccount-token": 5, "statefulset": 5, "ttl-after-finished": 5, "validating-admission-policy-status": 5,
+    "horizontal-pod-autoscaler": 5, "job": 5, "namespace": 10, "node": 1, "rc": 5, "replicaset": 5, "resource-claim": 5,
+    "resource-quota": 5, "service": 1, "service-endpoint": 5, "serviceaccount-token": 5, "statefulset": 5,
+    "ttl-after-finished": 5, "validating-admission-policy-status": 5,
 }
 
 
@@ -44,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     add_number(network, "--node-cidr-mask-size", 0, "mask of a node's part (default 24, IPv6 64)")
     add_number(network, "--node-cidr-mask-size-ipv4", 0, "the same for IPv4 in dual stack")
     add_number(network, "--node-cidr-mask-size-ipv6", 0, "the same for IPv6 in dual stack")
-    add_boolean(network, "--configure-cloud-routes", True, "accepted for compatibility: there is no cloud provider")
+    add_boolean(network, "--configure-cloud-routes", True, "whether a provider that can makes routes to the nodes' pods")
+    add_duration(network, "--route-reconciliation-period", "10s", "how often these routes are looked at")
     network.add_argument("--cidr-allocator-type", default="RangeAllocator", choices=["RangeAllocator"], help="how node CIDRs are chosen")
     add_number(network, "--max-endpoints-per-slice", 100, "endpoints in one slice")
     add_duration(network, "--endpoint-updates-batch-period", "0s", "wait this long to put changes of endpoints together")
@@ -78,10 +81,24 @@ def parser() -> argparse.ArgumentParser:
                  "unused token secrets are invalidated, then removed after it")
     network.add_argument("--load-balancer-pool", type=comma_list, default=[], metavar="RANGES", help="addresses for services of type "
                          "LoadBalancer: CIDRs, first-last, or single ones (kubepy's own provider; default: none)")
+    node.add_argument("--machine-file", default="", metavar="FILE",
+                      help="YAML list of the machines behind the nodes (kubepy's own provider; default: nobody is asked)")
+    add_boolean(network, "--kernel-routes", False, "make routes to the nodes' pods in this machine's kernel (kubepy's own provider)")
     volume = result.add_argument_group("local-path volumes (kubepy's own)")
     volume.add_argument("--local-path-node", default="", metavar="NAME", help="the node this runs on: its local-path volumes are made here")
     volume.add_argument("--local-path-directory", default="/var/lib/kubepy/volumes", metavar="DIR", help="where (default %(default)s)")
     add_boolean(result, "--profiling", True, "accepted for compatibility")
+    add_boolean(result, "--enable-garbage-collector", True, "whether objects whose owners are gone are removed")
+    add_boolean(result, "--enable-dynamic-provisioning", True, "accepted for compatibility: provisioners are separate")
+    add_boolean(result, "--enable-hostpath-provisioner", False, "accepted for compatibility: use the local-path class")
+    add_boolean(result, "--disable-attach-detach-reconcile-sync", False, "accepted for compatibility")
+    add_duration(periods, "--attach-detach-reconcile-sync-period", "1m0s", "accepted for compatibility: attachments are watched")
+    add_duration(periods, "--min-resync-period", "12h", "accepted for compatibility: caches do not resync")
+    add_duration(periods, "--controller-start-interval", "0s", "accepted for compatibility")
+    network.add_argument("--mirroring-concurrent-service-endpoint-syncs", dest="workers_mirroring", type=int, default=5, metavar="N",
+                         help="mirrored Endpoints worked on at once (default 5)")
+    add_duration(network, "--mirroring-endpointslice-updates-batch-period", "0s", "wait this long to put changes of Endpoints together")
+    add_number(network, "--mirroring-max-endpoints-per-subset", 1000, "addresses of a subset that are mirrored")
     result.add_argument("--feature-gates", default="", metavar="A=B", help="accepted for compatibility")
     result.add_argument("--cloud-provider", default="", metavar="NAME", help="accepted for compatibility: only '' and external")
     return result
@@ -115,7 +132,11 @@ def options(args: argparse.Namespace) -> Options:
         service_account_private_key=_read(args.service_account_private_key_file),
         legacy_token_clean_up_period=args.legacy_service_account_token_clean_up_period,
         load_balancer_pool=tuple(args.load_balancer_pool),
-        workers={flag: getattr(args, f"workers_{flag}") for flag in WORKERS},
+        machine_file=args.machine_file, kernel_routes=args.kernel_routes, configure_cloud_routes=args.configure_cloud_routes,
+        route_reconciliation_period=args.route_reconciliation_period,
+        mirroring_batch_period=args.mirroring_endpointslice_updates_batch_period,
+        mirroring_max_endpoints=args.mirroring_max_endpoints_per_subset,
+        workers={flag: getattr(args, f"workers_{flag}") for flag in (*WORKERS, "mirroring")},
     )
 
 
@@ -127,8 +148,11 @@ def main(argv: list[str]) -> int:
     flags = parser()
     args = flags.parse_args(argv)
     try:
-        entries, settings = manager.choose(args.controllers), options(args)
+        off = [] if args.enable_garbage_collector else ["-garbage-collector-controller"]
+        entries, settings = manager.choose([*args.controllers, *off]), options(args)
         parse_pool(settings.load_balancer_pool)
+        if settings.machine_file:
+            Inventory(Path(settings.machine_file)).read()
     except (manager.UnknownController, OSError, ValueError) as error:
         flags.error(str(error))
 

@@ -25,6 +25,8 @@ from kubepy.controllers import (
 )
 from kubepy.controllers.autoscale import reconcile as autoscale
 from kubepy.controllers.certificate import approve, clean, sign
+from kubepy.controllers.cloud import node as cloud_node
+from kubepy.controllers.cloud import route as cloud_route
 from kubepy.controllers.cloud import service as cloud_service
 from kubepy.controllers.daemonset import reconcile as daemonset
 from kubepy.controllers.deployment import reconcile as deployment
@@ -61,6 +63,9 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("resourceclaim-controller", ("resource-claim-controller",), resourceclaim.controller),
     Entry("validatingadmissionpolicy-status-controller", (), policystatus.controller),
     Entry("service-lb-controller", ("service",), cloud_service.controller),
+    Entry("node-route-controller", ("route",), cloud_route.controller),
+    Entry("cloud-node-controller", ("cloud-node",), cloud_node.initialize),
+    Entry("cloud-node-lifecycle-controller", ("cloud-node-lifecycle",), cloud_node.lifecycle),
     Entry("root-ca-certificate-publisher-controller", ("root-ca-cert-publisher",), rootca.controller),
     Entry("endpoints-controller", ("endpoint",), legacy.controller),
     Entry("endpointslice-controller", ("endpointslice",), slices.controller),
@@ -85,6 +90,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("local-path-provisioner", (), localpath.controller),
     Entry("persistentvolumeclaim-protection-controller", ("pvc-protection",), protection.claims),
     Entry("persistentvolume-protection-controller", ("pv-protection",), protection.volumes),
+    Entry("volumeattributesclass-protection-controller", (), protection.classes),
     Entry("certificatesigningrequest-approving-controller", ("csrapproving",), approve.controller),
     Entry("certificatesigningrequest-signing-controller", ("csrsigning",), sign.controller),
     Entry("certificatesigningrequest-cleaner-controller", ("csrcleaner",), clean.controller),
@@ -99,8 +105,20 @@ CONTROLLERS: tuple[Entry, ...] = (
 )
 
 
+MISSING = {
+    "storageversion-garbage-collector-controller": "the API group internal.apiserver.k8s.io is not served",
+    "storage-version-migrator-controller": "the API group storagemigration.k8s.io is not served: objects are converted as they are read",
+    "device-taint-eviction-controller": "DeviceTaintRules are not served",
+    "resourcepoolstatusrequest-controller": "ResourcePoolStatusRequests are not served",
+    "podcertificaterequest-cleaner-controller": "PodCertificateRequests are not served",
+    "kube-apiserver-serving-clustertrustbundle-publisher-controller": "ClusterTrustBundles are not served",
+    "selinux-warning-controller": "the feature gate SELinuxChangePolicy is off",
+}
+"""Controllers that upstream has (all of them behind features that are off by default) and that are not here, with the reason."""
+
+
 class UnknownController(ValueError):
-    """`--controllers` names what does not exist."""
+    """`--controllers` names what does not exist, or asks for what is not here."""
 
 
 def choose(selection: Sequence[str]) -> list[Entry]:
@@ -111,8 +129,12 @@ def choose(selection: Sequence[str]) -> list[Entry]:
         name = item.removeprefix("-")
         if item == "*":
             continue
+        if name in MISSING:
+            if item.startswith("-"):
+                continue
+            raise UnknownController(f"controller {name} is not available: {MISSING[name]}")
         if name not in by_name:
-            raise UnknownController(f"unknown controller {name!r}; there are: {', '.join(entry.name for entry in CONTROLLERS)}")
+            raise UnknownController(f'"{name}" is not in the list of known controllers: {", ".join(entry.name for entry in CONTROLLERS)}')
         (chosen.discard if item.startswith("-") else chosen.add)(by_name[name])
     return [entry for entry in CONTROLLERS if entry.name in chosen]
 

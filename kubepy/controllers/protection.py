@@ -1,6 +1,6 @@
-"""Volumes and claims in use are not removed (`pkg/controller/volume/{pvcprotection,pvprotection}`).
+"""Volumes, claims and attributes classes in use are not removed (`pkg/controller/volume/{pvc,pv,vac}protection`).
 
-Admission gives each its finalizer; here the finalizer goes when the object is being deleted and nothing uses it, and comes
+Admission gives volumes and claims its finalizer; here the finalizer goes when the object is being deleted and nothing uses it, and comes
 back where it is missing.
 """
 from __future__ import annotations
@@ -17,6 +17,9 @@ from kubepy.client.store import split_key
 from kubepy.controllers.kit.environment import Environment
 
 CLAIM_FINALIZER, VOLUME_FINALIZER = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
+
+CLASS_FINALIZER = "kubernetes.io/vac-protection"
+ATTRIBUTES_CLASSES = Resource("storage.k8s.io", "v1", "volumeattributesclasses", "VolumeAttributesClass", False)
 
 
 def claims_of(pod: Object) -> Sequence[str]:
@@ -84,3 +87,39 @@ def volumes(env: Environment) -> Controller:
             await _set(client, PERSISTENT_VOLUMES, volume, VOLUME_FINALIZER, False)
 
     return Controller("pvprotection", reconcile, (Watch(PERSISTENT_VOLUMES),))
+
+
+def classes_of(obj: Object) -> Sequence[str]:
+    """The attributes classes that a claim or a volume has, wants, or is changing to."""
+    status = obj.get("status") or {}
+    found = (obj["spec"].get("volumeAttributesClassName"), status.get("currentVolumeAttributesClassName"),
+             (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"))
+    return list({name for name in found if name})
+
+
+def classes(env: Environment) -> Controller:
+    client = env.client_for("volumeattributesclass-protection-controller")
+    cache = env.informers.informer(ATTRIBUTES_CLASSES).lister
+    users = [env.informers.informer(resource).lister for resource in (PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES)]
+    for store in users:
+        store.add_index("attributes-class", classes_of)
+
+    async def reconcile(name: str) -> None:
+        found = cache.get(name)
+        if found is None:
+            return
+        if found["metadata"].get("deletionTimestamp") is None:
+            await _set(client, ATTRIBUTES_CLASSES, found, CLASS_FINALIZER, True)
+        elif CLASS_FINALIZER in (found["metadata"].get("finalizers") or ()) and not any(
+                store.by_index("attributes-class", name) for store in users):
+            for resource in (PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES):  # the caches may be behind: ask before letting go
+                if any(name in classes_of(item) for item in (await client.list(resource))["items"]):
+                    return
+            await _set(client, ATTRIBUTES_CLASSES, found, CLASS_FINALIZER, False)
+
+    def left(old: Object | None, new: Object | None) -> bool:
+        return old is not None and (new is None or set(classes_of(old)) != set(classes_of(new)))
+
+    return Controller("volumeattributesclass_protection", reconcile, (
+        Watch(ATTRIBUTES_CLASSES), Watch(PERSISTENT_VOLUME_CLAIMS, keys=classes_of, when=left),
+        Watch(PERSISTENT_VOLUMES, keys=classes_of, when=left)))

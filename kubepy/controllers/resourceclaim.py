@@ -147,4 +147,5 @@ def controller(env: Environment) -> Controller:
     return Controller("resource_claim", reconciler.reconcile, (
         Watch(PODS, keys=reconciler.keys_of_pod),
         Watch(CLAIMS, keys=lambda claim: (f"claim:{claim['metadata']['namespace']}/{claim['metadata']['name']}",)),
-        Watch(TEMPLATES, keys=reconciler.keys_of_template, when=lambda old, new: old is None)), workers=5)
+        Watch(TEMPLATES, keys=reconciler.keys_of_template, when=lambda old, new: old is None)),
+        workers=env.options.concurrency("resource-claim", 5))

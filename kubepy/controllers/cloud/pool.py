@@ -1,4 +1,4 @@
-"""The built-in provider: a service gets an address of a pool, and every node's service proxy accepts traffic to it.
+"""Load balancers of the built-in provider: a service gets an address of a pool, and every node's service proxy accepts traffic to it.
 
 From the nodes and pods the address is reachable as it is; for others, route the pool to any node. Which addresses are taken is
 read from the services themselves, so nothing has to be kept.
@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from itertools import islice
 
 from kubepy.api.types import Object
-from kubepy.controllers.cloud.provider import Provider, ProviderError
+from kubepy.controllers.cloud.provider import ProviderError
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -86,7 +86,3 @@ class Pool:
 
     async def delete(self, service: Object) -> None:
         self._given.pop(service["metadata"]["uid"], None)
-
-
-def provider(ranges: Sequence[str]) -> Provider:
-    return Provider("pool", load_balancers=Pool(parse_pool(ranges)))

@@ -1,9 +1,12 @@
-"""What a cloud provider can do. A capability that it does not have is None."""
+"""What a cloud provider can do (`cloudprovider.Interface`). A capability that it does not have is None.
+
+Another provider is a module with a function that makes a `Provider`, and a line in `builtin.PROVIDERS`.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from kubepy.api.types import Object
 
@@ -16,16 +19,40 @@ class LoadBalancers(Protocol):
     async def delete(self, service: Object) -> None: ...
 
 
-class Nodes(Protocol):
-    async def exists(self, node: Object) -> bool:
-        """Whether the machine is there at all; when not, its Node object may go."""
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a provider knows of the machine behind a node; empty fields are not known. `addresses` are of a Node's status."""
+
+    provider_id: str = ""
+    type: str = ""
+    zone: str = ""
+    region: str = ""
+    addresses: tuple[Object, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    running: bool = True
+
+
+class Machines(Protocol):
+    async def find(self, node: Object) -> Machine | None:
+        """None: there is no such machine, and its Node object may go. Raises ProviderError when that cannot be told."""
         ...
 
-    async def addresses(self, node: Object) -> list[Object]: ...
+
+class Route(NamedTuple):
+    """To the pods of a node, by the node's address."""
+
+    cidr: str
+    address: str
 
 
 class Routes(Protocol):
-    async def ensure(self, node: Object, pod_cidr: str) -> None: ...
+    async def all(self) -> list[Route]:
+        """The routes that this provider has made."""
+        ...
+
+    async def make(self, route: Route) -> None: ...
+
+    async def remove(self, route: Route) -> None: ...
 
 
 class ProviderError(Exception):
@@ -36,5 +63,5 @@ class ProviderError(Exception):
 class Provider:
     name: str
     load_balancers: LoadBalancers | None = None
-    nodes: Nodes | None = None
+    machines: Machines | None = None
     routes: Routes | None = None

@@ -8,7 +8,7 @@ from kubepy.api.resource import NODES, SERVICES
 from kubepy.api.types import Object
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import split_key
-from kubepy.controllers.cloud import pool
+from kubepy.controllers.cloud import builtin
 from kubepy.controllers.cloud.provider import LoadBalancers, ProviderError
 from kubepy.controllers.kit.environment import Environment
 
@@ -69,9 +69,7 @@ class Reconciler:
 
 
 def controller(env: Environment) -> Controller | None:
-    if not env.options.load_balancer_pool:
-        return None
-    balancers = pool.provider(env.options.load_balancer_pool).load_balancers
+    balancers = builtin.provider(env.options).load_balancers
     if balancers is None:
         return None
 
@@ -79,4 +77,5 @@ def controller(env: Environment) -> Controller | None:
         return any(item["spec"].get("type") == "LoadBalancer" or FINALIZER in (item["metadata"].get("finalizers") or ())
                    for item in (old, new) if item is not None)
 
-    return Controller("service", Reconciler(env, balancers).reconcile, (Watch(SERVICES, when=matters), Watch(NODES, keys=lambda node: ())))
+    return Controller("service", Reconciler(env, balancers).reconcile, (Watch(SERVICES, when=matters), Watch(NODES, keys=None)),
+                      workers=env.options.concurrency("service", 1))

@@ -31,7 +31,7 @@ def is_mirrored(endpoints: Object | None, service: Object | None) -> bool:
             and metadata.get("deletionTimestamp") is None)
 
 
-def groups(endpoints: Object) -> list[Group]:
+def groups(endpoints: Object, most: int = MAXIMUM) -> list[Group]:
     found: list[Group] = []
     for subset in endpoints.get("subsets") or ():
         ports = [{key: item[key] for key in ("name", "port", "protocol", "appProtocol") if key in item} | {"name": item.get("name", "")}
@@ -39,7 +39,7 @@ def groups(endpoints: Object) -> list[Group]:
         by_family: dict[str, Group] = {}
         entries = [(item, True) for item in subset.get("addresses") or ()]
         entries += [(item, False) for item in subset.get("notReadyAddresses") or ()]
-        for address, ready in entries[:MAXIMUM]:
+        for address, ready in entries[:most]:
             family = "IPv6" if ipaddress.ip_address(address["ip"]).version == 6 else "IPv4"
             endpoint: Object = {"addresses": [address["ip"]], "conditions": {"ready": ready}}
             for name in ("hostname", "nodeName", "targetRef"):
@@ -79,7 +79,7 @@ def controller(env: Environment) -> Controller:
         if endpoints is None or not is_mirrored(endpoints, services.get(name, namespace)):
             todo_delete, todo_create, todo_update = existing, [], []
         else:
-            todo = plan(groups(endpoints), existing, template(endpoints), [], MAXIMUM)
+            todo = plan(groups(endpoints, env.options.mirroring_max_endpoints), existing, template(endpoints), [], MAXIMUM)
             todo_delete, todo_create, todo_update = todo.delete, todo.create, todo.update
         try:
             for item in todo_create:
@@ -95,7 +95,7 @@ def controller(env: Environment) -> Controller:
                 raise
         return None
 
-    watches = (Watch(ENDPOINTS), Watch(SERVICES),
+    watches = (Watch(ENDPOINTS, delay=env.options.mirroring_batch_period), Watch(SERVICES),
                Watch(ENDPOINT_SLICES, keys=slice_service,
                      when=lambda old, new: ((new or old or {})["metadata"].get("labels") or {}).get(MANAGED_BY) == NAME))
-    return Controller("endpoint_slice_mirroring", reconcile, watches, workers=5)
+    return Controller("endpoint_slice_mirroring", reconcile, watches, workers=env.options.concurrency("mirroring", 5))

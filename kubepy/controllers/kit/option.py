@@ -30,6 +30,8 @@ class Options:
     endpoint_updates_batch_period: float = 0.0
     endpointslice_updates_batch_period: float = 0.0
     max_endpoints_per_slice: int = 100
+    mirroring_batch_period: float = 0.0
+    mirroring_max_endpoints: int = 1000
     resource_quota_sync_period: float = 300.0
     namespace_sync_period: float = 300.0
     pvclaimbinder_sync_period: float = 15.0
@@ -46,6 +48,12 @@ class Options:
     legacy_token_clean_up_period: float = 365 * 86400.0
     load_balancer_pool: tuple[str, ...] = ()
     """CIDRs, ranges or addresses for services of type LoadBalancer; empty: there is no provider."""
+    machine_file: str = ""
+    """The operator's list of machines (see `cloud.inventory`); empty: nobody is asked about nodes."""
+    kernel_routes: bool = False
+    """Whether routes to the nodes' pods are made in this machine's kernel."""
+    configure_cloud_routes: bool = True
+    route_reconciliation_period: float = 10.0
     workers: dict[str, int] = field(default_factory=dict)
     """Workers by the name of the `--concurrent-NAME-syncs` flag."""
 

@@ -1,16 +1,17 @@
-"""Addresses for services of type LoadBalancer; service ranges that come and go."""
+"""What a provider does for services, nodes and routes; service ranges that come and go."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rig import Rig
 
-from kubepy.api.resource import SERVICES
+from kubepy.api.resource import NODES, SERVICES
 from kubepy.api.types import Object
 from kubepy.controllers import servicecidr
-from kubepy.controllers.cloud import pool, service
-from kubepy.controllers.cloud.provider import ProviderError
+from kubepy.controllers.cloud import inventory, node, pool, route, service
+from kubepy.controllers.cloud.provider import ProviderError, Route
 from kubepy.controllers.kit.option import Options
 
 
@@ -79,3 +80,113 @@ async def test_a_range_is_ready_and_goes_when_nobody_needs_it() -> None:
         for _ in range(3):
             await rig.settle(11)
         assert client.all(servicecidr.SERVICE_CIDRS) == []
+
+
+MACHINES = """
+machines:
+- {name: a, providerID: "rack://1", type: small, zone: z1, region: north, addresses: [192.0.2.11], labels: {disk: ssd}}
+- {name: b, running: false}
+"""
+
+
+def bare(name: str, ready: str = "True", **spec: Any) -> Object:
+    return {"metadata": {"name": name}, "spec": spec, "status": {
+        "conditions": [{"type": "Ready", "status": ready}],
+        "addresses": [{"type": "InternalIP", "address": f"10.0.0.{ord(name[0]) - 96}"}]}}
+
+
+async def test_a_node_that_waits_for_its_provider_learns_what_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "machines"
+    file.write_text(MACHINES)
+    waiting = [{"key": node.UNINITIALIZED, "value": "true", "effect": "NoSchedule"}, {"key": "other", "effect": "NoSchedule"}]
+    async with Rig(node.initialize, options=Options(machine_file=str(file))) as rig:
+        rig.client.load(NODES, bare("a", taints=waiting), bare("x", taints=waiting))
+        await rig.settle()
+        found = await rig.client.get(NODES, "a")
+        assert found["spec"] == {"providerID": "rack://1", "taints": waiting[1:]}
+        assert found["metadata"]["labels"] == {
+            "disk": "ssd", "node.kubernetes.io/instance-type": "small", "beta.kubernetes.io/instance-type": "small",
+            "topology.kubernetes.io/zone": "z1", "failure-domain.beta.kubernetes.io/zone": "z1",
+            "topology.kubernetes.io/region": "north", "failure-domain.beta.kubernetes.io/region": "north"}
+        assert found["status"]["addresses"][0] == {"type": "InternalIP", "address": "192.0.2.11"}
+        assert (await rig.client.get(NODES, "x"))["spec"]["taints"] == waiting  # nobody knows its machine
+        assert ("Synced", "Node synced successfully") in rig.events()
+        file.write_text(MACHINES.replace("192.0.2.11", "192.0.2.12"))
+        await rig.settle(node.UPDATE_PERIOD)
+        assert (await rig.client.get(NODES, "a"))["status"]["addresses"][0]["address"] == "192.0.2.12"
+
+
+async def test_a_silent_node_goes_with_its_machine_and_is_tainted_while_that_is_shut_down(tmp_path: Path) -> None:
+    file = tmp_path / "machines"
+    file.write_text(MACHINES)
+    async with Rig(node.lifecycle, options=Options(machine_file=str(file))) as rig:
+        rig.client.load(NODES, bare("a"), bare("b", "Unknown"), bare("gone", "Unknown"), bare("strange"))
+        await rig.settle(6)
+        assert [item["metadata"]["name"] for item in rig.client.all(NODES)] == ["a", "b", "strange"]
+        assert [item["key"] for item in (await rig.client.get(NODES, "b"))["spec"]["taints"]] == [node.SHUTDOWN["key"]]
+        assert ("DeletingNode", "Deleting node gone because it does not exist in the cloud provider") in rig.events()
+        file.write_text("machines: [{broken: 1}]")  # nothing is done on a guess
+        await rig.client.patch(NODES, "a", {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, subresource="status")
+        await rig.client.patch(NODES, "b", {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, subresource="status")
+        await rig.settle(6)
+        assert len(rig.client.all(NODES)) == 3
+        assert not (await rig.client.get(NODES, "b"))["spec"].get("taints")
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    pytest.param("machines: {}", "not a list", id="no list"),
+    pytest.param("machines: [{type: x}]", "without a name", id="a machine without a name"),
+    pytest.param("machines: [{name: a, adresses: []}]", "unknown field adresses", id="a misspelt field"),
+    pytest.param("machines: [", "expected", id="no YAML"),
+])
+def test_a_list_of_machines_that_cannot_be_read(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        inventory.parse(text)
+
+
+ROUTE_A, ROUTE_B = Route("10.244.1.0/24", "10.0.0.1"), Route("10.244.2.0/24", "10.0.0.2")
+
+
+@pytest.mark.parametrize(("present", "make", "remove"), [
+    pytest.param([], [ROUTE_A, ROUTE_B], [], id="none is there yet"),
+    pytest.param([ROUTE_A, ROUTE_B], [], [], id="all are there"),
+    pytest.param([ROUTE_A, ROUTE_B, Route("10.244.9.0/24", "10.0.0.9")], [], [Route("10.244.9.0/24", "10.0.0.9")], id="a node has gone"),
+    pytest.param([ROUTE_A, Route("10.244.2.0/24", "10.0.0.7")], [ROUTE_B], [Route("10.244.2.0/24", "10.0.0.7")], id="a node has moved"),
+    pytest.param([ROUTE_A, ROUTE_B, Route("172.16.0.0/16", "10.0.0.9")], [], [], id="another's route outside the cluster's range"),
+])
+def test_routes(present: list[Route], make: list[Route], remove: list[Route]) -> None:
+    nodes = [bare("a", podCIDRs=["10.244.1.0/24"]), bare("b", podCIDR="10.244.2.0/24"), bare("c")]
+    found = route.plan(nodes, present, ["10.244.0.0/16"])
+    assert (found.make, found.remove) == (make, remove)
+    assert found.wanted["c"] == []
+
+
+class Routes:
+    def __init__(self) -> None:
+        self.made: list[Route] = []
+
+    async def all(self) -> list[Route]:
+        return list(self.made)
+
+    async def make(self, route: Route) -> None:
+        if route == ROUTE_B:
+            raise ProviderError("the table is full")
+        self.made.append(route)
+
+    async def remove(self, route: Route) -> None:
+        self.made.remove(route)
+
+
+async def test_nodes_learn_whether_their_pods_are_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = Routes()
+    monkeypatch.setattr("kubepy.controllers.cloud.builtin.KernelRoutes", lambda: routes)
+    async with Rig(route.controller, options=Options(kernel_routes=True, cluster_cidr=("10.244.0.0/16",))) as rig:
+        rig.client.load(NODES, bare("a", podCIDRs=["10.244.1.0/24"]), bare("b", podCIDRs=["10.244.2.0/24"]))
+        await rig.settle()
+        found = {item["metadata"]["name"]: item["status"]["conditions"][-1] for item in rig.client.all(NODES)}
+        assert (found["a"]["type"], found["a"]["status"], found["a"]["reason"]) == ("NetworkUnavailable", "False", "RouteCreated")
+        assert (found["b"]["status"], found["b"]["reason"]) == ("True", "NoRouteCreated")
+        assert routes.made == [ROUTE_A]
+        await rig.client.delete(NODES, "a")
+        await rig.settle(11)
+        assert routes.made == []

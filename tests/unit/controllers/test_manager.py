@@ -30,6 +30,35 @@ def test_an_unknown_controller_is_refused() -> None:
         main.main(["--controllers=nonsense"])
 
 
+UPSTREAM = """
+serviceaccount-token-controller endpoints-controller endpointslice-controller endpointslice-mirroring-controller
+replicationcontroller-controller pod-garbage-collector-controller resourcequota-controller namespace-controller
+serviceaccount-controller garbage-collector-controller daemonset-controller job-controller deployment-controller
+replicaset-controller horizontal-pod-autoscaler-controller disruption-controller statefulset-controller cronjob-controller
+certificatesigningrequest-signing-controller certificatesigningrequest-approving-controller
+certificatesigningrequest-cleaner-controller podcertificaterequest-cleaner-controller ttl-controller bootstrap-signer-controller
+token-cleaner-controller node-ipam-controller node-lifecycle-controller taint-eviction-controller service-lb-controller
+node-route-controller cloud-node-lifecycle-controller persistentvolume-binder-controller
+persistentvolume-attach-detach-controller persistentvolume-expander-controller clusterrole-aggregation-controller
+persistentvolumeclaim-protection-controller persistentvolume-protection-controller volumeattributesclass-protection-controller
+ttl-after-finished-controller root-ca-certificate-publisher-controller
+kube-apiserver-serving-clustertrustbundle-publisher-controller ephemeral-volume-controller
+storageversion-garbage-collector-controller resourceclaim-controller device-taint-eviction-controller
+resourcepoolstatusrequest-controller legacy-serviceaccount-token-cleaner-controller validatingadmissionpolicy-status-controller
+service-cidr-controller storage-version-migrator-controller selinux-warning-controller
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("name", UPSTREAM)
+def test_every_controller_of_upstream_is_here_or_refused_with_a_reason(name: str) -> None:
+    if name in manager.MISSING:
+        with pytest.raises(manager.UnknownController, match=f"{name} is not available: "):
+            manager.choose(["*", name])
+        assert manager.choose(["*", f"-{name}"]) == manager.choose(["*"])
+    else:
+        assert [entry.name for entry in manager.choose([name])] == [name]
+
+
 def test_flags_become_options(tmp_path: object) -> None:
     args = main.parser().parse_args(["--cluster-cidr=10.0.0.0/8,fd00::/48", "--node-monitor-grace-period=1m30s", "--concurrent-gc-syncs=3",
                                      "--allocate-node-cidrs"])
