@@ -8,6 +8,7 @@ from typing import cast
 from kubepy.api.resource import SERVICES, Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.chain import build_chain
+from kubepy.apiserver.admission.configuration import load as load_admission
 from kubepy.apiserver.audit.auditor import build as build_auditor
 from kubepy.apiserver.options import Options
 from kubepy.apiserver.registry.core.podspec_security import capabilities
@@ -84,6 +85,8 @@ def build(options: Options) -> Server:
     services.webhooks = Caller(services)
     tasks = Tasks("apiserver")
     security: Security = build_security(options, services, tasks)
+    if options.admission_control_config_file:
+        services.admission = load_admission(options.admission_control_config_file)
     chain = build_chain(services, options.enable_admission_plugins, options.disable_admission_plugins)
     server = Server(options, kinds, services, security.authenticator, security.impersonator, security.authorizer, chain, tasks)
     server.backend = backend

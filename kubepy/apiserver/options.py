@@ -227,7 +227,7 @@ class Options:
         defaults = Options()
         refused = {
             "service_account_lookup": "tokens of deleted service accounts are always refused",
-            "admission_control_config_file": "the plugins have no configuration files", "feature_gates": "features are as v1.36 has them",
+            "feature_gates": "features are as v1.36 has them",
             "watch_cache": "every resource has its watch cache", "watch_cache_sizes": "watch caches have no sizes",
             "profiling": "there are no Go profiles", "kubelet_timeout": "it cannot be changed", "audit_log_format": "only json is written"}
         problems = [f"--{name.replace('_', '-')} is not supported: {why}" for name, why in refused.items()

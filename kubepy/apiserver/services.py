@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kubepy.api.resource import Resource
 from kubepy.apiserver.storage.interface import ResourceStore
@@ -37,6 +37,8 @@ class Services:
     webhooks: Caller | None = None
     documents: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
     """Path to (content type, body) of documents that never change: the service-account issuer's discovery."""
+    admission: Mapping[str, Any] = field(default_factory=dict)
+    """The admission plugins' own configurations."""
     files: Files = field(default_factory=Files)
     """What is read again when it changes."""
     not_ready_toleration_seconds: int = 300

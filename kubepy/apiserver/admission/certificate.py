@@ -56,6 +56,26 @@ class CertificateSigning(Plugin):
             raise refuse(attributes, f'user not permitted to sign requests with signerName "{signer}"')
 
 
+class ClusterTrustBundleAttest(Plugin):
+    """Who writes a trust bundle for a signer must have the right to attest for it."""
+
+    name = "ClusterTrustBundleAttest"
+    validates = True
+
+    def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
+        return resource.group == "certificates.k8s.io" and resource.plural == "clustertrustbundles" and subresource == "" \
+            and operation in ("CREATE", "UPDATE")
+
+    async def admit_valid(self, attributes: Attributes) -> None:
+        signer, before = _signer(attributes.obj), _signer(attributes.old)
+        if not signer or (attributes.operation == "UPDATE" and (attributes.obj or {}).get("spec") == (attributes.old or {}).get("spec")):
+            return
+        assert self.services.authorizer is not None
+        for name in dict.fromkeys(filter(None, (signer, before))):
+            if not await may_use_signer(self.services.authorizer, attributes.context.user, "attest", name):
+                raise refuse(attributes, f'user not permitted to attest for signerName "{name}"')
+
+
 class CertificateSubjectRestriction(Plugin):
     name = "CertificateSubjectRestriction"
     validates = True

@@ -8,16 +8,32 @@ from collections.abc import Collection, Sequence
 
 from kubepy.api.resource import Resource
 from kubepy.apiserver.admission.admin_access import AdminAccess
-from kubepy.apiserver.admission.certificate import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
+from kubepy.apiserver.admission.certificate import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+    ClusterTrustBundleAttest,
+)
 from kubepy.apiserver.admission.escalation import RbacEscalation
+from kubepy.apiserver.admission.event_rate import EventRateLimit
+from kubepy.apiserver.admission.external_ip import DenyServiceExternalIPs
+from kubepy.apiserver.admission.image import AlwaysPullImages, ImagePolicyWebhook
 from kubepy.apiserver.admission.interface import Plugin
 from kubepy.apiserver.admission.lifecycle import NamespaceLifecycle
 from kubepy.apiserver.admission.limit_ranger import LimitRanger
+from kubepy.apiserver.admission.node_feature import NodeDeclaredFeatureValidator
 from kubepy.apiserver.admission.node_restriction import NodeRestriction
 from kubepy.apiserver.admission.owner import OwnerReferencesPermissionEnforcement
+from kubepy.apiserver.admission.placement import (
+    ExtendedResourceToleration,
+    LimitPodHardAntiAffinityTopology,
+    PodNodeSelector,
+    PodTolerationRestriction,
+)
 from kubepy.apiserver.admission.pod_default import DefaultTolerationSeconds, PodTopologyLabels, RuntimeClass, TaintNodesByCondition
 from kubepy.apiserver.admission.pod_security.plugin import PodSecurity
 from kubepy.apiserver.admission.policy.plugin import ValidatingAdmissionPolicy
+from kubepy.apiserver.admission.presence import NamespaceAutoProvision, NamespaceExists
 from kubepy.apiserver.admission.priority import Priority
 from kubepy.apiserver.admission.resource_quota import ResourceQuota
 from kubepy.apiserver.admission.service_account import ServiceAccount
@@ -30,24 +46,26 @@ from kubepy.apiserver.admission.storage import (
 from kubepy.apiserver.admission.webhook.plugin import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from kubepy.apiserver.request import Attributes, Operation
 from kubepy.apiserver.services import Services
-from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 
-log = get_logger("admission")
-
 PLUGINS: tuple[type[Plugin], ...] = (
-    NamespaceLifecycle, LimitRanger, ServiceAccount, NodeRestriction, TaintNodesByCondition, PodSecurity, Priority,
-    DefaultTolerationSeconds, DefaultStorageClass, StorageObjectInUseProtection, OwnerReferencesPermissionEnforcement,
-    PersistentVolumeClaimResize, RuntimeClass, CertificateApproval, CertificateSigning, CertificateSubjectRestriction,
-    DefaultIngressClass, PodTopologyLabels, MutatingAdmissionWebhook, ValidatingAdmissionPolicy,
-    ValidatingAdmissionWebhook, ResourceQuota,
+    NamespaceAutoProvision, NamespaceLifecycle, NamespaceExists, LimitPodHardAntiAffinityTopology, LimitRanger, ServiceAccount,
+    NodeRestriction, TaintNodesByCondition, AlwaysPullImages, ImagePolicyWebhook, PodSecurity, PodNodeSelector, Priority,
+    DefaultTolerationSeconds, PodTolerationRestriction, EventRateLimit, ExtendedResourceToleration, DefaultStorageClass,
+    StorageObjectInUseProtection, OwnerReferencesPermissionEnforcement, PersistentVolumeClaimResize, RuntimeClass, CertificateApproval,
+    CertificateSigning, ClusterTrustBundleAttest, CertificateSubjectRestriction, DefaultIngressClass, DenyServiceExternalIPs,
+    PodTopologyLabels, NodeDeclaredFeatureValidator, MutatingAdmissionWebhook, ValidatingAdmissionPolicy, ValidatingAdmissionWebhook,
+    ResourceQuota,
 )
 
-DEFAULT_ON: frozenset[str] = frozenset(plugin.name for plugin in PLUGINS) - {"NodeRestriction", "OwnerReferencesPermissionEnforcement"}
+DEFAULT_OFF: frozenset[str] = frozenset((
+    "AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit", "ExtendedResourceToleration", "ImagePolicyWebhook",
+    "LimitPodHardAntiAffinityTopology", "NamespaceAutoProvision", "NamespaceExists", "NodeRestriction",
+    "OwnerReferencesPermissionEnforcement", "PodNodeSelector", "PodTolerationRestriction"))
+DEFAULT_ON: frozenset[str] = frozenset(plugin.name for plugin in PLUGINS) - DEFAULT_OFF
 
-NOT_HERE: frozenset[str] = frozenset({
-    "ClusterTrustBundleAttest", "MutatingAdmissionPolicy", "NodeDeclaredFeatureValidator"})
-"""Plugins that upstream has on by default and that are not written yet: they may be named in --disable-admission-plugins."""
+NOT_HERE: frozenset[str] = frozenset(("AlwaysAdmit", "AlwaysDeny", "MutatingAdmissionPolicy"))
+"""Plugins of upstream that are not here: they may be named in --disable-admission-plugins only."""
 
 
 class Chain:
@@ -94,8 +112,8 @@ class Chain:
 def build_chain(services: Services, enable: Collection[str] = (), disable: Collection[str] = ()) -> Chain:
     """The chain for --enable-admission-plugins and --disable-admission-plugins; raises ValueError for unknown names."""
     known = {plugin.name for plugin in PLUGINS}
-    if missing := sorted(NOT_HERE & set(enable)):
-        log.warning("Admission plugins are not available yet and have no effect", plugins=",".join(missing))
+    if missing := sorted(NOT_HERE & set(enable) - known):
+        raise ValueError(f"enable-admission-plugins: the plugin {missing[0]!r} is not supported by this server")
     if unknown := sorted({*enable, *disable} - known - NOT_HERE):
         raise ValueError(f"enable-admission-plugins plugin {unknown[0]!r} is unknown")
     names = (DEFAULT_ON | set(enable)) - set(disable)

@@ -90,6 +90,8 @@ def node_status(settings: Settings, machine: Machine, state: RuntimeState, image
                      "kubeletVersion": KUBERNETES_VERSION, "kubeProxyVersion": "", "operatingSystem": "linux",
                      "architecture": machine.arch, **({"swap": {"capacity": machine.swap}} if machine.swap else {})},
         "images": _images(images),
+        # what the API server's NodeDeclaredFeatureValidator asks for when a pod is resized
+        **({"declaredFeatures": ["GuaranteedQoSPodCPUResize"]} if settings.cpu_manager_policy == "none" else {}),
     }
 
 
@@ -136,7 +138,7 @@ def same_but_heartbeat(one: Object, other: Object) -> bool:
         conditions = [{key: value for key, value in entry.items() if key != "lastHeartbeatTime"}
                       for entry in status.get("conditions") or ()]
         return {**{key: status.get(key) for key in ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images",
-                                                  "volumesInUse")},
+                                                  "volumesInUse", "declaredFeatures")},
                 "conditions": sorted(conditions, key=lambda entry: str(entry["type"]))}
 
     return still(one) == still(other)

@@ -1,6 +1,7 @@
 """The PodSecurity plugin: refuses pods that violate their namespace's level, warns about what would make such pods, checks the labels.
 
-Source: `k8s.io/pod-security-admission/admission`. Known difference: no exemptions and no cluster-wide defaults (no configuration file yet).
+Source: `k8s.io/pod-security-admission/admission`. Cluster-wide defaults and exemptions come from the
+admission configuration file.
 """
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from kubepy.api.quota import is_terminal
 from kubepy.api.resource import NAMESPACES, PODS, Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.interface import Plugin, refuse, same
-from kubepy.apiserver.admission.pod_security.policy import OPEN, PREFIX, Policies, Policy, evaluate, is_stricter, read_labels
+from kubepy.apiserver.admission.pod_security.policy import PREFIX, Policies, Policy, evaluate, is_stricter, read_labels
 from kubepy.apiserver.request import Attributes, Operation
+from kubepy.apiserver.services import Services
 
 _TEMPLATES: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "podtemplates"): ("template",),
@@ -30,6 +32,10 @@ class PodSecurity(Plugin):
     name = "PodSecurity"
     validates = True
 
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._defaults, self._exempt = configured(services.admission.get(self.name) or {})
+
     def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
         if operation not in ("CREATE", "UPDATE"):
             return False
@@ -45,7 +51,7 @@ class PodSecurity(Plugin):
             await self._namespace(attributes, obj)
             return
         policies = self._policies(attributes.namespace)
-        if policies.is_open:
+        if policies.is_open or self._is_exempt(attributes, obj):
             return
         if same(resource, PODS):
             if attributes.operation == "CREATE" or _is_significant(attributes.old or {}, obj):
@@ -60,8 +66,20 @@ class PodSecurity(Plugin):
     def _policies(self, namespace: str) -> Policies:
         entry = self.services.store(NAMESPACES).cached("", namespace)
         if entry is None or not any(key.startswith(PREFIX) for key in entry.labels):
-            return OPEN
-        return read_labels(entry.labels)[0]
+            return self._defaults
+        return read_labels(entry.labels, self._defaults)[0]
+
+    def _is_exempt(self, attributes: Attributes, obj: Object) -> bool:
+        exempt = self._exempt
+        if not exempt:
+            return False
+        for kind, value in (("namespaces", attributes.namespace), ("usernames", attributes.context.user.name),
+                            ("runtimeClasses", _template(attributes, obj).get("runtimeClassName") or "")):
+            if value and value in (exempt.get(kind) or ()):
+                attributes.context.audit_annotations[PREFIX + "exempt"] = {"namespaces": "namespace", "usernames": "user"}.get(
+                    kind, "runtimeClass")
+                return True
+        return False
 
     def _pod(self, attributes: Attributes, policies: Policies, pod: Object) -> None:
         metadata, spec = pod["metadata"], pod["spec"]
@@ -81,13 +99,13 @@ class PodSecurity(Plugin):
 
     async def _namespace(self, attributes: Attributes, obj: Object) -> None:
         labels = obj["metadata"].get("labels") or {}
-        policies, errors = read_labels(labels)
+        policies, errors = read_labels(labels, self._defaults)
         name = obj["metadata"].get("name", "")
         if attributes.operation == "CREATE":
             if errors:
                 raise Invalid.of("", "Namespace", name, errors)
             return
-        old_policies, old_errors = read_labels(((attributes.old or {}).get("metadata") or {}).get("labels") or {})
+        old_policies, old_errors = read_labels(((attributes.old or {}).get("metadata") or {}).get("labels") or {}, self._defaults)
         if errors and [str(error) for error in errors] != [str(error) for error in old_errors]:
             raise Invalid.of("", "Namespace", name, errors)
         if not errors and is_stricter(policies.enforce, old_policies.enforce):
@@ -109,6 +127,29 @@ class PodSecurity(Plugin):
             others = len(names) - 1
             more = f" (and {others} other {'pod' if others == 1 else 'pods'})" if others else ""
             attributes.context.warn(f"{min(names)}{more}: {text}")
+
+
+def configured(given: Object) -> tuple[Policies, Object]:
+    """Defaults and exemptions of a PodSecurityConfiguration; raises ValueError."""
+    defaults = given.get("defaults") or {}
+    policies, errors = read_labels({PREFIX + key: str(value) for key, value in defaults.items()})
+    if errors:
+        raise ValueError(f"PodSecurity configuration: {', '.join(map(str, errors))}")
+    if "warn" not in defaults:  # unlike a namespace's label, the default for enforcing is none for warning
+        policies = policies._replace(warn=Policy())
+    exempt = {key: value for key, value in (given.get("exemptions") or {}).items() if value}
+    if unknown := sorted(set(exempt) - {"namespaces", "usernames", "runtimeClasses"}):
+        raise ValueError(f"PodSecurity configuration: unknown exemptions {unknown}")
+    return policies, exempt
+
+
+def _template(attributes: Attributes, obj: Object) -> Object:
+    """The pod spec in an object."""
+    resource = attributes.context.kind.resource
+    for part in _TEMPLATES.get((resource.group, resource.plural), ()):
+        obj = obj.get(part) or {}
+    found: Object = obj.get("spec") or {}
+    return found
 
 
 def _is_significant(old: Object, new: Object) -> bool:

@@ -43,20 +43,21 @@ class Policies(NamedTuple):
 OPEN = Policies(Policy(), Policy(), Policy())
 
 
-def read_labels(labels: Mapping[str, str]) -> tuple[Policies, Errors]:
-    """What a namespace's labels ask for; a label that cannot be read asks for the strictest."""
+def read_labels(labels: Mapping[str, str], defaults: Policies = OPEN) -> tuple[Policies, Errors]:
+    """What a namespace's labels ask for, `defaults` where they ask nothing; a label that cannot be read asks for the strictest."""
     errors: Errors = []
     found: dict[str, Policy] = {}
     for mode in ("enforce", "audit", "warn"):
+        default: Policy = getattr(defaults, mode)
         level = labels.get(PREFIX + mode)
-        version = labels.get(f"{PREFIX}{mode}-version", "latest")
+        version = labels.get(f"{PREFIX}{mode}-version", "latest" if level is not None else default.version)
         if level is not None and level not in LEVELS:
             errors.append(field.invalid(Path("metadata.labels").key(PREFIX + mode), level, f"must be one of {', '.join(LEVELS)}"))
             level, version = "restricted", "latest"
         elif version != "latest" and not _VERSION.fullmatch(version):
             errors.append(field.invalid(Path("metadata.labels").key(f"{PREFIX}{mode}-version"), version, 'must be "latest" or "v1.x"'))
             level, version = "restricted" if mode == "enforce" else level, "latest"
-        found[mode] = Policy(level or "privileged", version)
+        found[mode] = Policy(level or default.level, version)
     if PREFIX + "warn" not in labels and found["enforce"].level != "privileged":
         found["warn"] = found["enforce"]
     return Policies(found["enforce"], found["audit"], found["warn"]), errors
