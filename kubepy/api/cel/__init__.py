@@ -1,15 +1,15 @@
-"""Kubernetes' CEL: one wrapper for the rules of custom resources and for admission policies. Pure values, no I/O.
+"""Kubernetes' CEL: one engine for the rules of custom resources and for admission policies. Pure values, no I/O.
 
-    env = Environment({"self": type_of(node), "oldSelf": type_of(node)})
+    env = Environment({"self": kind_of(node), "oldSelf": "dyn"})
     program = env.compile("self.replicas >= oldSelf.replicas")     raises CompileError in cel-go's words
     program.evaluate({"self": …, "oldSelf": …})                    raises EvaluationError
+    program.run(variables, limit)                                  the value or the error, and the cost
 
-The engine is Google's C++ implementation (`cel-expr-python`): of the three libraries it is the only one with cel-go's type checker and
-its words, and the fastest by far (an evaluation is about 10 µs; `cel-python` needs some 500, and neither it nor
-`common-expression-language` checks types). Expressions are checked against declared types (`types.py`) and evaluated on plain
-dictionaries. Kubernetes' own functions are in `library.py`; costs are estimated from the checked tree (`cost.py`).
-Known differences: lists that are sets or maps compare in order; runtime cost is bounded by the estimate and the size of objects,
-not metered.
+Expressions are parsed by Google's parser (`cel-expr-python`, the grammar and the syntax errors of cel-go; `tree.py`), checked against
+types (`kind.py`, `unify.py`, `check.py`), and become closures on plain dictionaries that count their cost (`program.py`, `meter.py`).
+That library's own checker and evaluator are not used: they have no costs, no macros of two variables, no constructed types, no
+functions that answer optional values, and other words. `schema.py` gives schemas their types, `cost.py` estimates costs beforehand.
+Known differences: `sortBy` of lists is missing; strings in durations and quantities are read with Python's decimals.
 """
 from __future__ import annotations
 

@@ -2,29 +2,25 @@
 `device.capacity["domain"].name`. Names without a domain are in the driver's; a domain that the device does not know is an empty one."""
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from kubepy.api.cel.environment import Environment, EvaluationError, Program
 from kubepy.api.cel.function.quantities import quantity, semver
-from kubepy.api.cel.types import Pool
-from kubepy.api.structural.node import Node
-
-_ANY = {"x-kubernetes-int-or-string": True}
-_TEXT = {"type": "string"}
-_SCHEMA = {"type": "object", "properties": {
-    "driver": _TEXT, "attributes": {"type": "object", "additionalProperties": _ANY},
-    "capacity": {"type": "object", "additionalProperties": _ANY}, "allowMultipleAllocations": {"type": "boolean"}}}
-_LITERAL = re.compile(r"""\[\s*(?:"([^"]*)"|'([^']*)')\s*\]""")
-
+from kubepy.api.cel.kind import struct_of
 
 @lru_cache(maxsize=1)
 def device_environment() -> Environment:
     """What an expression can name."""
-    pool = Pool()
-    return Environment({"device": pool.signature(Node(_SCHEMA))}, pool)
+    domains = "map(string,map(string,dyn))"
+    return Environment({"device": struct_of("kubernetes.DRADevice", {
+        "driver": "string", "attributes": domains, "capacity": domains, "allowMultipleAllocations": "bool"})})
+
+
+class _Domains(dict[str, dict[str, Any]]):
+    def __missing__(self, domain: str) -> dict[str, Any]:
+        return {}
 
 
 class DeviceSelector:
@@ -32,12 +28,10 @@ class DeviceSelector:
 
     def __init__(self, expression: str) -> None:
         self._program: Program = device_environment().compile(expression)
-        self._domains = frozenset(one or other for one, other in _LITERAL.findall(expression))
 
     def accepts(self, driver: str, device: Mapping[str, Any]) -> bool:
         """Whether a ResourceSlice's device is selected; raises EvaluationError."""
-        attributes: dict[str, dict[str, Any]] = {domain: {} for domain in self._domains}
-        capacity: dict[str, dict[str, Any]] = {domain: {} for domain in self._domains}
+        attributes, capacity = _Domains(), _Domains()
         for name, value in (device.get("attributes") or {}).items():
             domain, _, key = name.rpartition("/")
             attributes.setdefault(domain or driver, {})[key] = _value(value)

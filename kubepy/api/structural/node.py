@@ -54,6 +54,15 @@ class Node:
         """Whether CEL rules stand at this node or below."""
         return bool(self.rules) or any(child.ruled for child in self.children)
 
+    @cached_property
+    def plain(self) -> bool:
+        """Whether expressions see values just as they are in JSON."""
+        if self.type == "number" or self.list_type in ("set", "map"):
+            return False
+        if self.type == "string" and self.raw.get("format") in ("byte", "date", "date-time", "duration"):
+            return False
+        return all(child.plain for child in self.children)
+
     def child(self, name: str) -> Node | None:
         """The node of a key of an object."""
         return self.properties.get(name) or self.additional

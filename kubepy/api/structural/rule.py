@@ -5,70 +5,93 @@ was there before. Rules of values that did not change are not asked again on upd
 """
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from kubepy.api.cel import CompileError, Environment, EvaluationError, Program
-from kubepy.api.cel.types import Pool, to_cel
+from kubepy.api.cel.kind import DYN, Kind, optional_of
+from kubepy.api.cel.program import BUDGET, CALL_LIMIT
+from kubepy.api.cel.schema import kind_of, to_cel
+from kubepy.api.cel.value import NONE, Optional
 from kubepy.api.field import Errors, FieldError, Path, duplicate, forbidden, invalid, required
 from kubepy.api.structural.node import Node
 from kubepy.api.structural.validate import MISSING
 
-_OLD = re.compile(r"(?<![\w.])oldSelf(?!\w)")
-_TEXT = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
-_OPTIONAL = "[has_old ? optional.of(old_value) : optional.none()]"
 NOT_CHECKED = ("some validation rules were not checked because the object was invalid; correct the existing errors to complete "
                "validation")
 _BLOCKING = frozenset(("FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"))
 _SCALARS = frozenset(("string", "integer", "number", "boolean"))
 
 
-def mentions_old(source: str) -> bool:
-    return _OLD.search(_TEXT.sub('""', source)) is not None
+OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
+
+
+class Budget:
+    """What the rules of one object may still cost; `left` is negative when no further rules are asked."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = BUDGET
 
 
 class Rule:
     """One rule, compiled; raises CompileError."""
 
-    def __init__(self, raw: Mapping[str, Any], node: Node, pool: Pool, signature: str) -> None:
+    def __init__(self, raw: Mapping[str, Any], node: Node, kind: Kind | None = None) -> None:
         self.source: str = raw.get("rule") or ""
         self.message: str = (raw.get("message") or "").strip()
         self.reason: str = raw.get("reason") or ""
         self.field_path: str = raw.get("fieldPath") or ""
         self.optional = bool(raw.get("optionalOldSelf"))
         expression: str = raw.get("messageExpression") or ""
-        self.transition = mentions_old(self.source)
-        self.program = _compile(self.source, pool, signature, self.optional, single=False)
+        seen = kind or kind_of(node) or DYN
+        environment = Environment({"self": seen, "oldSelf": optional_of(seen) if self.optional else seen})
+        self.program = environment.compile(self.source)
+        self.transition = self.program.names("oldSelf")
         self.expression: Program | None = None
         self.expression_error = ""
         if expression:
             try:
-                self.expression = _compile(expression, pool, signature, self.optional, single=True)
+                self.expression = environment.compile(expression)
             except CompileError as error:
                 self.expression_error = str(error)
 
-    def check(self, value: Any, node: Node, old: Any, path: Path) -> FieldError | None:
+    def check(self, value: Any, node: Node, old: Any, path: Path, budget: Budget) -> FieldError | None:
         """The error of a value; `old` is MISSING where none was. The value is JSON."""
-        variables = _variables(value, node, old, optional=self.optional)
-        try:
-            if self.program.evaluate(variables) is True:
-                return None
-        except EvaluationError as error:
-            shown = "object" if node.type == "object" else node.type or "object"
-            return invalid(path, shown, f"{error} evaluating rule: {self.message or self.source}")
-        text = self._text(variables) or self.message or f"failed rule: {self.source}"
-        return self._failed(path, value, node, text)
+        variables = {"self": to_cel(value, node), "oldSelf": self._before(old, node)}
+        shown = "object" if node.type == "object" else node.type or "object"
+        found = self.program.run(variables)
+        budget.left -= found.cost
+        if budget.left < 0:
+            return invalid(path, shown, OUT_OF_BUDGET)
+        if found.error is not None:
+            return invalid(path, shown, self._words(found.error, budget))
+        if found.value is True:
+            return None
+        return self._failed(path, value, node, self._text(variables, budget) or self.message or f"failed rule: {self.source.strip()}")
 
-    def _text(self, variables: Mapping[str, Any]) -> str:
+    def _before(self, old: Any, node: Node) -> Any:
+        if self.optional:
+            return NONE if old is MISSING else Optional(to_cel(old, node))
+        return None if old is MISSING else to_cel(old, node)
+
+    def _words(self, error: EvaluationError, budget: Budget) -> str:
+        text, rule = str(error), self.message or self.source.strip()
+        if text.startswith("no such overload"):
+            return f"'{text}': call arguments did not match a supported operator, function or macro signature for rule: {rule}"
+        if text.startswith("operation cancelled: actual cost limit exceeded"):
+            budget.left = -1
+            return f"'{text}': no further validation rules will be run due to call cost exceeds limit for rule: {rule}"
+        return f"{text} evaluating rule: {rule}"
+
+    def _text(self, variables: Mapping[str, Any], budget: Budget) -> str:
         """What the message expression says, or "" where it fails or says nothing that can be shown."""
         if self.expression is None:
             return ""
-        try:
-            found = self.expression.evaluate(variables)
-        except EvaluationError:
-            return ""
-        text = found.strip() if isinstance(found, str) else ""
+        found = self.expression.run(variables, min(CALL_LIMIT, budget.left))
+        budget.left -= found.cost
+        text = found.value.strip() if isinstance(found.value, str) else ""
         return "" if "\n" in text or len(text) > 5 * 1024 else text
 
     def _failed(self, path: Path, value: Any, node: Node, text: str) -> FieldError:
@@ -86,44 +109,27 @@ class Rule:
         return FieldError(str(path), "FieldValueInvalid", f"Invalid value: {text}")
 
 
-def _compile(source: str, pool: Pool, signature: str, optional: bool, *, single: bool) -> Program:
-    """`single` expressions answer a value, others a boolean; an optional oldSelf is put in by a macro of one step."""
-    if not optional:
-        return Environment({"self": signature, "oldSelf": signature}, pool).compile(source)
-    wrapped = f"{_OPTIONAL}.map(oldSelf, {source})[0]" if single else f"{_OPTIONAL}.all(oldSelf, {source})"
-    return Environment({"self": signature, "old_value": signature, "has_old": "bool"}, pool).compile(wrapped)
-
-
-def _variables(value: Any, node: Node, old: Any, *, optional: bool) -> dict[str, Any]:
-    before = None if old is MISSING else to_cel(old, node)
-    shown = to_cel(value, node)
-    if optional:
-        return {"self": shown, "old_value": before, "has_old": old is not MISSING}
-    return {"self": shown, "oldSelf": before}
-
-
 class Rules:
     """The rules of a node and of what is below it; compiled when they are first asked."""
 
-    def __init__(self, node: Node, pool: Pool | None = None) -> None:
+    def __init__(self, node: Node) -> None:
         self.node = node
-        self._pool = pool or Pool()
-        signature = self._pool.signature(node) if node.rules else ""
-        self.own = [Rule(raw, node, self._pool, signature) for raw in node.rules]
-        self._properties = {name: Rules(child, self._pool) for name, child in node.properties.items() if child.ruled}
-        self._items = Rules(node.items, self._pool) if node.items is not None and node.items.ruled else None
-        self._additional = Rules(node.additional, self._pool) if node.additional is not None and node.additional.ruled else None
+        kind = kind_of(node) if node.rules else None
+        self.own = [Rule(raw, node, kind) for raw in node.rules]
+        self._properties = {name: Rules(child) for name, child in node.properties.items() if child.ruled}
+        self._items = Rules(node.items) if node.items is not None and node.items.ruled else None
+        self._additional = Rules(node.additional) if node.additional is not None and node.additional.ruled else None
 
-    def check(self, value: Any, old: Any = MISSING, path: Path | None = None) -> Errors:
+    def check(self, value: Any, old: Any = MISSING, path: Path | None = None, budget: Budget | None = None) -> Errors:
         errors: Errors = []
-        self._walk(value, old, path or Path(), errors)
+        self._walk(value, old, path or Path(), errors, budget or Budget())
         return errors
 
     def property(self, name: str) -> Rules | None:
         return self._properties.get(name)
 
-    def _walk(self, value: Any, old: Any, path: Path, errors: Errors) -> None:
-        if value is None:
+    def _walk(self, value: Any, old: Any, path: Path, errors: Errors, budget: Budget) -> None:
+        if value is None or budget.left < 0:
             return
         unchanged = old is not MISSING and old == value
         for rule in self.own:
@@ -132,21 +138,24 @@ class Rules:
                     continue
             elif unchanged:
                 continue
-            error = rule.check(value, self.node, MISSING if old is None else old, path)
+            error = rule.check(value, self.node, MISSING if old is None else old, path, budget)
             if error is not None:
                 errors.append(error)
+            if budget.left < 0:
+                return
         if type(value) is dict:
             before = old if type(old) is dict else {}
             for key, item in value.items():
                 below = self._properties.get(key)
                 if below is not None:
-                    below._walk(item, before.get(key, MISSING), path.child(key), errors)
+                    below._walk(item, before.get(key, MISSING), path.child(key), errors, budget)
                 elif self._additional is not None and key not in self.node.properties:
-                    self._additional._walk(item, before.get(key, MISSING), path.key(key), errors)
+                    self._additional._walk(item, before.get(key, MISSING), path.key(key), errors, budget)
         elif type(value) is list and self._items is not None:
             known = self._correlated(old)
             for position, item in enumerate(value):
-                self._items._walk(item, known.get(self._key(item), MISSING) if known else MISSING, path.index(position), errors)
+                before = known.get(self._key(item), MISSING) if known else MISSING
+                self._items._walk(item, before, path.index(position), errors, budget)
 
     def _correlated(self, old: Any) -> dict[Any, Any]:
         return {self._key(item): item for item in old} if type(old) is list and self.node.list_type == "map" else {}

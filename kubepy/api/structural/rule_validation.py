@@ -6,11 +6,11 @@ from typing import Any
 
 from kubepy.api.cel import CompileError, Program
 from kubepy.api.cel.cost import LIMIT, TOTAL_LIMIT, UNBOUNDED, cardinality, estimate, over_budget
-from kubepy.api.cel.tree import read
-from kubepy.api.cel.types import Pool
+from kubepy.api.cel.kind import Kind
+from kubepy.api.cel.schema import kind_of
 from kubepy.api.field import Errors, FieldError, Path, Struct, forbidden, invalid, not_supported, required, show
 from kubepy.api.structural.node import Node
-from kubepy.api.structural.rule import Rule, mentions_old
+from kubepy.api.structural.rule import Rule
 
 _REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 
@@ -38,11 +38,11 @@ class Budget:
 def validate_rules(root: Node, path: Path) -> Errors:
     """Errors of the rules of a schema, what they cost among them."""
     budget = Budget()
-    errors = _validate(root, path, Pool(), None, 1, budget)
+    errors = _validate(root, path, None, 1, budget)
     return errors + budget.errors(path)
 
 
-def _validate(node: Node, path: Path, pool: Pool, uncorrelated: Path | None, times: int | None, budget: Budget) -> Errors:
+def _validate(node: Node, path: Path, uncorrelated: Path | None, times: int | None, budget: Budget) -> Errors:
     """`uncorrelated` is the list whose items have no old values to be told apart by; `times` how often the node can stand in an object,
     None where nothing bounds it."""
     errors: Errors = []
@@ -55,16 +55,16 @@ def _validate(node: Node, path: Path, pool: Pool, uncorrelated: Path | None, tim
         if not any(error.field.endswith((".rule", ".messageExpression")) for error in found):
             ready.append((raw, here))
     if not errors:
-        signature = pool.signature(node) if ready else ""
+        kind = kind_of(node) if ready else None
         for raw, here in ready:
-            errors += _compiled(raw, node, pool, signature, here, uncorrelated, times, budget)
+            errors += _compiled(raw, node, kind, here, uncorrelated, times, budget)
     for name, child in node.properties.items():
-        errors += _validate(child, path.child("properties").key(name), pool, uncorrelated, times, budget)
+        errors += _validate(child, path.child("properties").key(name), uncorrelated, times, budget)
     if node.items is not None:
         below = uncorrelated or (None if node.list_type == "map" else path)
-        errors += _validate(node.items, path.child("items"), pool, below, _multiplied(times, node.raw.get("maxItems")), budget)
+        errors += _validate(node.items, path.child("items"), below, _multiplied(times, node.raw.get("maxItems")), budget)
     if node.additional is not None:
-        errors += _validate(node.additional, path.child("additionalProperties"), pool, uncorrelated,
+        errors += _validate(node.additional, path.child("additionalProperties"), uncorrelated,
                             _multiplied(times, node.raw.get("maxProperties")), budget)
     return errors
 
@@ -111,20 +111,20 @@ def _exists(text: str, node: Node) -> bool:
     return True
 
 
-def _compiled(raw: Any, node: Node, pool: Pool, signature: str, path: Path, uncorrelated: Path | None,
+def _compiled(raw: Any, node: Node, kind: Kind | None, path: Path, uncorrelated: Path | None,
               times: int | None, budget: Budget) -> Errors:
     shown = Struct({"Rule": raw.get("rule") or "", "Message": raw.get("message") or "",
                     "MessageExpression": raw.get("messageExpression") or "", "Reason": raw.get("reason"),
                     "FieldPath": raw.get("fieldPath") or "", "OptionalOldSelf": raw.get("optionalOldSelf")})
     where = path.child("rule")
     try:
-        rule = Rule(raw, node, pool, signature)
+        rule = Rule(raw, node, kind)
     except CompileError as error:
         return [FieldError(str(where), "FieldValueInvalid", f"Invalid value: {show(shown)}: compilation failed: {error}")]
     errors: Errors = []
-    if rule.program.type not in ("BOOL", "DYN"):
+    if rule.program.type != "bool":
         errors.append(FieldError(str(where), "FieldValueInvalid", f"Invalid value: {show(shown)}: cel expression must evaluate to a bool"))
-    if mentions_old(rule.source) and uncorrelated is not None:
+    if rule.transition and uncorrelated is not None:
         errors.append(invalid(where, rule.source, "oldSelf cannot be used on the uncorrelatable portion of the schema within "
                                                   f"{uncorrelated}"))
     if raw.get("optionalOldSelf") is not None and not rule.transition:
@@ -132,19 +132,17 @@ def _compiled(raw: Any, node: Node, pool: Pool, signature: str, path: Path, unco
     if rule.expression_error:
         errors.append(FieldError(str(path.child("messageExpression")), "FieldValueInvalid",
                                  f"Invalid value: {show(shown)}: messageExpression compilation failed: {rule.expression_error}"))
-    elif rule.expression is not None and rule.expression.type not in ("STRING", "DYN"):
+    elif rule.expression is not None and rule.expression.type != "string":
         errors.append(FieldError(str(path.child("messageExpression")), "FieldValueInvalid",
                                  f"Invalid value: {show(shown)}: messageExpression must evaluate to a string"))
-    if not rule.optional:
-        expressions = (("rule", rule.program, where), ("messageExpression", rule.expression, path.child("messageExpression")))
-        for title, program, here in expressions:
-            if program is not None:
-                errors += _costs(title, program, node, here, times, budget)
+    for title, program, here in (("rule", rule.program, where), ("messageExpression", rule.expression, path.child("messageExpression"))):
+        if program is not None:
+            errors += _costs(title, program, node, here, times, budget)
     return errors
 
 
 def _costs(title: str, program: Program, node: Node, path: Path, times: int | None, budget: Budget) -> Errors:
-    once = estimate(read(program.serialized()), {"self": node, "oldSelf": node})
+    once = estimate(program.checked, node)
     cost = min(UNBOUNDED, once * (cardinality(node) if times is None else times))
     budget.add(cost, path)
     return [forbidden(path, over_budget(f"estimated {title} cost", cost, LIMIT))] if cost > LIMIT else []

@@ -7,27 +7,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubepy.apiserver.admission.expression import CONDITION, evaluate, failure, variables_of
-from kubepy.apiserver.admission.view import View
+from kubepy.apiserver.admission.expression import Expression, OutOfBudget, failure
+
+BUDGET = 2_500_000
+"""Of all conditions together (RuntimeCELCostBudgetMatchConditions)."""
 
 
 class ConditionsFailed(Exception):
     """None is false, and at least one could not be evaluated."""
 
 
-def all_hold(conditions: Sequence[tuple[str, str]], view: View) -> bool:
-    """Of a webhook. False when any is false, whatever else failed; raises ConditionsFailed."""
-    return hold([source for _, source in conditions], CONDITION, variables_of(view))
-
-
-def hold(sources: Sequence[str], names: tuple[str, ...], values: Mapping[str, Any]) -> bool:
+def hold(conditions: Sequence[Expression], values: Mapping[str, Any]) -> bool:
+    """False when any is false, whatever else failed; raises ConditionsFailed."""
     failures = []
-    for source in sources:
+    budget = [BUDGET]
+    for condition in conditions:
         try:
-            if evaluate(source, names, values) is False:
+            if condition.evaluate(values, budget) is False:
                 return False
+        except OutOfBudget as error:
+            raise ConditionsFailed(str(error)) from error
         except ValueError as error:
-            failures.append(failure(source, error))
+            failures.append(failure(condition.source, error))
     if failures:
         raise ConditionsFailed(failures[0] if len(failures) == 1 else f"[{', '.join(failures)}]")
     return True

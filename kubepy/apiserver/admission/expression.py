@@ -1,82 +1,89 @@
-"""CEL in admission: what expressions may name, compiled once each.
-
-Known difference: objects are checked as values of any type, and `authorizer` is not there; an expression that names it does not compile.
-"""
+"""CEL in admission: what expressions see of a request, and the words of what fails."""
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kubepy.api.types import Object
 from kubepy.apiserver.admission.view import View
 from kubepy.apiserver.admission.webhook.review import build
 
 if TYPE_CHECKING:
-    from kubepy.api.cel import Environment, Program
+    from kubepy.api.cel.admission import Scope
+    from kubepy.api.cel.function.authorization import Answers
+    from kubepy.api.cel.program import Program
 
-CONDITION = ("object", "oldObject", "request")
-ANY = ("BOOL", "INT", "UINT", "STRING", "DOUBLE", "BYTES", "LIST", "MAP", "NULL", "STRUCT", "TIMESTAMP", "DURATION", "TYPE", "OPAQUE")
-POLICY = ("object", "oldObject", "request", "params", "namespaceObject", "variables")
-_VARIABLE = re.compile(r"\bvariables\.([A-Za-z_]\w*)")
-_UNDECLARED = re.compile(r"undeclared reference to '(\w+)\.[\w.]+'")
-_SHOWN = {"BOOL": "bool", "INT": "int", "STRING": "string", "DOUBLE": "double", "LIST": "list", "MAP": "map", "NULL": "null_type"}
-
-
-@lru_cache(maxsize=8)
-def _environment(names: tuple[str, ...]) -> Environment:
-    from kubepy.api.cel import Environment  # the engine takes a while to load, and many servers need none
-
-    return Environment(dict.fromkeys(names, "dyn"))
+_META = ("name", "generateName", "namespace", "labels", "annotations", "deletionGracePeriodSeconds", "generation", "resourceVersion",
+         "finalizers")
+OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 
-@lru_cache(maxsize=4096)
-def compiled(source: str, names: tuple[str, ...]) -> Program:
-    """Raises CompileError."""
-    return _environment(names).compile(source)
+class OutOfBudget(ValueError):
+    """The expressions of a policy have cost too much."""
 
 
-def _pointed(source: str, position: int, text: str) -> str:
-    return f"ERROR: <input>:1:{position + 1}: {text}\n | {source}\n | {'.' * position}^"
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An expression compiled, or why it is not: one that was stored by another server can be wrong."""
 
+    source: str
+    program: Program | None
+    error: str = ""
 
-def complaint(source: str, names: tuple[str, ...], wanted: Sequence[str], variables: Collection[str] | None = None) -> str:
-    """Why an expression is not accepted, "" when it is. `wanted` are static types; `dyn` always passes. `variables` are the names
-    of those that may be used."""
-    from kubepy.api.cel import CompileError
+    @classmethod
+    def of(cls, source: str, scope: Scope, *, authorizer: bool = True) -> Expression:
+        from kubepy.api.cel import CompileError
 
-    if variables is not None:
-        for reference in _VARIABLE.finditer(source):
-            if reference[1] not in variables:
-                text = f"undefined field '{reference[1]}'"
-                return f"compilation failed: {_pointed(source, reference.start(1) - 1, text)}"
-    try:
-        found = compiled(source, names).type
-    except CompileError as error:
-        unknown = _UNDECLARED.search(str(error))
-        if unknown is not None and "\n" not in source:  # cel-cpp names the whole path, cel-go its beginning
-            text = f"undeclared reference to '{unknown[1]}' (in container '')"
-            return f"compilation failed: {_pointed(source, source.find(unknown[1]), text)}"
-        return f"compilation failed: {error}"
-    if found == "DYN" or found in wanted:
-        return ""
-    shown = _SHOWN.get(found, found.lower())
-    listed = [_SHOWN[name] for name in wanted]
-    return f"must evaluate to {listed[0] if len(listed) == 1 else 'one of [' + ' '.join(listed) + ']'} but got {shown}"
+        try:
+            return cls(source, scope.compile(source, authorizer=authorizer))
+        except CompileError as error:
+            return cls(source, None, str(error))
 
-
-def variables_of(view: View) -> dict[str, Any]:
-    """`object`, `oldObject` and `request` of a request."""
-    request = build(view, "", "v1")["request"]
-    for key in ("uid", "object", "oldObject"):
-        del request[key]
-    return {"object": view.obj, "oldObject": view.old, "request": request}
+    def evaluate(self, values: Mapping[str, Any], budget: list[int]) -> Any:
+        """Takes the cost off the budget; raises ValueError in upstream's words, and OutOfBudget."""
+        if self.program is None:
+            raise ValueError(f"compilation error: compilation failed: {self.error}")
+        found = self.program.run(values)
+        budget[0] -= found.cost
+        if budget[0] < 0:
+            raise OutOfBudget(OUT_OF_BUDGET)
+        if found.error is not None:
+            raise found.error
+        return found.value
 
 
 def failure(source: str, error: Exception) -> str:
-    return f"expression '{source}' resulted in error: {error}"
+    text = str(error)
+    return text if text.startswith("compilation error: ") or isinstance(error, OutOfBudget) \
+        else f"expression '{source}' resulted in error: {text}"
 
 
-def evaluate(source: str, names: tuple[str, ...], values: Mapping[str, Any]) -> Any:
-    """Raises ValueError (CompileError, EvaluationError)."""
-    return compiled(source, names).evaluate(values)
+def values_of(view: View, answers: Answers, namespace: Object | None) -> dict[str, Any]:
+    """What every expression sees of a request."""
+    from kubepy.api.cel.function.authorization import Authorizer, ResourceCheck
+
+    request = build(view, "", "v1")["request"]
+    for key in ("uid", "object", "oldObject"):
+        del request[key]
+    root, attributes, own = Authorizer(answers), view.attributes, view.attributes.context.kind.resource
+    checked = root.asking(ResourceCheck, group=own.group, resource=own.plural, subresource=attributes.subresource,
+                          namespace=attributes.namespace, name=attributes.name)
+    return {"object": view.obj, "oldObject": view.old, "request": request, "namespaceObject": _namespace(namespace), "authorizer": root,
+            "authorizer.requestResource": checked}
+
+
+def _namespace(found: Object | None) -> Object | None:
+    """A namespace as expressions see it."""
+    if found is None:
+        return None
+    from kubepy.api.cel.value import parse_timestamp
+
+    metadata = found.get("metadata") or {}
+    shown: dict[str, Any] = {key: metadata[key] for key in _META if metadata.get(key) is not None}
+    if metadata.get("uid"):
+        shown["UID"] = metadata["uid"]
+    for key in ("creationTimestamp", "deletionTimestamp"):
+        if metadata.get(key):
+            shown[key] = parse_timestamp(metadata[key])
+    return {"metadata": shown, "spec": found.get("spec") or {}, "status": found.get("status") or {}}

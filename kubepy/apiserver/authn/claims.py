@@ -60,15 +60,11 @@ class Issuer:
 @lru_cache(maxsize=1)
 def _environments() -> dict[str, Environment]:
     from kubepy.api.cel import Environment  # the engine takes a while to load, and most servers need none
-    from kubepy.api.cel.types import Pool
-    from kubepy.api.structural.node import Node
+    from kubepy.api.cel.kind import struct_of
 
-    text = {"type": "string"}
-    many = {"type": "array", "items": text}
-    pool = Pool()
-    user = pool.signature(Node({"type": "object", "properties": {
-        "username": text, "uid": text, "groups": many, "extra": {"type": "object", "additionalProperties": many}}}))
-    return {"claims": Environment({"claims": "map(string,dyn)"}), "user": Environment({"user": user}, pool)}
+    user = struct_of("kubernetes.UserInfo", {
+        "username": "string", "uid": "string", "groups": "list(string)", "extra": "map(string,list(string))"})
+    return {"claims": Environment({"claims": "map(string,dyn)"}), "user": Environment({"user": user})}
 
 
 @lru_cache(maxsize=1024)

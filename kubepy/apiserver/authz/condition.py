@@ -18,22 +18,18 @@ class ConditionFailed(Exception):
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     from kubepy.api.cel import Environment  # the engine takes a while to load, and most servers need none
-    from kubepy.api.cel.types import Pool
-    from kubepy.api.structural.node import Node
+    from kubepy.api.cel.kind import list_of, struct_of
 
-    text: dict[str, Any] = {"type": "string"}
-    texts = {"type": "array", "items": text}
+    def of(name: str, **fields: Any) -> Any:
+        return struct_of(f"kubernetes.{name}", fields)
 
-    def of(**properties: Any) -> dict[str, Any]:
-        return {"type": "object", "properties": properties}
-
-    selector = of(rawSelector=text, requirements={"type": "array", "items": of(key=text, operator=text, values=texts)})
-    resource = of(**dict.fromkeys(("namespace", "verb", "group", "version", "resource", "subresource", "name"), text),
-                  fieldSelector=selector, labelSelector=selector)
-    spec = of(resourceAttributes=resource, nonResourceAttributes=of(path=text, verb=text), user=text, groups=texts,
-              extra={"type": "object", "additionalProperties": texts}, uid=text)
-    pool = Pool(escaping=False)
-    return Environment({"request": pool.signature(Node(spec))}, pool)
+    requirement = of("SelectorRequirement", key="string", operator="string", values="list(string)")
+    selector = of("SelectorAttributes", rawSelector="string", requirements=list_of(requirement))
+    resource = of("ResourceAttributes", fieldSelector=selector, labelSelector=selector, **dict.fromkeys(
+        ("namespace", "verb", "group", "version", "resource", "subresource", "name"), "string"))
+    return Environment({"request": of(
+        "SubjectAccessReviewSpec", resourceAttributes=resource, user="string", groups="list(string)", uid="string",
+        nonResourceAttributes=of("NonResourceAttributes", path="string", verb="string"), extra="map(string,list(string))")})
 
 
 @lru_cache(maxsize=1024)

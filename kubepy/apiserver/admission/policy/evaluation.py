@@ -4,94 +4,94 @@ Variables are evaluated when an expression names them; one that fails breaks onl
 """
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubepy.api.types import Object
-from kubepy.apiserver.admission.expression import POLICY, evaluate, failure
+from kubepy.apiserver.admission.expression import OUT_OF_BUDGET, Expression, OutOfBudget, failure
+from kubepy.apiserver.admission.policy.definition import Policy, Validation
 
-_VARIABLE = re.compile(r"\bvariables\.([A-Za-z_]\w*)")
-_MISSING = re.compile(r"^no such key: (\w+)$")
 MAX_MESSAGE = 5 << 10
+MAX_ANNOTATION = 10 << 10
+BUDGET = 10_000_000
 
 
 class Scope:
-    """The values expressions see, and the policy's variables as far as they were needed."""
+    """The values the expressions of a policy see, and what they may still cost."""
 
-    def __init__(self, values: dict[str, Any], variables: list[Object]) -> None:
-        self._values = {**values, "variables": {}}
-        self._sources = {item["name"]: item.get("expression", "") for item in variables}
+    def __init__(self, policy: Policy, values: Mapping[str, Any]) -> None:
+        from kubepy.api.cel.admission import Variables
+
+        self._policy = policy
+        self._budget = [BUDGET]
         self._failed: dict[str, str] = {}
+        self._values = {**values, "variables": Variables(self._variable)}
 
-    def evaluate(self, source: str) -> Any:
-        """Raises ValueError."""
-        self._prepare(source, frozenset())
-        try:
-            return evaluate(source, POLICY, self._values)
-        except ValueError as error:
-            missing = _MISSING.match(str(error))
-            if missing and missing[1] in self._failed:
-                raise ValueError(f'composited variable "{missing[1]}" fails to evaluate: {self._failed[missing[1]]}') from error
-            raise
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return self._values
 
-    def _prepare(self, source: str, above: frozenset[str]) -> None:
-        known = self._values["variables"]
-        for name in _VARIABLE.findall(source):
-            if name in known or name in self._failed or name not in self._sources or name in above:
-                continue
-            text = self._sources[name]
-            self._prepare(text, above | {name})
+    def evaluate(self, expression: Expression) -> Any:
+        """Raises ValueError, OutOfBudget."""
+        return expression.evaluate(self._values, self._budget)
+
+    def _variable(self, name: str) -> Any:
+        from kubepy.api.cel import EvaluationError
+
+        if name not in self._failed:
             try:
-                known[name] = evaluate(text, POLICY, self._values)
+                return self._policy.variables[name].evaluate(self._values, self._budget)
+            except KeyError:
+                raise EvaluationError(f"no such key: {name}") from None
             except ValueError as error:
                 self._failed[name] = str(error)
+        raise EvaluationError(f'composited variable "{name}" fails to evaluate: {self._failed[name]}')
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     message: str
-    reason: str
+    reason: str = "Invalid"
 
 
-def validate(scope: Scope, spec: Object) -> list[Refusal]:
+def validate(scope: Scope, policy: Policy) -> list[Refusal]:
     """The validations that do not hold, in order."""
-    ignore = spec.get("failurePolicy") == "Ignore"
-    found = []
-    for validation in spec.get("validations") or ():
-        source, reason = validation.get("expression", "").strip(), validation.get("reason") or "Invalid"
+    found: list[tuple[Validation, str]] = []
+    for validation in policy.validations:
         try:
-            if scope.evaluate(validation.get("expression", "")) is True:
+            if scope.evaluate(validation.expression) is True:
                 continue
+        except OutOfBudget:
+            return [] if policy.ignore else [Refusal(OUT_OF_BUDGET)]
         except ValueError as error:
-            if not ignore:
-                found.append(Refusal(failure(source, error), "Invalid"))
+            if not policy.ignore:
+                found.append((validation, failure(validation.expression.source, error)))
             continue
-        found.append(Refusal(_message(scope, validation, source), reason))
-    return found
+        found.append((validation, ""))
+    return [Refusal(text) if text else Refusal(_message(scope, validation), validation.reason) for validation, text in found]
 
 
-def _message(scope: Scope, validation: Object, source: str) -> str:
-    if expression := validation.get("messageExpression"):
+def _message(scope: Scope, validation: Validation) -> str:
+    if validation.message is not None:
         try:
-            text = scope.evaluate(expression)
+            text = scope.evaluate(validation.message)
         except ValueError:
             text = ""
         if isinstance(text, str) and text.strip() and "\n" not in text.strip() and len(text) <= MAX_MESSAGE:
             return text.strip()
-    return str(validation.get("message", "")).strip() or f"failed expression: {source}"
+    return validation.text or f"failed expression: {validation.expression.source.strip()}"
 
 
-def audit_values(scope: Scope, policy: str, spec: Object) -> tuple[dict[str, str], list[str]]:
+def audit_values(scope: Scope, policy: Policy) -> tuple[dict[str, str], list[str]]:
     """The policy's audit annotations, and what failed of them."""
     found: dict[str, str] = {}
     failures = []
-    for item in spec.get("auditAnnotations") or ():
+    for key, expression in policy.audits:
         try:
-            value = scope.evaluate(item.get("valueExpression", ""))
+            value = scope.evaluate(expression)
         except ValueError as error:
-            failures.append(failure(item.get("valueExpression", ""), error))
+            failures.append(failure(expression.source, error))
             continue
         if isinstance(value, str) and value.strip():
-            found[f"{policy}/{item.get('key', '')}"] = value.strip()[:10 << 10]
+            found[f"{policy.name}/{key}"] = value.strip()[:MAX_ANNOTATION]
     return found, failures

@@ -5,6 +5,7 @@ from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.selector import from_object
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.match import namespace_of
+from kubepy.apiserver.admission.policy.definition import Binding, Policy
 from kubepy.apiserver.request import Attributes
 from kubepy.apiserver.services import Services
 
@@ -15,9 +16,9 @@ class BadParams(Exception):
     """Parameters that are not there or cannot be named; the message is upstream's."""
 
 
-async def params_for(services: Services, attributes: Attributes, policy: Object, binding: Object) -> list[Object | None]:
+async def params_for(services: Services, attributes: Attributes, policy: Policy, binding: Binding) -> list[Object | None]:
     """Each is judged by on its own; [None] for a policy without. Empty: the binding does not apply. Raises BadParams."""
-    kind, reference = (policy.get("spec") or {}).get("paramKind"), (binding.get("spec") or {}).get("paramRef")
+    kind, reference = policy.spec.get("paramKind"), binding.spec.get("paramRef")
     if kind is None or reference is None:
         return [None]
     group, _, version = str(kind.get("apiVersion", "")).rpartition("/")

@@ -1,131 +1,89 @@
 """ValidatingAdmissionPolicy (`k8s.io/apiserver/pkg/admission/plugin/policy/validating`)."""
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
-from kubepy.apiserver.admission import match
-from kubepy.apiserver.admission.condition import ConditionsFailed, hold
-from kubepy.apiserver.admission.expression import POLICY, variables_of
-from kubepy.apiserver.admission.interface import Plugin, refuse
-from kubepy.apiserver.admission.namespace import namespace_object
+from kubepy.apiserver.admission.authorization import answered
+from kubepy.apiserver.admission.condition import ConditionsFailed
+from kubepy.apiserver.admission.interface import refuse
+from kubepy.apiserver.admission.policy.base import GROUP, Concern, PolicyPlugin
+from kubepy.apiserver.admission.policy.definition import Policy
 from kubepy.apiserver.admission.policy.evaluation import Refusal, Scope, audit_values, validate
 from kubepy.apiserver.admission.policy.param import BadParams, params_for
-from kubepy.apiserver.admission.policy.source import BINDINGS, POLICIES, Source, selector
-from kubepy.apiserver.admission.view import View, equivalents
-from kubepy.apiserver.request import Attributes, Operation
-from kubepy.base.log import get_logger
+from kubepy.apiserver.admission.view import View
+from kubepy.apiserver.request import Attributes
 from kubepy.base.metrics import counter
-from kubepy.base.task import Tasks
 
-log = get_logger("policy")
+if TYPE_CHECKING:
+    from kubepy.api.cel.function.authorization import Answers
+
 _CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
 _CHECKS = counter("apiserver_validating_admission_policy_check_total", "Validation admission policy check total, labeled by policy and "
                   "further identified by binding and enforcement action taken.", ("policy", "policy_binding", "enforcement_action"))
 _FAILED = "validation.policy.admission.k8s.io/validation_failure"
-_EXCLUDED = frozenset(("tokenreviews", "selfsubjectreviews", "subjectaccessreviews", "localsubjectaccessreviews",
-                       "selfsubjectaccessreviews", "selfsubjectrulesreviews"))
-"""Reviews are never judged (upstream's excluded resources)."""
 
 
-class ValidatingAdmissionPolicy(Plugin):
+class ValidatingAdmissionPolicy(PolicyPlugin):
     name = "ValidatingAdmissionPolicy"
     validates = True
-
-    def start(self, tasks: Tasks) -> None:
-        self._source = Source(self.services.store(POLICIES), self.services.store(BINDINGS))
-        for position, feed in enumerate(self._source.feeds):
-            tasks.keep(feed.run, f"{self.name}/{position}", maximum=5.0)
-
-    async def ready(self) -> None:
-        for feed in self._source.feeds:
-            await feed.ready.wait()
-
-    def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
-        return not match.is_exempt(resource) and not (resource.group in ("authentication.k8s.io", "authorization.k8s.io")
-                                                      and resource.plural in _EXCLUDED)
+    policies = Resource(GROUP, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", False)
+    bindings = Resource(GROUP, "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", False)
 
     async def admit_valid(self, attributes: Attributes) -> None:
-        refusals: list[tuple[str, str, Refusal]] = []
+        if not self.source.pairs:
+            return
+        refusals: list[tuple[Concern, Refusal]] = []
         audited: list[Object] = []
-        for policy, bindings in self._source.pairs:
-            resource = await self._selected((policy.get("spec") or {}).get("matchConstraints") or {}, attributes)
-            if resource is None:
-                continue
-            view: View | None = None
-            for binding in bindings:
-                scope = (binding.get("spec") or {}).get("matchResources")
-                if scope is not None and await self._selected(scope, attributes, optional=True) is None:
-                    continue
-                view = view or View(self.services, attributes, resource)
-                for refusal in await self._judge(policy, binding, view):
-                    self._enforce(policy, binding, refusal, attributes, refusals, audited)
+        views: dict[Resource, View] = {}
+        async for concern in self.concerns(attributes):
+            view = views.get(concern.resource)
+            if view is None:
+                view = views[concern.resource] = View(self.services, attributes, concern.resource)
+            for refusal in await self._judge(concern, view):
+                self._enforce(concern, refusal, attributes, refusals, audited)
         if audited:
             attributes.context.audit_annotations[_FAILED] = orjson.dumps(audited).decode()
         if refusals:
             raise _denied(attributes, *refusals[0])
 
-    async def _selected(self, scope: Object, attributes: Attributes, *, optional: bool = False) -> Resource | None:
-        """As which resource `matchResources` selects the request, None when it does not."""
-        namespaces, objects = selector(scope, "namespaceSelector"), selector(scope, "objectSelector")
-        exact = scope.get("matchPolicy") == "Exact"
-
-        def others(resource: Resource) -> list[Resource]:
-            return equivalents(self.services, resource)
-
-        rules = scope.get("resourceRules") or []
-        own = attributes.context.kind.resource
-        found = match.Selected(own) if optional and not rules else match.select(rules, exact, attributes, others)
-        if found is None or match.select(scope.get("excludeResourceRules") or [], exact, attributes, others) is not None:
-            return None
-        if not match.object_matches(objects, attributes):
-            return None
-        if not namespaces.empty:
-            namespace = await namespace_object(self.services, attributes)
-            if namespace is not None and not namespaces.matches(match.labels_of(namespace)):
-                return None
-        return found.resource
-
-    async def _judge(self, policy: Object, binding: Object, view: View) -> list[Refusal]:
-        spec = policy.get("spec") or {}
-        ignore = spec.get("failurePolicy") == "Ignore"
+    async def _judge(self, concern: Concern, view: View) -> list[Refusal]:
+        policy, ignore = concern.policy, concern.policy.ignore
         try:
-            params = await params_for(self.services, view.attributes, policy, binding)
+            params = await params_for(self.services, view.attributes, policy, concern.binding)
         except BadParams as error:
-            return [] if ignore else [Refusal(f"failed to configure binding: {error}", "Invalid")]
-        values: dict[str, Any] = {**variables_of(view), "namespaceObject": await namespace_object(self.services, view.attributes)}
+            return [] if ignore else [Refusal(f"failed to configure binding: {error}")]
         found: list[Refusal] = []
-        for one in params:
-            seen = {**values, "params": one, "variables": {}}
+        context = view.attributes.context
+        for param in params:
             try:
-                conditions = [item.get("expression", "") for item in spec.get("matchConditions") or ()]
-                if not hold(conditions, POLICY, seen):
-                    continue
+                answers: Answers = {}
+                scope = await self.scope(policy, view, param, answers)
             except ConditionsFailed as error:
                 if not ignore:
-                    found.append(Refusal(str(error), "Invalid"))
+                    found.append(Refusal(str(error)))
                 continue
-            scope = Scope(seen, spec.get("variables") or [])
-            found += validate(scope, spec)
-            told, failures = audit_values(scope, policy["metadata"]["name"], spec)
-            view.attributes.context.audit_annotations.update(told)
-            if not ignore:
-                found += [Refusal(text, "Invalid") for text in failures]
+            if scope is None:
+                continue
+            refusals, told = await answered(self.services, context.user, answers, partial(_evaluate, policy, scope.values))
+            found += refusals
+            context.audit_annotations.update(told)
         return found
 
     @staticmethod
-    def _enforce(policy: Object, binding: Object, refusal: Refusal, attributes: Attributes, refusals: list[tuple[str, str, Refusal]],
+    def _enforce(concern: Concern, refusal: Refusal, attributes: Attributes, refusals: list[tuple[Concern, Refusal]],
                  audited: list[Object]) -> None:
-        title, name = policy["metadata"]["name"], binding["metadata"]["name"]
-        actions = (binding.get("spec") or {}).get("validationActions") or ()
+        title, name, actions = concern.policy.name, concern.binding.name, concern.binding.actions
         for action in actions:
             _CHECKS.labels(title, name, action.lower()).inc()
             if action == "Deny":
-                refusals.append((title, name, refusal))
+                refusals.append((concern, refusal))
             elif action == "Warn":
                 attributes.context.warn(f"Validation failed for ValidatingAdmissionPolicy '{title}' with binding '{name}': "
                                         f"{refusal.message}")
@@ -134,8 +92,16 @@ class ValidatingAdmissionPolicy(Plugin):
                                 "validationActions": list(actions)})
 
 
-def _denied(attributes: Attributes, policy: str, binding: str, refusal: Refusal) -> ApiError:
-    text = f"ValidatingAdmissionPolicy '{policy}' with binding '{binding}' denied request: {refusal.message}"
+def _evaluate(policy: Policy, values: Mapping[str, Any]) -> tuple[list[Refusal], dict[str, str]]:
+    """Refusals and audit annotations; from the beginning whenever a question was answered."""
+    scope = Scope(policy, values)
+    found = validate(scope, policy)
+    told, failures = audit_values(scope, policy)
+    return (found if policy.ignore else [*found, *map(Refusal, failures)]), told
+
+
+def _denied(attributes: Attributes, concern: Concern, refusal: Refusal) -> ApiError:
+    text = f"ValidatingAdmissionPolicy '{concern.policy.name}' with binding '{concern.binding.name}' denied request: {refusal.message}"
     error = refuse(attributes, text)
     details: Object = {**(error.details or {}), "causes": [{"message": text}]}
     return ApiError(error.message, details, code=_CODES.get(refusal.reason, 422), reason=refusal.reason)

@@ -18,10 +18,11 @@ from kubepy.api.schema.decode import DecodeError, decode
 from kubepy.api.schema.shape import of_kind
 from kubepy.api.types import Object
 from kubepy.apiserver.admission import match
-from kubepy.apiserver.admission.condition import ConditionsFailed, all_hold
+from kubepy.apiserver.admission.condition import ConditionsFailed, hold
+from kubepy.apiserver.admission.expression import values_of
 from kubepy.apiserver.admission.interface import Plugin, refuse
 from kubepy.apiserver.admission.namespace import namespace_object
-from kubepy.apiserver.admission.view import View, equivalents, split_kind
+from kubepy.apiserver.admission.view import View, split_kind
 from kubepy.apiserver.admission.webhook import review
 from kubepy.apiserver.admission.webhook.metric import FAIL_OPEN, REJECTIONS, REQUESTS, SECONDS
 from kubepy.apiserver.admission.webhook.source import MUTATING, VALIDATING, Hook, Source
@@ -59,19 +60,13 @@ class _Webhooks(Plugin):
 
     async def _wanted(self, hook: Hook, attributes: Attributes) -> View | None:
         """How the webhook is to see the request, None when it does not concern it. Raises ApiError."""
-        selected = match.select(hook.rules, hook.exact, attributes, lambda resource: equivalents(self.services, resource))
-        if selected is None:
+        resource = await hook.selection.resource(self.services, attributes)
+        if resource is None:
             return None
-        if not hook.namespaces.empty:
-            namespace = await namespace_object(self.services, attributes)
-            if namespace is not None and not hook.namespaces.matches(match.labels_of(namespace)):
-                return None
-        if not match.object_matches(hook.objects, attributes):
-            return None
-        view = View(self.services, attributes, selected.resource)
+        view = View(self.services, attributes, resource)
         if hook.conditions:
             try:
-                if not all_hold(hook.conditions, view):
+                if not await self._conditions_hold(hook, view):
                     return None
             except ConditionsFailed as error:
                 if hook.ignore:
@@ -79,6 +74,13 @@ class _Webhooks(Plugin):
                     return None
                 raise refuse(attributes, str(error)) from error
         return view
+
+    async def _conditions_hold(self, hook: Hook, view: View) -> bool:
+        from kubepy.apiserver.admission.authorization import answered
+
+        attributes, answers = view.attributes, {}  # type: ignore[var-annotated]
+        values = values_of(view, answers, await namespace_object(self.services, attributes))
+        return await answered(self.services, attributes.context.user, answers, lambda: hold(hook.conditions, values))
 
     async def _ask(self, hook: Hook, view: View) -> review.Verdict:
         """Raises _Failed and ApiError."""

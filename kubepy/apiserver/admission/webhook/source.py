@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubepy.api.resource import Resource
-from kubepy.api.selector import NOTHING, LabelSelector, SelectorError, from_object
 from kubepy.api.types import Object
+from kubepy.apiserver.admission.expression import Expression
+from kubepy.apiserver.admission.selection import Selection
 from kubepy.apiserver.storage.feed import Feed
 from kubepy.apiserver.storage.interface import Entry, Event, ResourceStore
-from kubepy.base.log import get_logger
 
-log = get_logger("webhook")
 MUTATING = Resource("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", False)
 VALIDATING = Resource("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", False)
 
@@ -24,12 +23,8 @@ class Hook:
     """Distinct among all hooks: configuration, name, position."""
     configuration: str
     name: str
-    rules: list[Object]
-    exact: bool
-    namespaces: LabelSelector
-    objects: LabelSelector
-    conditions: tuple[tuple[str, str], ...]
-    """Name and CEL expression."""
+    selection: Selection
+    conditions: tuple[Expression, ...]
     client: Object
     ignore: bool
     """Whether requests go on when the webhook cannot be asked (failurePolicy Ignore)."""
@@ -69,15 +64,17 @@ def hooks_of(obj: Object) -> tuple[Hook, ...]:
 
 
 def _hook(configuration: str, position: int, found: Object) -> Hook:
-    try:
-        namespaces, objects = from_object(found.get("namespaceSelector") or {}), from_object(found.get("objectSelector") or {})
-    except SelectorError as error:
-        log.error("A webhook's selector cannot be read", error, configuration=configuration, webhook=found.get("name", ""))
-        namespaces = objects = NOTHING
     name = found.get("name", "")
-    return Hook(f"{configuration}/{name}/{position}", configuration, name, found.get("rules") or [],
-                found.get("matchPolicy", "Equivalent") == "Exact", namespaces, objects,
-                tuple((item.get("name", ""), item.get("expression", "")) for item in found.get("matchConditions") or ()),
+    return Hook(f"{configuration}/{name}/{position}", configuration, name, Selection(found), _conditions(found),
                 found.get("clientConfig") or {}, found.get("failurePolicy", "Fail") == "Ignore", float(found.get("timeoutSeconds") or 10),
                 found.get("reinvocationPolicy") == "IfNeeded", found.get("sideEffects") in ("None", "NoneOnDryRun"),
                 found.get("admissionReviewVersions") or [])
+
+
+def _conditions(found: Object) -> tuple[Expression, ...]:
+    if not found.get("matchConditions"):
+        return ()
+    from kubepy.api.cel.admission import Scope  # the engine takes a while to load, and many servers need none
+
+    scope = Scope()
+    return tuple(Expression.of(item.get("expression", ""), scope) for item in found["matchConditions"])

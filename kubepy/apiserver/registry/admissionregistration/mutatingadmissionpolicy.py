@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 from kubepy.api import field
+from kubepy.api.cel.admission import OBJECT, PATCHES, Scope
+from kubepy.api.cel.kind import DYN
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
@@ -9,7 +11,7 @@ from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.admissionregistration import rule
 from kubepy.apiserver.registry.admissionregistration.validatingadmissionpolicy import param_kind_text
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
-from kubepy.apiserver.registry.expression import Scope
+from kubepy.apiserver.registry.expression import complaints
 from kubepy.apiserver.registry.kind import Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -30,7 +32,7 @@ class MutatingAdmissionPolicyStrategy(Strategy):
         errors = check.need_one_of(spec.get("failurePolicy"), _SPEC.child("failurePolicy"), rule.FAILURE_POLICIES)
         errors += rule.param_kind(spec.get("paramKind"), _SPEC.child("paramKind"))
         errors += rule.constraints(spec.get("matchConstraints"), _SPEC.child("matchConstraints"))
-        scope = Scope(params=spec.get("paramKind") is not None, mutating=True)
+        scope = Scope(params=DYN if spec.get("paramKind") is not None else None, mutating=True)
         for matched in (spec.get("matchConstraints") or {}).get("resourceRules") or ():
             errors += _operations(matched.get("operations") or [])
         errors += rule.match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"), scope)
@@ -62,8 +64,8 @@ def _mutation(mutation: Object, path: Path, scope: Scope) -> Errors:
     elif not mutation[wanted].get("expression", "").strip():
         errors.append(field.required(path.child(wanted, "expression"), "expression is not specified"))
     else:
-        returns = ("Object",) if wanted == "applyConfiguration" else ("list(JSONPatch)",)
-        errors += scope.check(mutation[wanted]["expression"].strip(), path.child(wanted, "expression"), returns)
+        returns = OBJECT if wanted == "applyConfiguration" else PATCHES
+        errors += complaints(scope, mutation[wanted]["expression"].strip(), path.child(wanted, "expression"), returns)
     other = "jsonPatch" if wanted == "applyConfiguration" else "applyConfiguration"
     if mutation.get(other) is not None:
         errors.append(field.invalid(path.child(other), f"{{{other}}}", f"must not be specified when patchType is {kind}"))

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from kubepy.api import field, name, selector
+from kubepy.api.cel.admission import BOOLEAN, Scope
+from kubepy.api.cel.kind import Kind
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
-from kubepy.apiserver.registry.expression import BOOL, Scope
+from kubepy.apiserver.registry.expression import complaints, define
 
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SCOPES = ("*", "Cluster", "Namespaced")
@@ -77,11 +79,12 @@ def _resources(resources: list[str], path: Path) -> Errors:
     return errors
 
 
-def expression(source: str, path: Path, scope: Scope, returns: tuple[str, ...] = BOOL, missing: str = "") -> Errors:
+def expression(source: str, path: Path, scope: Scope, returns: tuple[Kind, ...] = BOOLEAN, missing: str = "", *,
+               authorizer: bool = True) -> Errors:
     """A CEL expression that must be there and compile."""
     if not source.strip():
         return [field.required(path, missing)]
-    return scope.check(source, path, returns)
+    return complaints(scope, source, path, returns, authorizer=authorizer)
 
 
 def match_conditions(conditions: list[Object], path: Path, scope: Scope | None = None) -> Errors:
@@ -157,7 +160,7 @@ def param_kind(kind: Object | None, path: Path) -> Errors:
 
 
 def variables(items: list[Object], path: Path, scope: Scope) -> Errors:
-    scope.has_variables = True
+    scope.composed()
     errors: Errors = []
     for position, item in enumerate(items):
         here = path.index(position)
@@ -169,7 +172,7 @@ def variables(items: list[Object], path: Path, scope: Scope) -> Errors:
         if not item.get("expression", "").strip():
             errors.append(field.required(here.child("expression"), "expression is not specified"))
         elif not name.c_identifier(title):
-            errors += scope.define(title, item["expression"], here.child("expression"))
+            errors += define(scope, title, item["expression"], here.child("expression"))
     return errors
 
 

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from kubepy.api import field, name
+from kubepy.api.cel.admission import TEXT, TEXT_OR_NULL, Scope
+from kubepy.api.cel.kind import DYN
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.admissionregistration import rule
 from kubepy.apiserver.registry.columns import AGE, NAME, UNSET, at, column
-from kubepy.apiserver.registry.expression import STRING_OR_NULL, Scope
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -32,7 +33,7 @@ class ValidatingAdmissionPolicyStrategy(Strategy):
         errors = check.need_one_of(spec.get("failurePolicy"), _SPEC.child("failurePolicy"), rule.FAILURE_POLICIES)
         errors += rule.param_kind(spec.get("paramKind"), _SPEC.child("paramKind"))
         errors += rule.constraints(spec.get("matchConstraints"), _SPEC.child("matchConstraints"))
-        scope = Scope(params=spec.get("paramKind") is not None)
+        scope = Scope(params=DYN if spec.get("paramKind") is not None else None)
         errors += rule.match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"), scope)
         errors += rule.variables(spec.get("variables") or [], _SPEC.child("variables"), scope)
         validations, audits = spec.get("validations") or [], spec.get("auditAnnotations") or []
@@ -51,7 +52,7 @@ def _validation(validation: Object, path: Path, scope: Scope) -> Errors:
     if validation.get("messageExpression") and not by_expression.strip():
         errors.append(field.invalid(path.child("messageExpression"), by_expression, "must be non-empty if specified"))
     elif by_expression:
-        errors += rule.expression(by_expression, path.child("messageExpression"), scope, ("string",))
+        errors += rule.expression(by_expression, path.child("messageExpression"), scope, TEXT, authorizer=False)
     if message and not message.strip():
         errors.append(field.invalid(path.child("message"), message, "message must be non-empty if specified"))
     elif "\n" in message.strip():
@@ -70,7 +71,7 @@ def _audits(audits: list[Object], path: Path, policy: str, scope: Scope) -> Erro
         here = path.index(position)
         key = audit.get("key", "")
         errors += check.named(name.qualified, f"{policy}/{key}" if policy else key, here.child("key"))
-        errors += rule.expression(audit.get("valueExpression", ""), here.child("valueExpression"), scope, STRING_OR_NULL,
+        errors += rule.expression(audit.get("valueExpression", ""), here.child("valueExpression"), scope, TEXT_OR_NULL,
                                   "valueExpression is not specified")
         if key in seen:
             errors.append(field.duplicate(here.child("key"), key))

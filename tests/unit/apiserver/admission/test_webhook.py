@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from kubepy.api.cel.admission import Scope as CelScope
+from kubepy.api.cel.function.authorization import Answer, Authorizer, Question, Unanswered
 from kubepy.api.resource import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, Resource
 from kubepy.apiserver.admission.condition import ConditionsFailed, hold
-from kubepy.apiserver.admission.expression import POLICY, complaint
+from kubepy.apiserver.admission.expression import Expression
 from kubepy.apiserver.admission.match import rule_matches
+from kubepy.apiserver.admission.policy.definition import Policy
 from kubepy.apiserver.admission.policy.evaluation import Scope, validate
 from kubepy.apiserver.admission.webhook.review import denied, read
 from kubepy.apiserver.webhook import CallError
@@ -65,32 +68,48 @@ def test_refusals_have_a_webhooks_words(status: Any, code: int, message: str) ->
     assert (error.code, error.message) == (code, f'admission webhook "a.b.c" {message}')
 
 
+def compiled(*sources: str) -> list[Expression]:
+    return [Expression.of(source, CelScope()) for source in sources]
+
+
 def test_one_false_condition_outweighs_failures() -> None:
     values = {"object": {"metadata": {"name": "off"}}, "oldObject": None, "request": {}}
-    broken, other = "object.data.x == 'y'", "object.metadata.name != 'off'"
-    assert hold([broken, other], ("object", "oldObject", "request"), values) is False
+    conditions = compiled("object.data.x == 'y'", "object.metadata.name != 'off'")
+    assert hold(conditions, values) is False
     values["object"]["metadata"]["name"] = "on"  # type: ignore[index]
     with pytest.raises(ConditionsFailed, match="no such key: data"):
-        hold([broken, other], ("object", "oldObject", "request"), values)
+        hold(conditions, values)
+
+
+def policy(**spec: Any) -> Policy:
+    return Policy({"metadata": {"name": "p"}, "spec": spec})
 
 
 def test_a_broken_variable_breaks_only_what_reaches_it() -> None:
     values = {"object": {"n": 1}, "oldObject": None, "request": {}, "params": None, "namespaceObject": None}
-    scope = Scope(values, [{"name": "broken", "expression": "object.none"}, {"name": "twice", "expression": "object.n * 2"},
-                           {"name": "four", "expression": "variables.twice * 2"}])
-    spec = {"validations": [{"expression": "object.n == 1 || variables.broken == 1"}, {"expression": "variables.four == 4"},
+    spec = {"variables": [{"name": "broken", "expression": "object.none"}, {"name": "twice", "expression": "object.n * 2"},
+                          {"name": "four", "expression": "int(variables.twice) * 2"}],
+            "validations": [{"expression": "object.n == 1 || variables.broken == 1"}, {"expression": "variables.four == 4"},
                             {"expression": "variables.broken == 1"}]}
-    assert [refusal.message for refusal in validate(scope, spec)] == [
+    strict, lax = policy(**spec), policy(**spec, failurePolicy="Ignore")
+    assert [refusal.message for refusal in validate(Scope(strict, values), strict)] == [
         "expression 'variables.broken == 1' resulted in error: composited variable \"broken\" fails to evaluate: no such key: none"]
-    assert validate(scope, {**spec, "failurePolicy": "Ignore"}) == []
+    assert validate(Scope(lax, values), lax) == []
 
 
-@pytest.mark.parametrize(("source", "why"), [
-    pytest.param("1 == 1", "", id="good"), pytest.param("1", "must evaluate to bool but got int", id="no bool"),
-    pytest.param("thing.x == 1", "compilation failed: ERROR: <input>:1:1: undeclared reference to 'thing' (in container '')\n"
-                 " | thing.x == 1\n | ^", id="an unknown name"),
-    pytest.param("variables.b", "compilation failed: ERROR: <input>:1:10: undefined field 'b'\n | variables.b\n | .........^",
-                 id="an unknown variable"),
-])
-def test_expressions_are_checked(source: str, why: str) -> None:
-    assert complaint(source, POLICY, ("BOOL",), ["a"]) == why
+def test_a_policy_that_costs_too_much_says_so_once() -> None:
+    costly = {"expression": "object.l.all(a, object.l.all(b, a == b || true))"}
+    found = policy(validations=[costly] * 20)
+    values = {"object": {"l": ["x" * 50] * 400}}
+    assert {refusal.message for refusal in validate(Scope(found, values), found)} == {
+        "validation failed due to running out of cost budget, no further validation rules will be run"}
+
+
+def test_what_expressions_ask_of_the_authorizer_is_answered_once_each() -> None:
+    values = {"object": {}, "authorizer": Authorizer({})}
+    conditions = compiled("authorizer.group('').resource('pods').namespace('ns').check('create').allowed()")
+    with pytest.raises(Unanswered) as asked:
+        hold(conditions, values)
+    answers = {asked.value.question: Answer(False, "no")}
+    assert asked.value.question == Question(verb="create", resource="pods", namespace="ns")
+    assert hold(conditions, {**values, "authorizer": Authorizer(answers)}) is False
