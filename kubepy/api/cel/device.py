@@ -10,6 +10,7 @@ from kubepy.api.cel.environment import Environment, EvaluationError, Program
 from kubepy.api.cel.function.quantities import quantity, semver
 from kubepy.api.cel.kind import struct_of
 
+
 @lru_cache(maxsize=1)
 def device_environment() -> Environment:
     """What an expression can name."""

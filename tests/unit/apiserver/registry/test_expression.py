@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import pytest
 
+from kubepy.api.cel.admission import OBJECT, PATCHES, Scope
+from kubepy.api.cel.kind import Kind, kind
 from kubepy.api.field import Path
-from kubepy.apiserver.registry.expression import Scope, device_selector, go_type
+from kubepy.apiserver.registry.expression import complaints, define, device_selector
 
 AT = Path("x")
 
@@ -21,19 +23,19 @@ AT = Path("x")
 ])
 def test_conditions_see_the_request_and_give_a_bool(expression: str, problem: str) -> None:
     scope = Scope()
-    assert not scope.define("count", "size(object.spec.containers)", AT)
-    told = "; ".join(str(error) for error in scope.check(expression, AT))
+    assert not define(scope, "count", "size(object.spec.containers)", AT)
+    told = "; ".join(str(error) for error in complaints(scope, expression, AT))
     assert problem in told if problem else not told
 
 
 @pytest.mark.parametrize(("expression", "returns", "problem"), [
-    ("Object{spec: Object.spec{replicas: 3}}", "Object", ""),
-    ("[JSONPatch{op: 'add', path: '/a', value: Object.spec{b: 1}}]", "list(JSONPatch)", ""),
-    ("[]", "list(JSONPatch)", "must evaluate to list(JSONPatch) but got list(dyn)"),
-    ("[JSONPatch{op: 'add', where: '/a'}]", "list(JSONPatch)", "expected type of field 'where' is '' but provided type is 'string'"),
+    ("Object{spec: Object.spec{replicas: 3}}", OBJECT, ""),
+    ("[JSONPatch{op: 'add', path: '/a', value: Object.spec{b: 1}}]", PATCHES, ""),
+    ("[]", PATCHES, "must evaluate to list(JSONPatch) but got list(dyn)"),
+    ("[JSONPatch{op: 'add', where: '/a'}]", PATCHES, "expected type of field 'where' is '' but provided type is 'string'"),
 ])
-def test_mutations_make_objects_or_patches(expression: str, returns: str, problem: str) -> None:
-    told = "; ".join(str(error) for error in Scope(mutating=True).check(expression, AT, (returns,)))
+def test_mutations_make_objects_or_patches(expression: str, returns: tuple[Kind, ...], problem: str) -> None:
+    told = "; ".join(str(error) for error in complaints(Scope(mutating=True), expression, AT, returns))
     assert problem in told if problem else not told
 
 
@@ -49,4 +51,4 @@ def test_device_selectors(expression: str, valid: bool) -> None:
 
 
 def test_types_are_named_as_cel_go_names_them() -> None:
-    assert go_type("MAP<STRING, LIST<DYN>>") == "map(string, list(dyn))"
+    assert str(kind("map(string,list(dyn))")) == "map(string, list(dyn))"
