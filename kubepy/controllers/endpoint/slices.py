@@ -1,7 +1,6 @@
 """EndpointSlices of each Service with a selector (`pkg/controller/endpointslice`), for each of its address families.
 
-Hints follow `spec.trafficDistribution` (PreferSameZone and its old name PreferClose, PreferSameNode). Known difference:
-the allocation by zone size of the `topology-mode: Auto` annotation is not done; such services get no hints.
+Which zones and nodes they are meant for is in `hint.py`.
 """
 from __future__ import annotations
 
@@ -12,15 +11,14 @@ from kubepy.api.pod import is_ready
 from kubepy.api.resource import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from kubepy.api.types import Object
 from kubepy.client.controller import Controller, Watch
-from kubepy.client.store import split_key
-from kubepy.controllers.endpoint import member
+from kubepy.client.store import key_of, split_key
+from kubepy.controllers.endpoint import hint, member
 from kubepy.controllers.endpoint.pending import PendingWrites
 from kubepy.controllers.endpoint.slice import MANAGED_BY, SERVICE_LABEL, Group, plan
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.pod_control import is_namespace_terminating
 
 NAME = "endpointslice-controller.k8s.io"
-ZONE = "topology.kubernetes.io/zone"
 _RESERVED = (MANAGED_BY, SERVICE_LABEL, member.HEADLESS_LABEL)
 
 
@@ -55,8 +53,6 @@ def groups(service: Object, pods: Sequence[Object], nodes: dict[str, Object | No
                 continue
             group = found.setdefault((family, tuple(ports)), Group(family, [_port(*port) for port in ports]))
             group.endpoints.append(_endpoint(service, pod, node, address))
-    for group in found.values():
-        _hint(group, spec.get("trafficDistribution"))
     return list(found.values())
 
 
@@ -82,24 +78,11 @@ def _endpoint(service: Object, pod: Object, node: Object | None, address: str) -
                         "targetRef": member.target(pod)}
     if pod["spec"].get("nodeName"):
         endpoint["nodeName"] = pod["spec"]["nodeName"]
-    if zone := ((node or {}).get("metadata", {}).get("labels") or {}).get(ZONE):
+    if zone := ((node or {}).get("metadata", {}).get("labels") or {}).get(hint.ZONE):
         endpoint["zone"] = zone
     if name := member.hostname(service, pod):
         endpoint["hostname"] = name
     return endpoint
-
-
-def _hint(group: Group, distribution: str | None) -> None:
-    if distribution not in ("PreferClose", "PreferSameZone", "PreferSameNode"):
-        return
-    for endpoint in group.endpoints:
-        hints: Object = {}
-        if endpoint.get("zone"):
-            hints["forZones"] = [{"name": endpoint["zone"]}]
-        if distribution == "PreferSameNode" and endpoint.get("nodeName"):
-            hints["forNodes"] = [{"name": endpoint["nodeName"]}]
-        if hints and endpoint["conditions"]["ready"]:
-            endpoint["hints"] = hints
 
 
 def _port(name: str, number: int, protocol: str, app_protocol: str) -> Object:
@@ -117,11 +100,13 @@ class Reconciler:
         self._slices = env.informers.informer(ENDPOINT_SLICES).lister
         self._slices.add_index("service", slice_service)
         self._pending = PendingWrites(self._slices, env.clock)
+        self._hinted: set[tuple[str, str]] = set()  # services, by key and family, whose zones have got their share
 
     async def reconcile(self, key: str) -> float | None:
         namespace, name = split_key(key)
         service = self._services.get(name, namespace)
         if service is None or not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
+            self._hinted = {pair for pair in self._hinted if pair[0] != key}
             self._pending.forget(key)  # slices of a service that has gone are the garbage collector's
             return None
         if not self._pending.seen(key):
@@ -131,7 +116,9 @@ class Reconciler:
         pods = [pod for pod in self._pods.list(namespace) if member.selects(service, pod["metadata"].get("labels"))]
         names = {pod["spec"].get("nodeName") or "" for pod in pods}
         nodes = {node: self._nodes.get(node) for node in names}
-        todo = plan(groups(service, pods, nodes), existing, template(service, pods), families(service), self._limit)
+        wanted = groups(service, pods, nodes)
+        self._hint(key, service, wanted)
+        todo = plan(wanted, existing, template(service, pods), families(service), self._limit)
         try:
             for item in todo.create:
                 self._pending.wrote(key, await self._client.create(ENDPOINT_SLICES, item))
@@ -149,6 +136,25 @@ class Reconciler:
             raise
         return 5.0 if any(node and nodes[node] is None for node in names) else None
 
+    def _hint(self, key: str, service: Object, wanted: Sequence[Group]) -> None:
+        if not hint.is_auto(service):
+            for group in wanted:
+                hint.by_distribution(group.endpoints, service["spec"].get("trafficDistribution"))
+            return
+        for family in families(service):
+            endpoints = [item for group in wanted if group.family == family for item in group.endpoints]
+            try:
+                hint.by_share(endpoints, hint.shares(self._nodes.list()))
+            except hint.Impossible as why:
+                if (key, family) in self._hinted:
+                    self._hinted.discard((key, family))
+                    self._recorder.event(service, "Warning", "TopologyAwareHintsDisabled", f"{why}, addressType: {family}")
+            else:
+                if (key, family) not in self._hinted:
+                    self._hinted.add((key, family))
+                    self._recorder.event(service, "Normal", "TopologyAwareHintsEnabled",
+                                         f"Topology Aware Hints has been enabled, addressType: {family}")
+
     async def _delete(self, key: str, item: Object) -> None:
         try:
             await self._client.delete(ENDPOINT_SLICES, item["metadata"]["name"], item["metadata"]["namespace"])
@@ -162,6 +168,10 @@ def slice_service(item: Object) -> tuple[str, ...]:
     return (f"{item['metadata']['namespace']}/{name}",) if name else ()
 
 
+def _zone(node: Object) -> str | None:
+    return (node["metadata"].get("labels") or {}).get(hint.ZONE)
+
+
 def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     services = env.informers.informer(SERVICES).lister
@@ -170,17 +180,20 @@ def controller(env: Environment) -> Controller:
     pods.add_index("node", lambda pod: (pod["spec"].get("nodeName") or "",))
 
     def of_node(node: Object) -> Sequence[str]:
-        return list({key for pod in pods.by_index("node", node["metadata"]["name"]) for key in of_pod(pod)})
+        automatic = {key_of(item) for item in services.list() if hint.is_auto(item)}  # every node changes the zones' shares
+        return list(automatic | {key for pod in pods.by_index("node", node["metadata"]["name"]) for key in of_pod(pod)})
 
-    def zone(node: Object | None) -> str | None:
-        return ((node or {}).get("metadata", {}).get("labels") or {}).get(ZONE)
+    def matters(old: Object | None, new: Object | None) -> bool:
+        if old is None or new is None:
+            return True
+        return _zone(old) != _zone(new) or hint.facts(old) != hint.facts(new)
 
     watches = (
         Watch(SERVICES),
         Watch(PODS, keys=of_pod, when=member.pod_matters, delay=env.options.endpointslice_updates_batch_period),
         Watch(ENDPOINT_SLICES, keys=slice_service,
               when=lambda old, new: ((new or old or {})["metadata"].get("labels") or {}).get(MANAGED_BY) == NAME),
-        Watch(NODES, keys=of_node, when=lambda old, new: (old is None) != (new is None) or zone(old) != zone(new)),
+        Watch(NODES, keys=of_node, when=matters),
     )
     return Controller("endpoint_slice", reconciler.reconcile, watches, workers=env.options.concurrency("service-endpoint", 5))
 

@@ -8,7 +8,7 @@ from rig import Rig
 
 from kubepy.api.resource import ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, SERVICES
 from kubepy.api.types import Object
-from kubepy.controllers.endpoint import legacy, slices
+from kubepy.controllers.endpoint import hint, legacy, slices
 from kubepy.controllers.endpoint.slice import Group, plan
 from kubepy.controllers.kit.option import Options
 
@@ -117,3 +117,86 @@ async def test_a_service_follows_its_pods() -> None:
         await rig.client.delete(SERVICES, "web", "default")
         await rig.settle(3)
         assert rig.client.all(ENDPOINTS) == []
+
+
+def zoned(name: str, zone: str, cpu: str = "2", ready: str = "True", **labels: str) -> Object:
+    return {"metadata": {"name": name, "labels": {hint.ZONE: zone, **labels} if zone else labels}, "spec": {},
+            "status": {"allocatable": {"cpu": cpu} if cpu else {}, "conditions": [{"type": "Ready", "status": ready}]}}
+
+
+def at(zones: str, ready: bool = True) -> list[Object]:
+    """An endpoint for each letter, in the zone of that name; a dot is one without a zone."""
+    return [{"addresses": [f"10.0.0.{number}"], "conditions": {"ready": ready}, **({"zone": zone} if zone != "." else {})}
+            for number, zone in enumerate(zones)]
+
+
+def hinted(endpoints: list[Object]) -> str:
+    return "".join(item["hints"]["forZones"][0]["name"] if "hints" in item else "-" for item in endpoints)
+
+
+@pytest.mark.parametrize(("zones", "shares", "wanted"), [
+    pytest.param("aabb", {"a": 0.5, "b": 0.5}, "aabb", id="each zone has its share"),
+    pytest.param("aaab", {"a": 0.5, "b": 0.5}, "aabb", id="one is lent to the zone with too few"),
+    pytest.param("aaaa", {"a": 0.5, "b": 0.5}, "aabb", id="a zone without any borrows its whole share"),
+    pytest.param("aaabbc", {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}, "aacbbc", id="three zones"),
+    pytest.param("aaabbz", {"a": 0.5, "b": 0.5}, "aaabbb", id="an endpoint of a zone without nodes serves the neediest"),
+    pytest.param("a", {"a": 0.5, "b": 0.5}, hint.TOO_FEW, id="fewer endpoints than zones"),
+    pytest.param("ab", {"a": 0.9, "b": 0.1}, hint.OVERLOADED, id="a large zone would overload its endpoints"),
+    pytest.param("aab.", {"a": 0.5, "b": 0.5}, hint.NO_ZONE, id="an endpoint whose zone is not known"),
+])
+def test_zones_get_their_share(zones: str, shares: dict[str, float], wanted: str) -> None:
+    endpoints = at(zones)
+    if len(wanted) > 10:
+        with pytest.raises(hint.Impossible, match=wanted):
+            hint.by_share(endpoints, shares)
+    else:
+        hint.by_share(endpoints, shares)
+        assert hinted(endpoints).rstrip("-") == wanted
+
+
+@pytest.mark.parametrize(("nodes", "wanted"), [
+    pytest.param([zoned("1", "a"), zoned("2", "b", "6")], {"a": 0.25, "b": 0.75}, id="by the CPU of the nodes"),
+    pytest.param([zoned("1", "a"), zoned("2", "b"), zoned("3", "c", ready="False"),
+                  zoned("4", "d", **{"node-role.kubernetes.io/control-plane": ""})],
+                 {"a": 0.5, "b": 0.5}, id="without silent nodes and control planes"),
+    pytest.param([zoned("1", "a"), zoned("2", "")], hint.NO_NODE_INFORMATION, id="a node without a zone"),
+    pytest.param([zoned("1", "a"), zoned("2", "b", "")], hint.NO_NODE_INFORMATION, id="a node without CPU"),
+    pytest.param([zoned("1", "a"), zoned("2", "a")], hint.ONE_ZONE, id="one zone"),
+])
+def test_shares_of_zones(nodes: list[Object], wanted: dict[str, float] | str) -> None:
+    if isinstance(wanted, str):
+        with pytest.raises(hint.Impossible, match=wanted):
+            hint.shares(nodes)
+    else:
+        assert hint.shares(nodes) == wanted
+
+
+@pytest.mark.parametrize(("distribution", "hints"), [
+    pytest.param(None, None, id="none asked for"),
+    pytest.param("PreferClose", {"forZones": [{"name": "a"}]}, id="the zone, by its old name"),
+    pytest.param("PreferSameZone", {"forZones": [{"name": "a"}]}, id="the zone"),
+    pytest.param("PreferSameNode", {"forZones": [{"name": "a"}], "forNodes": [{"name": "n"}]}, id="the node"),
+])
+def test_traffic_distribution(distribution: str | None, hints: Object | None) -> None:
+    ready, unready = {**at("a")[0], "nodeName": "n"}, {**at("a", ready=False)[0], "nodeName": "n"}
+    hint.by_distribution([ready, unready], distribution)
+    assert ready.get("hints") == hints
+    assert "hints" not in unready
+
+
+async def test_hints_come_and_go_with_the_nodes_and_are_told_of() -> None:
+    async with Rig(slices.controller) as rig:
+        body = service()
+        body["metadata"]["annotations"] = {hint.MODES[0]: "Auto"}
+        rig.client.load(NODES, zoned("n1", "a"), zoned("n2", "b"))
+        rig.client.load(SERVICES, body)
+        rig.client.load(PODS, *(pod(f"p{number}", f"10.0.0.{number}", node="n1") for number in range(4)))
+        await rig.settle()
+        [found] = rig.client.all(ENDPOINT_SLICES)
+        assert sorted(hinted(found["endpoints"])) == ["a", "a", "b", "b"]
+        await rig.client.patch(NODES, "n2", {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}, subresource="status")
+        await rig.settle()
+        [found] = rig.client.all(ENDPOINT_SLICES)
+        assert hinted(found["endpoints"]) == "----"
+        assert rig.events() == [("TopologyAwareHintsEnabled", "Topology Aware Hints has been enabled, addressType: IPv4"),
+                                ("TopologyAwareHintsDisabled", f"{hint.ONE_ZONE}, addressType: IPv4")]
