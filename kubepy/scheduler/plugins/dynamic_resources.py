@@ -79,12 +79,12 @@ class DynamicResources(Plugin):
         pod, devices = cycle.pod, cycle.snapshot.devices
         if not pod.template.resource_claims:
             return None
+        state = cycle.state[self.name] = _Claims()
         if not devices.enabled:
             return "the server has no ResourceClaims"
         found = claims_of(pod, devices)
         if isinstance(found, str):
             return found
-        state = _Claims()
         for key, claim in found:
             status = claim.get("status") or {}
             if status.get("allocation") is not None:
@@ -100,7 +100,6 @@ class DynamicResources(Plugin):
             state.pending.append((key, claim))
             state.wanted.append(wanted)
         state.signature = orjson.dumps([claim.get("spec") for _, claim in state.pending], option=orjson.OPT_SORT_KEYS)
-        cycle.state[self.name] = state
         return None
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:

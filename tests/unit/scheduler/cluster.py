@@ -64,6 +64,8 @@ def random_node(rng, name):
     labels = {"size": str(rng.randrange(10)), "disk": rng.choice(DISKS)}
     if rng.random() < 0.85:
         labels["zone"] = rng.choice(ZONES)
+        if rng.random() < 0.6:
+            labels["topology.kubernetes.io/zone"] = labels["zone"]
     if rng.random() < 0.5:
         labels["rack"] = rng.choice("12345")
     taints = [{"key": rng.choice("xy"), "value": rng.choice(["", "1"]), "effect": rng.choice(EFFECTS)}
@@ -117,11 +119,19 @@ def random_pod(rng, name, nodes=()):
         spec["tolerations"] = [{"key": rng.choice("xy"), "operator": "Exists", "effect": rng.choice(["", *EFFECTS])}]
     ports = [{"containerPort": 80, "hostPort": rng.choice([80, 81]), **({"hostIP": "10.0.0.1"} if rng.random() < 0.3 else {})}] \
         if rng.random() < 0.2 else []
+    namespace = rng.choice(["default", "default", "other"])
+    if rng.random() < 0.35:
+        known = [*VOLUME_CLAIMS, "missing"] if rng.random() < 0.1 else VOLUME_CLAIMS
+        spec["volumes"] = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}}
+                           for claim in rng.sample(known, rng.randrange(1, 3))]
+    if rng.random() < 0.3:
+        spec["resourceClaims"] = [{"name": claim, "resourceClaimName": claim} for claim in rng.sample(DEVICE_CLAIMS, rng.randrange(1, 3))]
     labels = {"group": rng.choice(GROUPS), **({"tier": "1"} if rng.random() < 0.3 else {})}
     metadata = {"deletionTimestamp": "2030-01-01T00:00:00Z"} if nodes and rng.random() < 0.1 else {}
     if rng.random() < 0.5:
-        metadata["ownerReferences"] = [{"kind": "ReplicaSet", "name": "r", "uid": "r", "controller": True}]
-    return pod(name, namespace=rng.choice(["default", "default", "other"]), requests=requests, labels=labels, ports=ports,
+        kind = rng.choice(["ReplicaSet", "ReplicaSet", "StatefulSet", "ReplicationController", "Job"])
+        metadata["ownerReferences"] = [{"kind": kind, "name": "r", "uid": "r", "controller": True}]
+    return pod(name, namespace=namespace, requests=requests, labels=labels, ports=ports,
                image=rng.choice(["app", "big", "none"]), priority=rng.choice([0, 0, 10]), metadata=metadata,
                node=rng.choice(nodes) if nodes else None, **spec)
 
@@ -132,4 +142,87 @@ def random_cluster(seed, nodes=8, pods=20):
     found = snapshot([random_node(rng, name) for name in names],
                      [random_pod(rng, f"p{index}", [*names, "gone"]) for index in range(rng.randrange(pods))],
                      namespaces={"default": {}, "other": {"team": "x"}})
+    for _ in range(rng.randrange(90)):
+        random_related(rng, found, names)
     return rng, found
+
+
+VOLUME_CLAIMS, DEVICE_CLAIMS = [f"v{number}" for number in range(3)], [f"d{number}" for number in range(2)]
+STORAGE = ("local", "made", "zoned")
+
+
+def random_related(rng, found, names):
+    """One object beside nodes and pods comes, changes or goes."""
+    rng.choice([random_storage, random_devices, random_owner])(rng, found, names)
+
+
+def random_storage(rng, found, names):
+    volumes, zones = found.volumes, {"key": "zone", "operator": "In", "values": rng.sample(ZONES, 2)}
+    for name in STORAGE:
+        volumes.classes[name] = {
+            "metadata": {"name": name}, "volumeBindingMode": "WaitForFirstConsumer",
+            "provisioner": "kubernetes.io/no-provisioner" if name == "local" else "driver",
+            **({"allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": ["a", "b"]}]}]} if name == "zoned" else {})}
+    kind = rng.random()
+    if kind < 0.35:
+        name = f"pv{rng.randrange(6)}"
+        volumes.volumes[name] = {
+            "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": rng.choice(["a", "a__b"])} if rng.random() < 0.2 else {}},
+            "status": {"phase": "Available"}, "spec": {
+                "capacity": {"storage": f"{rng.randrange(1, 4)}Gi"}, "accessModes": ["ReadWriteOnce"],
+                "storageClassName": rng.choice(STORAGE),
+                **({"csi": {"driver": "driver", "volumeHandle": name}} if rng.random() < 0.5 else {}),
+                **({"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [zones]}]}}} if rng.random() < 0.5 else {})}}
+    elif kind < 0.8:
+        name, namespace = rng.choice(VOLUME_CLAIMS), rng.choice(["default", "other"])
+        bound = rng.choice([*volumes.volumes, "gone"]) if rng.random() < 0.4 else ""
+        annotations = {"pv.kubernetes.io/bind-completed": "yes"} if bound else {}
+        if not bound and rng.random() < 0.2:
+            annotations["volume.kubernetes.io/selected-node"] = rng.choice(names)
+        volumes.claims[f"{namespace}/{name}"] = {
+            "metadata": {"name": name, "namespace": namespace, "uid": name, "annotations": annotations},
+            "spec": {"storageClassName": rng.choice(STORAGE), "accessModes": [rng.choice(["ReadWriteOnce", "ReadWriteOncePod"])],
+                     "resources": {"requests": {"storage": f"{rng.randrange(1, 4)}Gi"}}, **({"volumeName": bound} if bound else {})}}
+    elif kind < 0.9:
+        volumes.drivers["driver"] = {"metadata": {"name": "driver"}, "spec": {"storageCapacity": rng.random() < 0.7}}
+        volumes.capacities[rng.choice("xyz")] = {
+            "storageClassName": rng.choice(STORAGE), "capacity": f"{rng.randrange(4)}Gi",
+            "nodeTopology": rng.choice([{}, {"matchLabels": {"zone": rng.choice(ZONES)}}, None])}
+    else:
+        volumes.set_csi_node({"metadata": {"name": rng.choice(names)}, "spec": {"drivers": [
+            {"name": "driver", "allocatable": {"count": rng.randrange(3)}}]}})
+
+
+def random_devices(rng, found, names):
+    devices = found.devices
+    devices.set_class("any", {"metadata": {"name": "any"}, "spec": {}})
+    if rng.random() < 0.7:
+        where = rng.choice([{"nodeName": rng.choice(names)}, {"nodeName": rng.choice(names)}, {"allNodes": True}, {"nodeSelector": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": [rng.choice(ZONES)]}]}]}}])
+        name = where.get("nodeName") or "shared"
+        devices.set_slice(name, None if rng.random() < 0.1 else {"metadata": {"name": name}, "spec": {
+            "driver": "driver", "pool": {"name": name, "generation": 1, "resourceSliceCount": rng.choice([1, 1, 1, 2])}, **where,
+            "devices": [{"name": f"dev{number}", "attributes": {"model": {"string": rng.choice("ab")}},
+                         **({"taints": [{"key": "x", "effect": "NoSchedule"}]} if rng.random() < 0.2 else {})}
+                        for number in range(rng.randrange(4))]}})
+        return
+    name, namespace = rng.choice(DEVICE_CLAIMS), rng.choice(["default", "other"])
+    wanted = [{"deviceClassName": "any" if rng.random() < 0.97 else "none", "count": rng.randrange(1, 3), "selectors": [
+        {"cel": {"expression": f'device.attributes["driver"].model == "{model}"'}}]} for model in rng.sample("ab", 2)]
+    request = {"name": "r", "exactly": wanted[0]} if rng.random() < 0.6 else {
+        "name": "r", "firstAvailable": [{"name": f"s{number}", **one} for number, one in enumerate(wanted)]}
+    here = {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [rng.choice(names)]}]}]}
+    taken = {"allocation": {"devices": {"results": [{"driver": "driver", "pool": rng.choice([*names, "shared"]),
+                                                     "device": f"dev{rng.randrange(4)}", "request": "r"}]},
+                            **({"nodeSelector": here} if rng.random() < 0.7 else {})}}
+    constraints = [{"matchAttribute": "driver/model"}] if rng.random() < 0.3 else []
+    devices.set_claim(f"{namespace}/{name}", {
+        "metadata": {"name": name, "namespace": namespace, "uid": f"{namespace}-{name}", "resourceVersion": str(rng.randrange(10**9))},
+        "spec": {"devices": {"requests": [request], "constraints": constraints}}, "status": taken if rng.random() < 0.4 else {}})
+
+
+def random_owner(rng, found, names):
+    kind = rng.choice(["Service", "ReplicaSet", "StatefulSet", "ReplicationController"])
+    labels = {"group": rng.choice(GROUPS)}
+    found.owners.set(kind, {"metadata": {"namespace": rng.choice(["default", "other"]), "name": "r"},
+                            "spec": {"selector": {"matchLabels": labels} if kind.endswith("Set") else labels}})
