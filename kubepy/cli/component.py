@@ -132,6 +132,14 @@ def _controller_manager(settings: Settings) -> Component:
     return Component("controller-manager", argv, Probe(url="https://127.0.0.1:10257/healthz"), after=("apiserver",))
 
 
+def _kubelet_certificates(settings: Settings) -> tuple[str, ...]:
+    """The control plane's kubelet has its files; that of a joined node asks the cluster, and renews them."""
+    pki = settings.pki_dir
+    if settings.role == "node":  # addresses only: names are not approved by themselves
+        return (f"--cert-dir={pki / 'kubelet'}", "--rotate-certificates", "--rotate-server-certificates", "--serving-names=ip")
+    return f"--tls-cert-file={pki / 'kubelet.crt'}", f"--tls-private-key-file={pki / 'kubelet.key'}"
+
+
 def _kubelet(settings: Settings) -> Component:
     pki = settings.pki_dir
     argv = _own(
@@ -140,7 +148,7 @@ def _kubelet(settings: Settings) -> Component:
         f"--root-dir={settings.data_dir / 'kubelet'}", f"--pod-manifest-path={settings.data_dir / 'manifests'}",
         f"--pod-logs-dir={settings.pod_logs_dir}", f"--cgroup-root={settings.cgroup_root}", *_pod_network(settings),
         f"--cluster-dns={settings.dns_ip}", f"--cluster-domain={settings.cluster_domain}",
-        f"--client-ca-file={pki / 'ca.crt'}", f"--tls-cert-file={pki / 'kubelet.crt'}", f"--tls-private-key-file={pki / 'kubelet.key'}",
+        f"--client-ca-file={pki / 'ca.crt'}", *_kubelet_certificates(settings),
         "--authorization-mode=Webhook", "--anonymous-auth=false", f"--port={settings.kubelet_port}", "--fail-swap-on=false",
     )
     return Component("kubelet", argv, Probe(url="http://127.0.0.1:10248/healthz"), after=("apiserver", "containerd"), grace=15)

@@ -88,6 +88,7 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--read-only-port", "read_only_port", int, "port without authentication; 0 for none"),
     ("--healthz-port", "healthz_port", int, "port of /healthz on the loopback; 0 for none"),
     ("--healthz-bind-address", "healthz_bind_address", str, "its address"),
+    ("--serving-names", "serving_names", str, "with --rotate-server-certificates, which of the node's addresses are asked for: all, or ip"),
     ("--tls-cert-file", "tls_cert_file", str, "serving certificate; without it one is made"),
     ("--tls-private-key-file", "tls_private_key_file", str, "its private key"),
     ("--client-ca-file", "client_ca_file", str, "CA of client certificates"),
@@ -310,7 +311,8 @@ def _serving_wish(kubelet: Kubelet) -> Wanted | None:
     """The names and addresses the node is reported with; None until it is registered."""
     node = kubelet.node.node
     addresses = ((node or {}).get("status") or {}).get("addresses") or ()
-    names = frozenset(entry["address"] for entry in addresses)
+    names = frozenset(entry["address"] for entry in addresses
+                      if kubelet.settings.serving_names != "ip" or str(entry["type"]).endswith("IP"))
     return Wanted(SERVING_SIGNER, kubelet.settings.node_name, names) if names else None
 
 

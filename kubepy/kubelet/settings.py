@@ -28,6 +28,8 @@ class Settings:
     bootstrap_kubeconfig: str = ""
     rotate_certificates: bool = False
     server_tls_bootstrap: bool = False
+    serving_names: str = "all"
+    """Which of the node's addresses its serving certificate is to name: all, or ip (its IP addresses)."""
     runtime_endpoint: str = "unix:///run/containerd/containerd.sock"
     static_pod_path: str = ""
     static_pod_url: str = ""

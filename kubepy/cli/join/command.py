@@ -9,12 +9,13 @@ from pathlib import Path
 
 from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.resource import CONFIGMAPS, NODES
+from kubepy.base.clock import SystemClock
 from kubepy.base.log import configure
 from kubepy.cli import preflight, prepare, supervisor
 from kubepy.cli.join import discovery, identity
 from kubepy.cli.join.discovery import ClusterInfo, NotYet, Untrusted
 from kubepy.cli.join.grant import CONFIG_NAME, shared_settings
-from kubepy.cli.join.request import RequestRefused, kubelet_client, obtain, proxy_client
+from kubepy.cli.join.request import RequestRefused, obtain, proxy_client
 from kubepy.cli.join.token import Token, parse
 from kubepy.cli.pki.issue import write_file
 from kubepy.cli.progress import Progress
@@ -22,10 +23,12 @@ from kubepy.cli.settings import Settings, default_data_dir, default_node_ip, def
 from kubepy.cli.start import bring_up, command_log, is_alive, is_ready, start_supervisor
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import Config
+from kubepy.kubelet.certificate.bootstrap import bootstrap
+from kubepy.kubelet.certificate.request import RequestRefused as KubeletRefused
 
 DISCOVERY_TIMEOUT = 60.0
 """Seconds: a token is signed for within one or two of its making."""
-SERVING_TIMEOUT = 30.0
+CERTIFICATE_TIMEOUT, SERVING_TIMEOUT = 120.0, 30.0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,7 +74,7 @@ def main(argv: list[str]) -> int:
         configure(settings.verbosity, stream=stream)
         try:
             return asyncio.run(_join(settings, options.endpoint, token, options.pins, progress))
-        except (Untrusted, NotYet, RequestRefused, ApiError, ConnectionError, TimeoutError, ValueError) as error:
+        except (Untrusted, NotYet, RequestRefused, KubeletRefused, ApiError, ConnectionError, TimeoutError, ValueError) as error:
             progress.fail(f"this machine has not joined: {error or 'the cluster did not answer in time'}")
             return 1
         except KeyboardInterrupt:
@@ -92,10 +95,9 @@ async def _join(settings: Settings, endpoint: str, token: Token, pins: list[str]
         return None
 
     async def registered(client: HttpClient) -> None:
-        progress.doing("Waiting for the kubelet's serving certificate")  # which the supervisor asks for
-        serving = identity.pair(settings, "kubelet").cert
+        progress.doing("Waiting for the kubelet's serving certificate")  # which it asks for itself
         deadline = asyncio.get_running_loop().time() + SERVING_TIMEOUT
-        while identity.is_placeholder(serving):
+        while not identity.serves(settings):
             if asyncio.get_running_loop().time() > deadline:
                 progress.warn("the kubelet's request for a serving certificate is not approved yet (kubectl get csr): until then logs and "
                               "exec do not work here")
@@ -128,9 +130,11 @@ async def _obtain(settings: Settings, info: ClusterInfo, token: Token, progress:
         settings.pki_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_file(settings.pki_dir / "ca.crt", info.ca, 0o644)
         progress.doing("Waiting for certificates")
-        await obtain(client, kubelet_client(settings.node_name), identity.pair(settings, "kubelet-client"))
+        trusted = Config(server=info.server, ca_file=str(settings.pki_dir / "ca.crt"))
+        async with asyncio.timeout(CERTIFICATE_TIMEOUT):
+            await bootstrap(client, trusted, node_name=settings.node_name, kubeconfig=str(settings.kubeconfig("kubelet")),
+                            directory=identity.kubelet_directory(settings), clock=SystemClock(), patient=False)
         await obtain(client, proxy_client(), identity.pair(settings, "proxy"))
-        identity.write_placeholder(settings)
         identity.write_access(settings)
         progress.done("client certificates and kubeconfigs", str(settings.pki_dir))
         return settings

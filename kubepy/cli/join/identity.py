@@ -1,4 +1,7 @@
-"""The certificates of a joined node: its kubelet's as client and server, its proxy's as client; kept fresh while the node runs."""
+"""The certificates of a joined node that are not the kubelet's own: its proxy's as client, kept fresh while the node runs.
+
+The kubelet asks for its client certificate when the node joins, and rotates that and its serving certificate itself, below `pki/kubelet`.
+"""
 from __future__ import annotations
 
 import asyncio
@@ -6,22 +9,22 @@ import ssl
 from pathlib import Path
 
 import yaml
-from cryptography import x509
 
 from kubepy.api.errors import ApiError
 from kubepy.base.log import get_logger
-from kubepy.cli.join.request import Identity, RequestRefused, is_due, kubelet_client, kubelet_serving, obtain, proxy_client
+from kubepy.cli.join.request import Identity, RequestRefused, is_due, obtain, proxy_client
 from kubepy.cli.pki import Pair
-from kubepy.cli.pki.issue import Subject, make_ca, new_key, write_file, write_pair
+from kubepy.cli.pki.issue import write_file
 from kubepy.cli.settings import Settings
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import ConfigError, load
+from kubepy.kubelet.certificate.store import Store
 
 log = get_logger("identity")
 
 PERIOD = 3600.0
 """Seconds between looks at how long the certificates are good for."""
-SERVING_TIMEOUT = 60.0
+TIMEOUT = 60.0
 FAILURES = (ApiError, RequestRefused, ConfigError, ConnectionError, TimeoutError, ssl.SSLError, OSError)
 """What `renew` may raise."""
 
@@ -30,48 +33,42 @@ def pair(settings: Settings, name: str) -> Pair:
     return Pair(settings.pki_dir / f"{name}.crt", settings.pki_dir / f"{name}.key")
 
 
-def wanted(settings: Settings) -> tuple[tuple[str, Identity], ...]:
+def kubelet_directory(settings: Settings) -> Path:
+    """Where the kubelet of a joined node keeps what it has asked for itself."""
+    return settings.pki_dir / "kubelet"
+
+
+def wanted() -> tuple[tuple[str, Identity], ...]:
     """File name and identity of each certificate."""
-    return (("kubelet-client", kubelet_client(settings.node_name)), ("proxy", proxy_client()),
-            ("kubelet", kubelet_serving(settings.node_name, settings.node_ip.split(","))))
+    return (("proxy", proxy_client()),)
 
 
 def write_access(settings: Settings) -> None:
-    """Kubeconfigs that name the files, so that renewed certificates are picked up by who is running."""
-    for who, name in (("kubelet", "kubelet-client"), ("proxy", "proxy")):
-        files = pair(settings, name)
-        config = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "default",
-            "clusters": [{"name": "default", "cluster": {"server": settings.server,
-                                                         "certificate-authority": str(settings.pki_dir / "ca.crt")}}],
-            "users": [{"name": who, "user": {"client-certificate": str(files.cert), "client-key": str(files.key)}}],
-            "contexts": [{"name": "default", "context": {"cluster": "default", "user": who}}],
-        }
-        write_file(settings.kubeconfig(who), yaml.safe_dump(config, sort_keys=False).encode(), 0o600)
+    """A kubeconfig for the proxy that names the files, so that a renewed certificate is picked up while it runs."""
+    files = pair(settings, "proxy")
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "default",
+        "clusters": [{"name": "default", "cluster": {"server": settings.server,
+                                                     "certificate-authority": str(settings.pki_dir / "ca.crt")}}],
+        "users": [{"name": "proxy", "user": {"client-certificate": str(files.cert), "client-key": str(files.key)}}],
+        "contexts": [{"name": "default", "context": {"cluster": "default", "user": "proxy"}}],
+    }
+    write_file(settings.kubeconfig("proxy"), yaml.safe_dump(config, sort_keys=False).encode(), 0o600)
 
 
-def write_placeholder(settings: Settings) -> None:
-    """A self-signed serving certificate to start with: the cluster gives the real one only once the node has told its addresses."""
-    files = pair(settings, "kubelet")
-    if not files.cert.exists():
-        key = new_key()
-        write_pair(files, make_ca(Subject(settings.node_name).common_name, key), key)
-
-
-def is_placeholder(path: Path) -> bool:
-    """Whether it is one that the node has signed itself."""
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    return certificate.issuer == certificate.subject
+def serves(settings: Settings) -> bool:
+    """Whether the kubelet has the serving certificate that the cluster has signed for it."""
+    current = Store(kubelet_directory(settings), "kubelet-server").current()
+    return current is not None and not current.self_signed
 
 
 async def renew(settings: Settings, client: HttpClient, *, everything: bool = False) -> list[str]:
-    """Asks, as this node, for each certificate that is a placeholder or has less than 30 % of its life left (or for all of them); returns
-    their names."""
+    """Asks, as this node, for each certificate that has less than 30 % of its life left (or for all of them); returns their names."""
     renewed = []
-    for name, identity in wanted(settings):
+    for name, identity in wanted():
         files = pair(settings, name)
-        if everything or is_due(files) or is_placeholder(files.cert):
-            await obtain(client, identity, files, SERVING_TIMEOUT)
+        if everything or is_due(files):
+            await obtain(client, identity, files, TIMEOUT)
             renewed.append(name)
     return renewed
 

@@ -3,10 +3,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,7 +16,7 @@ from kubepy.cli.pki import Pair
 from kubepy.cli.pki.issue import PrivateKey, new_key, write_pair
 from kubepy.client.interface import Client
 from kubepy.controllers.certificate.joined import PROXY_USER
-from kubepy.controllers.certificate.request import CLIENT, KUBELET_CLIENT, KUBELET_SERVING, has_condition
+from kubepy.controllers.certificate.request import CLIENT, has_condition
 
 POLL = 0.5
 
@@ -34,16 +32,7 @@ class Identity:
     signer: str
     name: str
     organizations: tuple[str, ...] = ()
-    ips: tuple[str, ...] = ()
     usages: tuple[str, ...] = ("digital signature", "client auth")
-
-
-def kubelet_client(node: str) -> Identity:
-    return Identity(KUBELET_CLIENT, f"system:node:{node}", ("system:nodes",))
-
-
-def kubelet_serving(node: str, ips: Sequence[str]) -> Identity:
-    return Identity(KUBELET_SERVING, f"system:node:{node}", ("system:nodes",), tuple(ips), ("digital signature", "server auth"))
 
 
 def proxy_client() -> Identity:
@@ -55,9 +44,6 @@ def signing_request(identity: Identity, key: PrivateKey) -> bytes:
     names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, text) for text in identity.organizations]
     builder = x509.CertificateSigningRequestBuilder().subject_name(
         x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, identity.name)]))
-    if identity.ips:
-        addresses = [x509.IPAddress(ip_address(text)) for text in identity.ips]
-        builder = builder.add_extension(x509.SubjectAlternativeName(addresses), critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 

@@ -66,8 +66,10 @@ def kubeconfig_of(bootstrap: Config, pair: Path) -> dict[str, Any]:
 
 
 async def bootstrap(client: Client, config: Config, *, node_name: str, kubeconfig: str, directory: Path,
-                    clock: Clock) -> None:
-    """Tries until there is a certificate. `config` is the bootstrap kubeconfig, `client` uses it."""
+                    clock: Clock, patient: bool = True) -> None:
+    """Tries until there is a certificate; unless `patient`, a refusal is raised (RequestRefused).
+
+    `config` is the bootstrap kubeconfig, `client` uses it."""
     wanted = Wanted(CLIENT_SIGNER, node_name)
     store = Store(directory, "kubelet-client")
     backoff = Backoff(1.0, 30.0, jitter=0.1)
@@ -83,6 +85,8 @@ async def bootstrap(client: Client, config: Config, *, node_name: str, kubeconfi
             store.put(certificate + key, clock.now())
         except RequestRefused as error:
             key_path.unlink(missing_ok=True)  # the next request must be another one
+            if not patient:
+                raise
             log.warning("The node's certificate was refused", err=error)
         except (ApiError, ConnectionError, TimeoutError, ValueError, OSError) as error:
             log.warning("No certificate for this node yet", err=error or "not signed in time", server=config.server)

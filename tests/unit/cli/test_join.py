@@ -18,7 +18,9 @@ from kubepy.cli.pki import Pair
 from kubepy.cli.pki.issue import make_ca, new_key
 from kubepy.cli.settings import Settings
 from kubepy.client.memory import MemoryClient
+from kubepy.client.serving import self_signed
 from kubepy.controllers.bootstrap import signature
+from kubepy.kubelet.certificate.store import Store
 
 TOKEN = token.parse("abcdef.0123456789abcdef")
 KEY = new_key()
@@ -107,15 +109,19 @@ async def test_a_certificate_is_asked_for_and_written(tmp_path: Path) -> None:
     client = MemoryClient()
     files = Pair(tmp_path / "a.crt", tmp_path / "a.key")
     with pytest.raises(TimeoutError):
-        await request.obtain(client, request.kubelet_serving("n2", ["192.0.2.8"]), files, timeout=0.01)
+        await request.obtain(client, request.proxy_client(), files, timeout=0.01)
     [made] = client.all(CERTIFICATE_SIGNING_REQUESTS)
-    assert made["spec"]["signerName"] == "kubernetes.io/kubelet-serving"
-    assert made["spec"]["usages"] == ["digital signature", "server auth"]
+    assert made["spec"]["signerName"] == "kubernetes.io/kube-apiserver-client"
+    assert made["spec"]["usages"] == ["digital signature", "client auth"]
     assert not files.cert.exists()
+    assert request.is_due(files)
 
 
-def test_a_placeholder_is_known_for_what_it_is(tmp_path: Path) -> None:
+def test_the_kubelet_of_a_joined_node_looks_after_its_own_certificates(tmp_path: Path) -> None:
     settings = dataclasses.replace(SETTINGS, data_dir=tmp_path)
-    identity.write_placeholder(settings)
-    assert identity.is_placeholder(identity.pair(settings, "kubelet").cert)
-    assert request.is_due(Pair(tmp_path / "none.crt", tmp_path / "none.key"))
+    kubelet = next(part for part in plan_components(settings) if part.name == "kubelet")
+    assert {f"--cert-dir={tmp_path}/pki/kubelet", "--rotate-certificates", "--rotate-server-certificates"} <= set(kubelet.argv)
+    assert not any(word.startswith("--tls-cert-file") for word in kubelet.argv)
+    assert not identity.serves(settings)
+    Store(identity.kubelet_directory(settings), "kubelet-server").put(self_signed("n2"), 0.0)
+    assert not identity.serves(settings), "one it has signed itself does not count"
