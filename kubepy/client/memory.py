@@ -16,7 +16,9 @@ from typing import Any, cast
 import orjson
 
 from kubepy.api.errors import AlreadyExists, ApiError, BadRequest, Conflict, Expired, MethodNotAllowed, NotFound, from_status
+from kubepy.api.patch.strategic import apply_strategic_patch
 from kubepy.api.resource import NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS, Resource
+from kubepy.api.schema.shape import of_kind
 from kubepy.api.selector import parse_fields, parse_labels
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock, SystemClock, format_time
@@ -157,6 +159,8 @@ class MemoryClient:
             fresh = cast(Object, _json_patch(_copy(old), patch))
         elif type == "apply":
             raise MethodNotAllowed("the memory client knows no server-side apply")
+        elif type == "strategic":
+            fresh = apply_strategic_patch(_copy(old), _copy(patch), of_kind(resource.group, resource.version, resource.kind))
         else:
             fresh = cast(Object, _merge(_copy(old), patch))
         return self._replace(resource, old, fresh, subresource or "")
@@ -362,7 +366,7 @@ def _copy(obj: Object) -> Object:
 
 
 def _merge(target: Any, patch: Any) -> Any:
-    """JSON merge patch (RFC 7386); also used for strategic patches, whose lists it replaces."""
+    """JSON merge patch (RFC 7386)."""
     if not isinstance(patch, dict):
         return patch
     target = target if isinstance(target, dict) else {}

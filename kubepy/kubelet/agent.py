@@ -33,6 +33,8 @@ from kubepy.kubelet.dra.manager import ClaimError, Claims
 from kubepy.kubelet.eviction.manager import Eviction
 from kubepy.kubelet.image.collect import ImageCollector
 from kubepy.kubelet.image.manager import Images
+from kubepy.kubelet.image.provider import Providers, load_providers
+from kubepy.kubelet.image.record import Records
 from kubepy.kubelet.node.agent import NodeAgent
 from kubepy.kubelet.node.machine import default_ip, read_machine
 from kubepy.kubelet.node.shutdown import PROBLEM, REFUSAL, Shutdown
@@ -51,6 +53,7 @@ from kubepy.kubelet.probe.manager import Probes
 from kubepy.kubelet.server.stat import Statistics
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.source.file import FileSource
+from kubepy.kubelet.source.url import UrlSource
 from kubepy.kubelet.volume.manager import Volumes
 from kubepy.kubelet.volume.objects import Objects
 from kubepy.kubelet.volume.token import Tokens
@@ -73,8 +76,13 @@ class Kubelet:
         self.ips = tuple(settings.node_ip.split(",")) if settings.node_ip else (default_ip(),)
         self.around = Surroundings(self.ips, self.machine.memory, (), allocatable(settings, self.machine))
         self.events = EventRecorder(client, "kubelet", settings.node_name, clock)
-        self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit)
-        self.images = Images(runtime, clock, serial=settings.image_pull_serial)
+        self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit,
+                               per_qos=settings.cgroups_per_qos)
+        providers = load_providers(settings.image_credential_provider_config, settings.image_credential_provider_bin_dir) \
+            if settings.image_credential_provider_config else []
+        self.records = Records(settings.root_dir, settings.image_verification_policy, settings.image_verification_allowed)
+        self.images = Images(runtime, clock, parallel=1 if settings.image_pull_serial else settings.image_pulls_parallel or None,
+                             providers=Providers(providers, clock) if providers else None, records=self.records)
         self.objects = Objects(client, clock, settings.object_changes, self._objects_changed)
         self.drivers = Registry(client, settings.node_name, lambda: self.node.node, lambda: self.pods.wake_all())
         self.claims = Claims(settings.root_dir, client, settings.node_name, clock, lambda: self.pods.wake_all())
@@ -94,7 +102,7 @@ class Kubelet:
         self.reporter = Reporter(client, clock, self.pods.api_pod)
         self.pleg = Pleg(runtime, clock, self.pods.wake)
         self.statistics = Statistics(settings, runtime, clock)
-        self.collector = ImageCollector(settings, runtime, clock)
+        self.collector = ImageCollector(settings, runtime, clock, gone=self.records.forget)
         self.eviction = Eviction(settings, self.pods, self.statistics, self.events, clock, lambda: self.collector.look(everything=True))
         self.node = NodeAgent(settings, client, runtime, self.machine, self.events, clock, ips=self.ips, port=lambda: settings.port,
                               problem=self._problem, pressures=self.eviction.pressures,
@@ -103,7 +111,9 @@ class Kubelet:
         self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={settings.node_name}", clock=clock)
         self._node_informer = Informer(client, NODES, field_selector=f"metadata.name={settings.node_name}", clock=clock)
         self._service_informer = Informer(client, SERVICES, clock=clock)
-        self._files_read = not settings.static_pod_path
+        self._static: dict[str, list[Object]] = {}
+        """By source; pods are not removed before all sources have been heard."""
+        self._sources_expected = bool(settings.static_pod_path) + bool(settings.static_pod_url)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
@@ -138,6 +148,10 @@ class Kubelet:
         if settings.static_pod_path:
             source = FileSource(settings.static_pod_path, settings.node_name, self.clock, self._static_changed)
             self.tasks.keep(source.run, "files")
+        if settings.static_pod_url:
+            url = UrlSource(settings.static_pod_url, settings.static_pod_url_header, settings.node_name, settings.http_check_frequency,
+                            self.clock, lambda pods: self._set_static("url", pods))
+            self.tasks.keep(url.run, "url")
         self.tasks.keep(self._watch_pods, "sources")
         self.tasks.keep(self.pods.run, "cleanup")
         self.tasks.keep(self.objects.run, "objects")
@@ -166,7 +180,7 @@ class Kubelet:
         self._pod_informer.add_handler(self.pods.set_api, lambda _, pod: self.pods.set_api(pod), self.pods.remove_api)
         self.tasks.keep(self._pod_informer.run, "pods")
         await self._pod_informer.wait_synced()
-        while not self._files_read:
+        while len(self._static) < self._sources_expected:
             await self.clock.sleep(0.2)
         self.pods.ready = True
 
@@ -178,11 +192,11 @@ class Kubelet:
 
     def _static_changed(self, pods: list[Object]) -> None:
         assert self._loop is not None  # files are read in a thread
-        self._loop.call_soon_threadsafe(self._set_static, pods)
+        self._loop.call_soon_threadsafe(self._set_static, "files", pods)
 
-    def _set_static(self, pods: list[Object]) -> None:
-        self.pods.set_static(pods)
-        self._files_read = True
+    def _set_static(self, source: str, pods: list[Object]) -> None:
+        self._static[source] = pods
+        self.pods.set_static([pod for found in self._static.values() for pod in found])
 
     def _objects_changed(self, uids: set[str]) -> None:
         for uid in uids:

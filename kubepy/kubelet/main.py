@@ -69,6 +69,17 @@ def _thresholds(text: str) -> dict[str, str]:
     return found
 
 
+def _headers(text: str) -> dict[str, list[str]]:
+    """`name:value,…`; a name may come again."""
+    found: dict[str, list[str]] = {}
+    for item in comma_list(text):
+        name, colon, value = item.partition(":")
+        if not colon:
+            raise ValueError(f"invalid header {item!r}")
+        found.setdefault(name.strip(), []).append(value.strip())
+    return found
+
+
 def _graces(text: str) -> dict[str, float]:
     return {signal: duration(value) for signal, value in mapping(text).items()}
 
@@ -83,6 +94,8 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--root-dir", "root_dir", str, "directory for pods and volumes"),
     ("--cert-dir", "cert_dir", str, "directory for certificates the kubelet makes itself"),
     ("--pod-manifest-path", "static_pod_path", str, "directory or file with static pods"),
+    ("--manifest-url", "static_pod_url", str, "URL with a static pod, or a list of them"),
+    ("--manifest-url-header", "static_pod_url_header", _headers, "headers for it, such as a:1,b:2"),
     ("--address", "address", str, "address to serve on"),
     ("--port", "port", int, "port of the kubelet's server"),
     ("--read-only-port", "read_only_port", int, "port without authentication; 0 for none"),
@@ -102,6 +115,8 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--max-pods", "max_pods", int, "pods this node can run"),
     ("--pods-per-core", "pods_per_core", int, "pods per CPU; 0 for no limit"),
     ("--pod-max-pids", "pod_pids_limit", int, "processes a pod may have; -1 for no limit"),
+    ("--image-credential-provider-config", "image_credential_provider_config", str, "file that names credential provider plugins"),
+    ("--image-credential-provider-bin-dir", "image_credential_provider_bin_dir", str, "directory of these plugins"),
     ("--cgroup-driver", "cgroup_driver", str, "cgroupfs or systemd (a runtime that says which it uses is believed)"),
     ("--cgroup-root", "cgroup_root", str, "parent of all pods' cgroups"),
     ("--cpu-manager-policy", "cpu_manager_policy", str, "none, or static: whole CPUs for guaranteed pods that ask for them"),
@@ -117,6 +132,7 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--eviction-pressure-transition-period", "eviction_pressure_transition_period", duration, "how long a pressure is shown after it"),
     ("--eviction-max-pod-grace-period", "eviction_max_pod_grace_period", int, "seconds a pod gets at most at a soft threshold"),
     ("--sync-frequency", "sync_frequency", duration, "how often a pod is looked at"),
+    ("--http-check-frequency", "http_check_frequency", duration, "how often the URL is asked for static pods"),
     ("--file-check-frequency", "file_check_frequency", duration, "how often static pods are looked for"),
     ("--node-status-update-frequency", "node_status_update_frequency", duration, "how often the node is looked at"),
     ("--allowed-unsafe-sysctls", "allowed_unsafe_sysctls", _names, "sysctls pods may set beside the safe ones"),

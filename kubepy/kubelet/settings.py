@@ -1,7 +1,7 @@
 """The kubelet's settings: flags and the `KubeletConfiguration` file (kubelet.config.k8s.io/v1beta1), flags winning."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +33,9 @@ class Settings:
     runtime_endpoint: str = "unix:///run/containerd/containerd.sock"
     static_pod_path: str = ""
     static_pod_url: str = ""
+    static_pod_url_header: Mapping[str, Sequence[str]] = field(default_factory=dict)
     file_check_frequency: float = 20.0
+    http_check_frequency: float = 20.0
     sync_frequency: float = 60.0
     address: str = "0.0.0.0"
     port: int = 10250
@@ -66,7 +68,13 @@ class Settings:
     node_status_update_frequency: float = 10.0
     node_status_report_frequency: float = 300.0
     node_lease_duration_seconds: int = 40
-    image_pull_serial: bool = False
+    image_pull_serial: bool = True
+    image_pulls_parallel: int = 0
+    """At most so many at once when they are not serial; 0 for no limit."""
+    image_credential_provider_config: str = ""
+    image_credential_provider_bin_dir: str = ""
+    image_verification_policy: str = "NeverVerifyPreloadedImages"
+    image_verification_allowed: tuple[str, ...] = ()
     container_log_max_size: int = 10 << 20
     container_log_max_files: int = 5
     image_gc_high: int = 85
@@ -111,12 +119,14 @@ class Settings:
 
 
 _FILE_KEYS = {
-    "staticPodPath": "static_pod_path", "staticPodURL": "static_pod_url", "address": "address", "port": "port",
+    "staticPodPath": "static_pod_path", "staticPodURL": "static_pod_url",
+    "staticPodURLHeader": "static_pod_url_header", "address": "address", "port": "port",
     "readOnlyPort": "read_only_port", "healthzPort": "healthz_port", "healthzBindAddress": "healthz_bind_address",
     "tlsCertFile": "tls_cert_file", "tlsPrivateKeyFile": "tls_private_key_file", "maxPods": "max_pods", "podsPerCore": "pods_per_core",
     "podPidsLimit": "pod_pids_limit", "clusterDomain": "cluster_domain", "resolvConf": "resolv_conf", "cgroupDriver": "cgroup_driver",
     "cgroupRoot": "cgroup_root", "cgroupsPerQOS": "cgroups_per_qos", "cpuCFSQuota": "cpu_cfs_quota", "seccompDefault": "seccomp_default",
     "failSwapOn": "fail_swap_on", "nodeLeaseDurationSeconds": "node_lease_duration_seconds", "serializeImagePulls": "image_pull_serial",
+    "maxParallelImagePulls": "image_pulls_parallel", "imagePullCredentialsVerificationPolicy": "image_verification_policy",
     "containerLogMaxFiles": "container_log_max_files", "imageGCHighThresholdPercent": "image_gc_high",
     "imageGCLowThresholdPercent": "image_gc_low", "registerNode": "register_node", "providerID": "provider_id",
     "podLogsDir": "pod_logs_dir", "containerRuntimeEndpoint": "runtime_endpoint", "systemReserved": "system_reserved",
@@ -129,14 +139,15 @@ _FILE_KEYS = {
     "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap",
 }
 _FILE_DURATIONS = {
-    "fileCheckFrequency": "file_check_frequency", "syncFrequency": "sync_frequency",
+    "fileCheckFrequency": "file_check_frequency", "httpCheckFrequency": "http_check_frequency", "syncFrequency": "sync_frequency",
     "nodeStatusUpdateFrequency": "node_status_update_frequency", "nodeStatusReportFrequency": "node_status_report_frequency",
     "evictionPressureTransitionPeriod": "eviction_pressure_transition_period",
     "shutdownGracePeriod": "shutdown_grace_period", "shutdownGracePeriodCriticalPods": "shutdown_grace_period_critical_pods",
     "imageMinimumGCAge": "image_minimum_gc_age", "streamingConnectionIdleTimeout": "streaming_idle",
 }
 _FILE_LISTS = {"shutdownGracePeriodByPodPriority": "shutdown_by_priority",
-               "clusterDNS": "cluster_dns", "registerWithTaints": "register_with_taints", "allowedUnsafeSysctls": "allowed_unsafe_sysctls"}
+               "clusterDNS": "cluster_dns", "registerWithTaints": "register_with_taints",
+              "preloadedImagesVerificationAllowlist": "image_verification_allowed", "allowedUnsafeSysctls": "allowed_unsafe_sysctls"}
 
 
 def duration(text: str | float | int) -> float:

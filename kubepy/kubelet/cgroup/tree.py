@@ -23,15 +23,20 @@ _V1 = ("cpu", "cpuacct", "memory", "pids", "cpuset", "blkio", "freezer", "hugetl
 class Cgroups:
     """One node's tree below `parent` ("/" or a path of its own, for several kubelets on one machine)."""
 
-    def __init__(self, parent: str = "/", *, driver: str = "cgroupfs", pids_limit: int = -1, root: Path = ROOT) -> None:
+    def __init__(self, parent: str = "/", *, driver: str = "cgroupfs", pids_limit: int = -1, root: Path = ROOT,
+                 per_qos: bool = True) -> None:
         self.root = root
         self.driver = driver
         self.parent = parent.strip("/")
         self.pids_limit = pids_limit
+        self.per_qos = per_qos
+        """False (cgroupsPerQOS): pods have no cgroups of their own, the runtime puts containers where it likes."""
         self.v2 = (root / "cgroup.controllers").exists()
 
     def pod_path(self, pod: Object) -> str:
         """What the runtime is told as the sandbox's parent."""
+        if not self.per_qos:
+            return ""
         return self.name(podspec.qos_class(pod), podspec.uid_of(pod))
 
     def name(self, quality: str, uid: str = "") -> str:
@@ -63,12 +68,16 @@ class Cgroups:
 
     def start(self) -> None:
         """Makes the QoS level."""
+        if not self.per_qos:
+            return
         for quality in ("Guaranteed", "Burstable", "BestEffort"):
             self._make(self.name(quality))
         self._set(self.name("BestEffort"), "cpu", "cpu.shares", "2", "cpu.weight", "1")
 
     def ensure(self, pod: Object) -> str:
         """The pod's cgroup with its limits; returns its name for the runtime."""
+        if not self.per_qos:
+            return ""
         name = self.pod_path(pod)
         self._make(name)
         requests, limits = pod_requests(pod), pod_limits(pod)
@@ -88,6 +97,8 @@ class Cgroups:
 
     def relax(self, pod: Object) -> None:
         """Lifts the pod's own limits for the moment in which its containers' change; `ensure` sets them again."""
+        if not self.per_qos:
+            return
         name = self.pod_path(pod)
         self._set(name, "cpu", "cpu.cfs_quota_us", "-1", "cpu.max", f"max {PERIOD}")
         self._set(name, "memory", "memory.limit_in_bytes", "-1", "memory.max", "max")
@@ -105,10 +116,12 @@ class Cgroups:
         return gone
 
     def remove_pod(self, uid: str) -> bool:
-        return all([self.remove(self.name(quality, uid)) for quality in ("Guaranteed", "Burstable", "BestEffort")])
+        return not self.per_qos or all([self.remove(self.name(quality, uid)) for quality in ("Guaranteed", "Burstable", "BestEffort")])
 
     def pods(self) -> set[str]:
         """The UIDs that have a cgroup."""
+        if not self.per_qos:
+            return set()
         found: set[str] = set()
         for quality in ("Guaranteed", "Burstable", "BestEffort"):
             for controller, directory in self.directories(self.name(quality)).items():

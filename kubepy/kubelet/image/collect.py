@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubepy.base.clock import Clock
@@ -38,12 +38,15 @@ def plan_collection(images: Sequence[pb.Image], seen: Mapping[str, Seen], in_use
 
 
 class ImageCollector:
-    def __init__(self, settings: Settings, runtime: Runtime, clock: Clock, sandbox_image: Collection[str] = ()) -> None:
+    def __init__(self, settings: Settings, runtime: Runtime, clock: Clock, sandbox_image: Collection[str] = (),
+                 gone: Callable[[Collection[str]], None] = lambda present: None) -> None:
+        """`gone` is told which images there are."""
         self._settings = settings
         self._runtime = runtime
         self._clock = clock
         self._sandbox_image = set(sandbox_image)
         self._seen: dict[str, Seen] = {}
+        self._gone = gone
 
     async def run(self) -> None:
         while True:
@@ -64,6 +67,7 @@ class ImageCollector:
                 entry.used = now
         for gone in set(self._seen) - {image.id for image in images}:
             del self._seen[gone]
+        await asyncio.to_thread(self._gone, {image.id for image in images})
         to_free = (1 << 62) if everything else await self._to_free()
         if to_free <= 0:
             return 0

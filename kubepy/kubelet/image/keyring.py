@@ -22,7 +22,7 @@ def credentials(image: str, secrets: Iterable[Object]) -> list[pb.AuthConfig]:
             key = host.removeprefix("https://").removeprefix("http://").rstrip("/").removesuffix("/v1").removesuffix("/v2")
             if key == "index.docker.io":
                 key = "docker.io"
-            if _matches(name, key):
+            if matches(name, key):
                 found.append((len(key), _auth(entry)))
     return [auth for _, auth in sorted(found, key=lambda pair: -pair[0])]
 
@@ -39,7 +39,8 @@ def _entries(secret: Object) -> Iterable[tuple[str, Object]]:
     return []
 
 
-def _matches(name: str, key: str) -> bool:
+def matches(name: str, key: str) -> bool:
+    """Whether a pattern (a registry, perhaps with wildcards, and perhaps the beginning of a path) is for the full name of an image."""
     host, _, path = key.partition("/")
     image_host, _, image_path = name.partition("/")
     if host.count(".") != image_host.count(".") and "*" in host:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Literal
 
 from kubepy.api.types import Object
@@ -11,6 +12,8 @@ from kubepy.base.log import get_logger
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.image.keyring import credentials
+from kubepy.kubelet.image.provider import Providers
+from kubepy.kubelet.image.record import Records, secret_of
 from kubepy.kubelet.image.reference import ReferenceError_, normalize
 from kubepy.kubelet.pod.backoff import KeyedBackoff
 
@@ -32,12 +35,16 @@ class ImageError(Exception):
 class Images:
     """One node's images."""
 
-    def __init__(self, runtime: Runtime, clock: Clock, *, serial: bool = False) -> None:
+    def __init__(self, runtime: Runtime, clock: Clock, *, parallel: int | None = None, providers: Providers | None = None,
+                 records: Records | None = None) -> None:
+        """At most `parallel` pulls at once (None: as many as there are)."""
         self._runtime = runtime
         self._clock = clock
         self._backoff = KeyedBackoff(10.0, 300.0)
         self._failed: dict[str, tuple[float, str]] = {}
-        self._limit = asyncio.Semaphore(1 if serial else 8)
+        self._limit: AbstractAsyncContextManager[object] = nullcontext() if parallel is None else asyncio.Semaphore(parallel)
+        self._providers = providers
+        self._records = records
 
     async def ensure(self, pod: Object, container: Object, secrets: Sequence[Object], event: Event,
                      sandbox: pb.PodSandboxConfig | None = None) -> tuple[str, pb.Image | None]:
@@ -51,15 +58,26 @@ class Images:
             raise ImageError("InvalidImageName", message) from error
         policy = container.get("imagePullPolicy") or ("Always" if name.endswith(":latest") else "IfNotPresent")
         present = await self._inspect(name, event)
-        if present is not None and policy != "Always":
+        secrets_used = {secret_of(secret) for secret in secrets}
+        auths = credentials(name, secrets)
+        allowed = present is None or self._records is None or policy == "Always" or \
+            self._records.accessible(present.id, name, auths, secrets_used)
+        if not allowed and self._providers is not None and present is not None and self._records is not None:
+            auths = [*auths, *await self._providers.credentials(name)]
+            allowed = self._records.accessible(present.id, name, auths, secrets_used)
+        if present is not None and allowed and policy != "Always":
             event("Normal", "Pulled", f'Container image "{image}" already present on machine and can be accessed by the pod')
             return present.id, present
-        if present is None and policy == "Never":
-            message = f'Container image "{image}" is not present with pull policy of Never'
+        if policy == "Never":
+            message = f'Container image "{image}" is not present with pull policy of Never' if present is None else \
+                f'Container image "{image}" is present with pull policy of Never but does not have the proper credentials to access the ' \
+                'image'
             event("Warning", "ErrImageNeverPull", message)
             raise ImageError("ErrImageNeverPull", message)
-        await self._pull(pod, image, name, secrets, event, sandbox)
+        used = await self._pull(pod, image, name, auths, event, sandbox)
         present = await self._inspect(name, event)
+        if present is not None and self._records is not None:
+            await asyncio.to_thread(self._records.pulled, present.id, name, used, secrets_used)
         return (present.id if present is not None else name), present
 
     async def _inspect(self, name: str, event: Event) -> pb.Image | None:
@@ -70,8 +88,9 @@ class Images:
             event("Warning", "InspectFailed", message)
             raise ImageError("ImageInspectError", message) from error
 
-    async def _pull(self, pod: Object, image: str, name: str, secrets: Sequence[Object], event: Event,
-                    sandbox: pb.PodSandboxConfig | None) -> None:
+    async def _pull(self, pod: Object, image: str, name: str, auths: Sequence[pb.AuthConfig], event: Event,
+                    sandbox: pb.PodSandboxConfig | None) -> pb.AuthConfig | None:
+        """The credentials it was pulled with."""
         key = f"{pod['metadata']['uid']}_{name}"
         now = self._clock.now()
         failed = self._failed.get(key)
@@ -83,7 +102,7 @@ class Images:
         began = self._clock.monotonic()
         async with self._limit:
             waited = self._clock.monotonic()
-            error = await self._try(name, secrets, sandbox)
+            error, used = await self._try(name, auths, sandbox)
         if error is not None:
             now = self._clock.now()
             self._failed[key] = (now, error.go())
@@ -101,19 +120,20 @@ class Images:
             pass
         event("Normal", "Pulled", f'Successfully pulled image "{image}" in {_elapsed(done - waited)} '
                                   f'({_elapsed(done - began)} including waiting). Image size: {size} bytes.')
+        return used
 
-    async def _try(self, name: str, secrets: Sequence[Object], sandbox: pb.PodSandboxConfig | None) -> CriError | None:
-        """Tries every credential that fits, or none; the last failure."""
+    async def _try(self, name: str, auths: Sequence[pb.AuthConfig],
+                   sandbox: pb.PodSandboxConfig | None) -> tuple[CriError | None, pb.AuthConfig | None]:
+        """Tries every credential that fits (the pod's, then the plugins'), or none; the last failure, or what it was pulled with."""
+        every = [*auths, *(await self._providers.credentials(name) if self._providers is not None else ())]
         last: CriError | None = None
-        for auth in [*credentials(name, secrets), None]:
-            if auth is None and last is not None:
-                break
+        for auth in every or [None]:
             try:
                 await self._runtime.pull_image(name, auth, sandbox)
-                return None
+                return None, auth
             except CriError as error:
                 last = error
-        return last
+        return last, None
 
     def retry_in(self, pod: Object, container: Object) -> float:
         """Seconds until a failed pull is due again."""

@@ -18,7 +18,7 @@ log = get_logger("source")
 _LOOK = 1.0
 
 
-def static_pod(document: Object, origin: str, node_name: str, now: float) -> Object:
+def static_pod(document: Object, origin: str, node_name: str, now: float, *, source: str = "file") -> Object:
     """A manifest as the pod it stands for. Raises ValueError when it is no Pod.
 
     Its UID is a hash of node, origin and content, so a changed file is another pod."""
@@ -32,7 +32,7 @@ def static_pod(document: Object, origin: str, node_name: str, now: float) -> Obj
     metadata["name"] = f"{metadata['name']}-{node_name.lower()}"
     metadata.setdefault("namespace", "default")
     metadata["annotations"] = {**(metadata.get("annotations") or {}), podspec.CONFIG_HASH: metadata["uid"],
-                               podspec.CONFIG_SOURCE: "file", podspec.CONFIG_SEEN: format_time(now)}
+                               podspec.CONFIG_SOURCE: source, podspec.CONFIG_SEEN: format_time(now)}
     spec["nodeName"] = node_name
     tolerations = list(spec.get("tolerations") or ())
     if not any(entry.get("operator") == "Exists" and entry.get("effect") == "NoExecute" and not entry.get("key") for entry in tolerations):

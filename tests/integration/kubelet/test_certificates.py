@@ -37,8 +37,8 @@ class Cluster:
 
     def start(self, module: str, *flags: str) -> None:
         with open(self.home / f"{module}.log", "ab") as log:
-            self.processes.append(subprocess.Popen([sys.executable, "-m", "kubepy.cli.main", module, *flags], stdout=log, stderr=log, cwd=ROOT,
-                                                   env={**os.environ, "PYTHONPATH": str(ROOT)}))
+            self.processes.append(subprocess.Popen([sys.executable, "-m", "kubepy.cli.main", module, *flags], stdout=log, stderr=log,
+                                                   cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}))
 
     def store(self, name: str) -> Store:
         return Store(self.home / "certificates", name)

@@ -5,10 +5,12 @@ import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from kubepy.api.resource import EVENTS, NODES, PODS, RESOURCE_CLAIMS
 from kubepy.base.clock import SystemClock
@@ -18,6 +20,7 @@ from kubepy.kubelet.cri.fake import FakeRuntime
 from kubepy.kubelet.device import podresources_pb2 as podresources
 from kubepy.kubelet.rpc import PluginSocket, RpcError
 from kubepy.kubelet.settings import Settings
+from tests.apiserver import free_port
 from tests.plugins import DRIVER, RESOURCE, DevicePlugin, ResourceDriver
 
 IMAGE = "docker.io/library/busybox:latest"
@@ -139,6 +142,36 @@ async def test_devices_are_counted_given_shown_kept_over_a_restart_and_taken_bac
     assert ("allocate", ["w1", "w3"]) in again.calls
     await again.stop()
     await world.until(lambda: world.widgets() == ("3", "0"))
+
+
+async def test_static_pods_come_from_a_url_and_go_with_it(world: World) -> None:
+    answer = {"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "web"}, "spec": {"hostNetwork": True, "containers": [
+        {"name": "web", "image": "busybox", "imagePullPolicy": "IfNotPresent"}]}}]}
+    seen: list[str] = []
+
+    async def manifest(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("x-node", ""))
+        return web.json_response(answer)
+
+    site = web.Application()
+    site.router.add_get("/pods", manifest)
+    runner = web.AppRunner(site)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port := free_port()).start()
+    try:
+        await world.kubelet.stop()
+        world.settings = replace(world.settings, static_pod_url=f"http://127.0.0.1:{port}/pods", http_check_frequency=0.1,
+                                 static_pod_url_header={"x-node": ["n1"]})
+        await world.start()
+        await world.running("web-n1")
+        mirror = next(entry for entry in world.client.all(PODS) if entry["metadata"]["name"] == "web-n1")
+        assert mirror["metadata"]["annotations"]["kubernetes.io/config.source"] == "http"
+        assert seen[0] == "n1"
+        answer["items"] = []
+        await world.until(lambda: not world.status("web-n1"))
+        assert not world.runtime.running()
+    finally:
+        await runner.cleanup()
 
 
 async def test_claims_are_prepared_before_their_pods_and_given_back_after_the_last_one(world: World) -> None:
