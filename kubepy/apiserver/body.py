@@ -60,10 +60,11 @@ def json_of(data: bytes, kind: str) -> bytes:
         raise unrecognized(kind, str(error), data) from error
 
 
-def decode_patched(context: Context, kind: Kind, patched: Object, shown: str = "") -> Object:
+def decode_patched(context: Context, kind: Kind, patched: Object, shown: str = "", old: Object | None = None) -> Object:
     """The outcome of a patch as an object of the kind; raises Invalid in the words of upstream's patch handler.
 
-    `shown` stands for the value in them, by default the patched object."""
+    `shown` stands for the value in them, by default the patched object. Sections that `patched` shares with `old`, which was stored,
+    are only copied: most patches change but one."""
     resource = kind.resource
     shape = of_kind(resource.group, resource.version, resource.kind)
     custom = custom_of(kind)
@@ -73,14 +74,31 @@ def decode_patched(context: Context, kind: Kind, patched: Object, shown: str = "
         if custom is not None:
             return decode_custom_patch(context, custom, patched)
         assert shape is not None
-        obj, warnings = decode_value(shape, patched, validation=context.field_validation, converter=bool(shown))
+        kept = _untouched(patched, old) if old is not None and kind.conversion is None else {}
+        changed = {key: value for key, value in patched.items() if key not in kept} if kept else patched
+        obj, warnings = decode_value(shape, changed, validation=context.field_validation, converter=bool(shown))
     except (CoerceError, DecodeError) as error:
         shown = orjson.dumps(shown or _shown_patch(patched, custom is not None)).decode()
         raise Invalid.of("", "", "", [FieldError("patch", "FieldValueInvalid", f"Invalid value: {shown}: {error}")]) from error
     for text in warnings:
         context.warn(text)
     obj["kind"], obj["apiVersion"] = resource.kind, resource.api_version
+    if custom is None:
+        obj |= kept
     return _with_metadata(obj)
+
+
+def _untouched(patched: Object, old: Object) -> Object:
+    """Copies of the sections that are still the old object's own."""
+    found: Object = {key: value for key, value in patched.items()
+                     if type(value) is dict and key != "metadata" and value is old.get(key)}
+    if not found:
+        return found
+    try:
+        found = orjson.loads(orjson.dumps(found))
+    except TypeError:  # numbers beyond 64 bits
+        return {}
+    return found
 
 
 def _shown_patch(patched: Object, custom: bool) -> str:

@@ -10,7 +10,7 @@ import orjson
 from kubepy.api import errors
 from kubepy.api.apply.fieldset import FieldSet, difference, intersection, paths, recursive_difference, union, with_named_fields
 from kubepy.api.apply.shape import Shape
-from kubepy.api.apply.typed import TypedError, compare, field_set, merge, remove, without_nulls
+from kubepy.api.apply.typed import Known, TypedError, compare, compare_new, field_set, merge, remove, without_nulls
 from kubepy.api.types import Object
 
 MAX_UPDATE_MANAGERS = 10
@@ -73,6 +73,7 @@ class FieldManager:
         self._subresource = subresource
         self._reset = reset or {}
         self._versions = versions or {}
+        self._known: Known = {}
 
     def update(self, live: Object, new: Object, manager: str, now: str) -> None:
         """Sets `new`'s managedFields for a write that turns `live` into it. For a creation `live` is the kind's zero value.
@@ -155,7 +156,10 @@ class FieldManager:
             return {}
 
     def _track(self, live: Object, new: Object, managed: Managed, owner: Owner, now: str) -> None:
-        change = compare(_without_managed(live), new, self._shape)
+        if live.get("metadata", {}).get("uid"):
+            change = compare(_without_managed(live), new, self._shape)
+        else:
+            change = compare_new(_without_managed(live), new, self._shape, self._known)
         taken = union(change.added, change.modified)
         # what the endpoint resets anyway is nobody's loss
         self._take_from(managed, live, new, recursive_difference(taken, self._reset), recursive_difference(change.removed, self._reset))

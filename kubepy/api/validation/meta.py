@@ -26,10 +26,11 @@ _OWNER_FIELDS = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerD
 
 
 def validate_meta(metadata: Object, namespaced: bool, validate_name: names.Validator = names.subdomain, path: Path = METADATA, *,
-                  validate_prefix: names.Validator | None = None, kube: bool = True) -> Errors:
+                  validate_prefix: names.Validator | None = None, kube: bool = True, judged: bool = False) -> Errors:
     """ValidateObjectMeta. `kube` adds the rule for finalizers without a domain, which custom resources do not have.
 
-    `validate_prefix` judges generateName; by default `validate_name` on the prefix with a trailing dash masked."""
+    `validate_prefix` judges generateName; by default `validate_name` on the prefix with a trailing dash masked.
+    `judged`: this metadata was found right before, by any of these functions, so that what all of them look at need not be looked at."""
     errors: Errors = []
     name = metadata.get("name") or ""
     if prefix := metadata.get("generateName"):
@@ -49,14 +50,16 @@ def validate_meta(metadata: Object, namespaced: bool, validate_name: names.Valid
         errors.append(forbidden(path.child("namespace"), "not allowed on this type"))
     if (generation := metadata.get("generation") or 0) < 0:
         errors.append(invalid(path.child("generation"), generation, "must be greater than or equal to 0"))
-    errors += _validate_common(metadata, path)
+    if not judged:
+        errors += _validate_common(metadata, path)
     errors += _validate_finalizers(metadata.get("finalizers") or (), path.child("finalizers"))
-    errors += _validate_managed_fields(metadata.get("managedFields") or (), path.child("managedFields"))
+    if not judged:
+        errors += _validate_managed_fields(metadata.get("managedFields") or (), path.child("managedFields"))
     return errors + (_validate_kube_finalizers(metadata, path) if kube else [])
 
 
-def validate_meta_update(metadata: Object, old: Object, path: Path = METADATA, *, kube: bool = True) -> Errors:
-    """ValidateObjectMetaUpdate: what of the metadata may not change."""
+def validate_meta_update(metadata: Object, old: Object, path: Path = METADATA, *, kube: bool = True, judged: bool = False) -> Errors:
+    """ValidateObjectMetaUpdate: what of the metadata may not change. `judged` as above."""
     errors: Errors = []
     if old.get("deletionTimestamp"):
         before = set(old.get("finalizers") or ())
@@ -75,8 +78,9 @@ def validate_meta_update(metadata: Object, old: Object, path: Path = METADATA, *
     for field in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
         if (moment := metadata.get(field)) != old.get(field):
             errors.append(invalid(path.child(field), moment, IMMUTABLE))
-    errors += _validate_common(metadata, path)
-    errors += _validate_managed_fields(metadata.get("managedFields") or (), path.child("managedFields"))
+    if not judged:
+        errors += _validate_common(metadata, path)
+        errors += _validate_managed_fields(metadata.get("managedFields") or (), path.child("managedFields"))
     return errors + (_validate_kube_finalizers(metadata, path) if kube else [])
 
 
@@ -166,6 +170,8 @@ def validate_field_manager(manager: str, path: Path) -> Errors:
     """ValidateFieldManager: at most 128 bytes, all printable."""
     if len(manager.encode()) > 128:
         return [too_long(path, 128)]
+    if manager.isprintable():
+        return []
     for position, char in enumerate(manager):
         if not char.isprintable():
             return [invalid(path, manager, f"invalid character U+{ord(char):04X} (at position {position})")]

@@ -59,8 +59,12 @@ class NodeAuthorizer:
             self._seen.pop((namespace, name), None)
             self.graph.set_pod(namespace, name, None)
             return
+        if not entry.fields.get("spec.nodeName"):  # not bound: it opens nothing to any node
+            self._seen.pop((namespace, name), None)
+            self.graph.set_pod(namespace, name, None)
+            return
         changeable = b'"ephemeralContainers"' in entry.raw or b'"resourceClaims"' in entry.raw
-        settled = bool(entry.fields.get("spec.nodeName")) and not changeable
+        settled = not changeable
         if settled and self._seen.get((namespace, name)) == (entry.uid, True):
             return
         self._seen[(namespace, name)] = (entry.uid, settled)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from kubepy.api.types import Object
@@ -31,9 +32,14 @@ def _text(description: str) -> str:
     return doc(description[1:]) if description.startswith("=") else description
 
 
+@cache
+def _split(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
+
+
 def at(obj: Any, path: str, default: Any = None) -> Any:
     """The value at a dotted path of an object, or the default."""
-    for key in path.split("."):
+    for key in _split(path):
         if not isinstance(obj, dict):
             return default
         obj = obj.get(key)

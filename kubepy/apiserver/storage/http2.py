@@ -5,6 +5,8 @@ is 0.21 and 0.08 ms. What it leaves out because etcd does not use it: push, prio
 
 - Header blocks are read without a dynamic table (we announce a size of 0), so equal bytes mean equal headers and are decoded once.
 - A stream is given credit for what was read from it: a slow reader of a watch holds the server back, not memory.
+- gRPC in Go follows a message with a PING that measures bandwidth. It is answered late, unless the server's window holds us up: until
+  then there is no other, nor the window updates that go with it, and a write wakes this process once less (60 of 280 µs CPU).
 - A connection on which nothing was heard for a while is asked (PING) and given up when it does not answer.
 """
 from __future__ import annotations
@@ -24,14 +26,15 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION =
 END_STREAM = ACK = 0x1
 END_HEADERS, PADDED, PRIORITY = 0x4, 0x8, 0x20
 MAX_FRAME = 1 << 14
-STREAM_WINDOW = 8 << 20
-"""Bytes of a stream that may be on their way unread."""
+STREAM_WINDOW = 8 << 20  # bytes of a stream that may be on their way unread
 CONNECTION_WINDOW = 1 << 30
 KEEPALIVE_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
 """How long a PING may go unanswered."""
 PROBE_SECONDS = 2.0
 """The same after a request has timed out."""
+BANDWIDTH_PING = b"\x02\x04\x10\x10\t\x0e\x07\x07"
+BANDWIDTH_SECONDS = 1.0
 MAX_STREAM = 1 << 30
 MAX_KNOWN_HEADERS = 64
 MAX_MESSAGE = 1 << 30
@@ -166,6 +169,7 @@ class Connection(asyncio.Protocol):
         self._heard = 0
         self._timer: asyncio.TimerHandle | None = None
         self._probing = False
+        self._measuring: asyncio.TimerHandle | None = None
         self.why = "the connection was lost"
 
     def begin(self, headers: bytes) -> Stream:
@@ -210,6 +214,9 @@ class Connection(asyncio.Protocol):
             size = min(len(waiting), MAX_FRAME, self._window, stream.window)
             if size <= 0:
                 self._blocked[stream.number] = stream
+                if self._measuring is not None:
+                    self._measuring.cancel()
+                    self._pong(BANDWIDTH_PING)
                 return
             self._window -= size
             stream.window -= size
@@ -264,6 +271,11 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         self.connection_lost(None)
 
+    def _pong(self, payload: bytes) -> None:
+        self._measuring = None
+        if self._transport is not None:
+            self._transport.write(frame(PING, ACK, 0, payload))
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -274,8 +286,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.usable, self._transport = False, None
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._measuring):
+            if timer is not None:
+                timer.cancel()
         why = f"{self.why}: {error}" if error else self.why
         for stream in list(self._streams.values()):
             stream.end(UNAVAILABLE, why)
@@ -322,8 +335,10 @@ class Connection(asyncio.Protocol):
         elif kind == WINDOW_UPDATE:
             self._widen(number, int.from_bytes(payload, "big") & 0x7FFFFFFF)
         elif kind == PING:
-            if not flags & ACK and self._transport is not None:
-                self._transport.write(frame(PING, ACK, 0, payload))
+            if payload == BANDWIDTH_PING and not self._blocked:
+                self._measuring = self._loop.call_later(BANDWIDTH_SECONDS, self._pong, payload)
+            elif not flags & ACK:
+                self._pong(payload)
         elif kind == SETTINGS:
             if not flags & ACK:
                 self._settings(payload)

@@ -86,6 +86,13 @@ class Store:
     async def list(self, namespace: str | None, *, match: Matcher | None = None, resource_version: str | None = None,
                    resource_version_match: str | None = None, limit: int = 0, continue_token: str = "",
                    labels: LabelMatcher | None = None) -> ListPage:
+        if resource_version == "0" and not (resource_version_match or limit or continue_token or labels):
+            await self.cache.ready()  # what admission asks several times for each write, mostly of little or nothing
+            if not self.cache.entries:
+                return ListPage(revision=self.cache.revision)
+            if not namespace:
+                return ListPage(list(filter(match, self.cache.entries.values())) if match else list(self.cache.entries.values()),
+                                self.cache.revision)
         options = parse_options(resource_version, resource_version_match, limit, continue_token)
         prefix = f"{namespace}/" if namespace else ""
         scan = Scan(prefix, prefix + options.start, f"{namespace}0" if namespace else "", options, match, labels)

@@ -164,10 +164,11 @@ def validate_update(context: Context, kind: Kind, obj: Object, old: Object, subr
     """Raises Invalid. Metadata is checked by the generic store and again by the kind, so its errors come twice, as upstream."""
     metadata, before = obj["metadata"], old["metadata"]
     errors: Errors = validate_meta(metadata, kind.resource.namespaced, names.path_segment, kube=False)
-    errors += validate_meta_update(metadata, before, kube=False)
+    judged = not errors
+    errors += validate_meta_update(metadata, before, kube=False, judged=judged)
     strategy = kind.strategy
     if strategy.rechecks_metadata:
-        errors += validate_meta_update(metadata, before)
+        errors += validate_meta_update(metadata, before, judged=judged)
     own = _part_strategy(kind, subresource)
     if subresource == "status":
         errors += strategy.validate_status(context, obj, old)
@@ -175,7 +176,7 @@ def validate_update(context: Context, kind: Kind, obj: Object, old: Object, subr
         errors += own.validate_update(context, obj, old)
     else:
         if strategy.updates_whole or type(strategy).validate_update is Strategy.validate_update:
-            errors += validate_meta(metadata, kind.resource.namespaced, name_validator(strategy))
+            errors += validate_meta(metadata, kind.resource.namespaced, name_validator(strategy), judged=judged)
         errors += strategy.validate_update(context, obj, old)
     if errors:
         raise Invalid.of((kind.stored_as or kind.resource).group, kind.resource.kind, metadata.get("name") or "", errors)

@@ -37,7 +37,7 @@ async def patch(server: Server, exchange: Exchange, context: Context) -> None:
         patched = wanted.apply(old, server.clock.now())
         if wanted.tracks:
             return old if patched is old else manage.complete(context, patched)
-        obj = decode_patched(context, context.kind, patched, wanted.shown)
+        obj = decode_patched(context, context.kind, patched, wanted.shown, old)
         context.kind.strategy.fill(obj)
         check_identity(context, obj, old)
         return obj

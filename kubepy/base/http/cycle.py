@@ -66,6 +66,8 @@ class Cycle:
                 await self.send({"type": "http.response.start", "status": 500,
                                  "headers": [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]})
                 await self.send({"type": "http.response.body", "body": b"Internal Server Error"})
+        finally:
+            self.scope.clear()  # it and what hangs on it refer to each other: each request would wait for the garbage collector
         if self.hijacked or self.disconnected:
             return
         if not self.complete:  # the answer broke off: the peer must not take it for a whole one

@@ -101,7 +101,7 @@ class HttpProtocol(asyncio.Protocol):
         if self.raw is not None:
             self.raw.feed(data)
             return
-        if self.cycle is not None and self.cycle.scope["upgrade"]:
+        if self.cycle is not None and self.cycle.scope.get("upgrade"):
             self._rest += data
             if len(self._rest) > MAX_HEADER_BYTES:
                 self.pause_reading()

@@ -5,10 +5,6 @@ selectors; updates may touch little of the spec (`pod_update`), deletion is grac
 """
 from __future__ import annotations
 
-from hashlib import blake2b
-
-import orjson
-
 from kubepy.api import field
 from kubepy.api.field import Errors, Path
 from kubepy.api.quota import pod_totals
@@ -18,6 +14,7 @@ from kubepy.api.types import Object
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
 from kubepy.apiserver.registry.core import pod_update
 from kubepy.apiserver.registry.core.pod_columns import READINESS_GATES, ready, restarts, status
+from kubepy.apiserver.registry.core.pod_memory import Accepted, Filled, encoded
 from kubepy.apiserver.registry.core.pod_qos import qos_class
 from kubepy.apiserver.registry.core.pod_resize import pod_resize
 from kubepy.apiserver.registry.core.pod_status import status_update
@@ -32,7 +29,7 @@ from kubepy.apiserver.registry.core.podspec_defaults import (
 )
 from kubepy.apiserver.registry.core.podspec_resources import overcommit_allowed
 from kubepy.apiserver.registry.core.podspec_validation import pod_spec
-from kubepy.apiserver.registry.core.podspec_warnings import pod_warnings
+from kubepy.apiserver.registry.core.podspec_warnings import metadata_warnings, pod_warnings
 from kubepy.apiserver.registry.kind import STATUS, Column, Kind, Strategy, Subresource
 from kubepy.apiserver.registry.moment import now_text
 from kubepy.apiserver.request import Context
@@ -49,15 +46,7 @@ class PodStrategy(Strategy):
     returns_deleted = True
 
     def fill(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("enableServiceLinks", True)
-        default_pod_spec(spec)
-        default_host_ports(spec)
-        for container in containers_of(spec, "containers", "initContainers"):
-            default_requests(container.get("resources") or {})
-        _default_pod_level(spec)
-        if spec.get("overhead"):
-            round_to_milli(spec["overhead"])
+        obj["spec"] = _filled.of(obj.get("spec") or {})
         current = obj.get("status") or {}
         addresses = current.get("podIPs") or []
         if current.get("podIP") and (not addresses or addresses[0].get("ip") != current["podIP"]):  # who writes the one means it
@@ -111,7 +100,16 @@ class PodStrategy(Strategy):
         return status_update(obj, old)
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
-        return pod_warnings(obj) if old is None else []
+        if old is not None:
+            return []
+        spec, beside = obj.get("spec") or {}, metadata_warnings(obj)
+        raw = encoded(spec)
+        if beside or raw not in _quiet:
+            found = pod_warnings(obj)
+            if not found:
+                _quiet.add(raw)
+            return found
+        return []
 
     def grace_period(self, context: Context, obj: Object, options: Object) -> int:
         """Unbound and finished pods go at once."""
@@ -129,29 +127,36 @@ class PodStrategy(Strategy):
         spec = obj.get("spec") or {}
         # Generic ephemeral volumes make claims named after the pod, so that its name counts.
         named = any("ephemeral" in volume for volume in spec.get("volumes") or ())
-        key = _digest(spec, metadata.get("name") or "" if named else "")
+        key = encoded(spec)
+        if key and named:
+            key += (metadata.get("name") or "").encode()
         annotated = pod_annotations(metadata["annotations"], spec, _ANNOTATIONS) if metadata.get("annotations") else []
-        if key in _valid_specs:
+        if key in _valid:
             return annotated
         errors = pod_spec(spec, pod_update.SPEC, metadata.get("name") or "") + _padded_images(spec)
-        if not errors and key:
-            if len(_valid_specs) >= _MAX_VALID:
-                _valid_specs.clear()
-            _valid_specs.add(key)
+        if not errors:
+            _valid.add(key)
         return annotated + errors
 
 
 _ANNOTATIONS = Path("metadata.annotations")
-_valid_specs: set[bytes] = set()
-_MAX_VALID = 4096
 
 
-def _digest(spec: Object, name: str) -> bytes:
-    """What identifies a spec; empty for one that has no JSON."""
-    try:
-        return blake2b(orjson.dumps(spec) + name.encode(), digest_size=16).digest()
-    except TypeError:
-        return b""
+def _fill_spec(spec: Object) -> None:
+    spec.setdefault("enableServiceLinks", True)
+    default_pod_spec(spec)
+    default_host_ports(spec)
+    for container in containers_of(spec, "containers", "initContainers"):
+        default_requests(container.get("resources") or {})
+    _default_pod_level(spec)
+    if spec.get("overhead"):
+        round_to_milli(spec["overhead"])
+
+
+_filled = Filled(_fill_spec)
+_valid = Accepted()
+_quiet = Accepted()
+"""Specs that nobody is warned about."""
 
 
 def _keep(status: Object, before: Object, *keys: str) -> None:

@@ -25,6 +25,8 @@ _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 def spec_update(obj: Object, old: Object) -> Errors:
     """Everything after the pod itself was validated."""
     new_spec, old_spec = obj.get("spec") or {}, old.get("spec") or {}
+    if new_spec == old_spec:
+        return []
     errors: Errors = []
     for key in ("containers", "initContainers"):
         found, stop = _images(new_spec.get(key) or [], old_spec.get(key) or [], SPEC.child(key))

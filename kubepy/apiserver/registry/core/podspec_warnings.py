@@ -32,13 +32,20 @@ _NULL_SELECTOR = "a null labelSelector results in matching no pod"
 
 def pod_warnings(pod: Object) -> list[str]:
     """Warnings for a Pod."""
-    metadata = pod.get("metadata") or {}
-    found = _warnings(pod.get("spec") or {}, metadata, Path())
-    spec = pod.get("spec") or {}
-    if metadata.get("name") and not spec.get("hostname") and not spec.get("hostNetwork") and (complaints := name.label(metadata["name"])):
-        found.append("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is "
-                     f"recommended: [{' '.join(complaints)}]")
-    return found
+    return _warnings(pod.get("spec") or {}, pod.get("metadata") or {}, Path()) + _hostname(pod)
+
+
+def metadata_warnings(pod: Object) -> list[str]:
+    """Those of them that come from its metadata."""
+    return _annotations((pod.get("metadata") or {}).get("annotations") or {}, Path("metadata.annotations")) + _hostname(pod)
+
+
+def _hostname(pod: Object) -> list[str]:
+    own, spec = (pod.get("metadata") or {}).get("name"), pod.get("spec") or {}
+    if own and not spec.get("hostname") and not spec.get("hostNetwork") and (complaints := name.label(own)):
+        return ["metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is "
+                f"recommended: [{' '.join(complaints)}]"]
+    return []
 
 
 def template_warnings(template: Object, old: Object | None, path: Path) -> list[str]:

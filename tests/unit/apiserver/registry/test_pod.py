@@ -7,7 +7,8 @@ import pytest
 
 from kubepy.apiserver.registry.core.pod import KIND
 from kubepy.apiserver.registry.core.pod_qos import qos_class
-from kubepy.apiserver.registry.core.pod_update import ephemeral_update, spec_update, status_update
+from kubepy.apiserver.registry.core.pod_status import status_update
+from kubepy.apiserver.registry.core.pod_update import ephemeral_update, spec_update
 from kubepy.apiserver.registry.core.podspec_defaults import image_tag, pull_policy
 from kubepy.apiserver.request import Context, RequestInfo, User
 
