@@ -183,7 +183,8 @@ async def test_nodes_learn_whether_their_pods_are_reached(monkeypatch: pytest.Mo
     async with Rig(route.controller, options=Options(kernel_routes=True, cluster_cidr=("10.244.0.0/16",))) as rig:
         rig.client.load(NODES, bare("a", podCIDRs=["10.244.1.0/24"]), bare("b", podCIDRs=["10.244.2.0/24"]))
         await rig.settle()
-        found = {item["metadata"]["name"]: item["status"]["conditions"][-1] for item in rig.client.all(NODES)}
+        found = {item["metadata"]["name"]: next(entry for entry in item["status"]["conditions"] if entry["type"] == "NetworkUnavailable")
+                 for item in rig.client.all(NODES)}
         assert (found["a"]["type"], found["a"]["status"], found["a"]["reason"]) == ("NetworkUnavailable", "False", "RouteCreated")
         assert (found["b"]["status"], found["b"]["reason"]) == ("True", "NoRouteCreated")
         assert routes.made == [ROUTE_A]
