@@ -12,16 +12,19 @@ from kubepy.cli.pki import Pki
 
 
 class External:
-    """`documents` are what GET answers by path; `reviews` what POST answers, by the review's kind. `asked` are the reviews' specs."""
+    """`documents` are what GET answers by path; `reviews` what POST answers, by the review's kind. `asked` are the reviews' specs,
+    `seen` the headers of the GETs."""
 
     def __init__(self, pki: Pki) -> None:
         self.documents: dict[str, Any] = {}
         self.reviews: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
         self.asked: list[dict[str, Any]] = []
+        self.seen: list[list[tuple[str, str]]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                outer.seen.append(list(self.headers.items()))
                 found = outer.documents.get(self.path)
                 self._answer(200 if found is not None else 404, found or {})
 
@@ -45,7 +48,8 @@ class External:
         self._server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pki.apiserver.cert, pki.apiserver.key)
-        context.load_verify_locations(pki.ca.cert)
+        for authority in (pki.ca, pki.front_proxy_ca):
+            context.load_verify_locations(authority.cert)
         context.verify_mode = ssl.CERT_OPTIONAL
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.url = f"https://127.0.0.1:{self._server.server_port}"
