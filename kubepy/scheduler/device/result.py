@@ -57,5 +57,12 @@ def _node_selector(chosen: Sequence[Chosen], node: str) -> Object | None:
 
 
 def _shown(thousandths: int) -> str:
+    """With the largest binary suffix that loses nothing."""
     whole, rest = divmod(thousandths, 1000)
-    return str(whole) if not rest else f"{thousandths}m"
+    if rest:
+        return f"{thousandths}m"
+    for suffix in ("", "Ki", "Mi", "Gi", "Ti", "Pi"):
+        if not whole or whole % 1024 or suffix == "Pi":
+            return f"{whole}{suffix}"
+        whole //= 1024
+    return str(whole)

@@ -149,7 +149,7 @@ def test_what_is_written():
     [result] = allocate([prepare(claim(share("20Gi"), config=[{"requests": ["r"], "opaque": {"driver": DRIVER, "parameters": {}}},
                                                             {"requests": ["x"], "opaque": {}}]), devices.classes)], NODE, devices).results
     [entry] = result["devices"]["results"]
-    assert entry["consumedCapacity"] == {"memory": str(21 * 2**30)}  # one step above 20
+    assert entry["consumedCapacity"] == {"memory": "21Gi"}  # one step above 20
     assert len(entry.pop("shareID")) == 36
     assert result["nodeSelector"] == {"nodeSelectorTerms": [{"matchFields": [
         {"key": "metadata.name", "operator": "In", "values": ["n1"]}]}]}
