@@ -1,6 +1,6 @@
 """ResourceClaims (`pkg/controller/resourceclaim`): made for pods from templates, and given back when no pod needs them.
 
-Known difference: a pod that was bound to a node without the scheduler does not get its claims reserved.
+For a pod that was bound to a node without the scheduler, allocated claims are reserved here.
 """
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ CLAIMS = Resource("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", Tr
 TEMPLATES = Resource("resource.k8s.io", "v1", "resourceclaimtemplates", "ResourceClaimTemplate", True)
 POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
 FINALIZER = "resource.kubernetes.io/delete-protection"
+RESERVED_MOST = 256
+"""Consumers of one claim, a bound of the API."""
 
 
 def is_done(pod: Object | None) -> bool:
@@ -27,6 +29,26 @@ def is_done(pod: Object | None) -> bool:
 
 def owned_by(claim: Object, pod: Object) -> bool:
     return any(item.get("controller") and item["uid"] == pod["metadata"]["uid"] for item in claim["metadata"].get("ownerReferences") or ())
+
+
+def claim_names(pod: Object) -> set[str]:
+    """The claims that the pod names, and those that were made for it."""
+    return {entry["resourceClaimName"] for entry in (*(pod["spec"].get("resourceClaims") or ()),
+                                                     *((pod.get("status") or {}).get("resourceClaimStatuses") or ()))
+            if entry.get("resourceClaimName")}
+
+
+def reserved(claim: Object, pod: Object) -> Object | None:
+    """The status of an allocated claim with the (bound) pod among its consumers; None: nothing to do, or no room."""
+    status = claim.get("status") or {}
+    consumers = status.get("reservedFor") or []
+    uid = pod["metadata"]["uid"]
+    if not status.get("allocation") or len(consumers) >= RESERVED_MOST or any(item["uid"] == uid for item in consumers):
+        return None
+    owners = [item for item in claim["metadata"].get("ownerReferences") or () if item.get("controller") and item["kind"] == "Pod"]
+    if owners and owners[0]["uid"] != uid:
+        return None  # made for another pod
+    return {**status, "reservedFor": [*consumers, {"resource": "pods", "name": pod["metadata"]["name"], "uid": uid}]}
 
 
 def from_template(pod: Object, entry: str, template: Object) -> Object:
@@ -53,6 +75,7 @@ class Reconciler:
         self._client = env.client_for("resource-claim-controller")
         self._recorder = env.recorder("resource_claim", "resource-claim-controller")
         self._pods, self._claims = env.informers.informer(PODS).lister, env.informers.informer(CLAIMS).lister
+        self._pods.add_index("resource-claim", lambda pod: [f"{pod['metadata']['namespace']}/{name}" for name in claim_names(pod)])
         self._templates = env.informers.informer(TEMPLATES).lister
         self._made: dict[tuple[str, str], str] = {}  # (pod's UID, entry) -> claim that the cache may not show yet
 
@@ -92,7 +115,18 @@ class Reconciler:
         if wanted != statuses:
             await self._client.patch(PODS, pod["metadata"]["name"], {"metadata": {"uid": uid}, "status": {
                 "resourceClaimStatuses": list(wanted.values())}}, namespace, type="strategic", subresource="status")
+        if pod["spec"].get("nodeName"):
+            await self._reserve(pod)
         return None
+
+    async def _reserve(self, pod: Object) -> None:
+        for name in sorted(claim_names(pod)):
+            claim = self._claims.get(name, pod["metadata"]["namespace"])
+            if claim is None or claim["metadata"].get("deletionTimestamp") is not None:
+                continue
+            status = reserved(claim, pod)
+            if status is not None:
+                await self._client.update(CLAIMS, {**claim, "status": status}, subresource="status")
 
     async def _sync_claim(self, claim: Object) -> float | None:
         metadata = claim["metadata"]
@@ -131,10 +165,16 @@ class Reconciler:
         metadata = pod["metadata"]
         if not pod["spec"].get("resourceClaims"):
             return []
-        names = {entry["resourceClaimName"] for entry in pod["spec"]["resourceClaims"] if entry.get("resourceClaimName")}
-        names |= {item["resourceClaimName"] for item in (pod.get("status") or {}).get("resourceClaimStatuses") or ()
-                  if item.get("resourceClaimName")}
-        return [f"pod:{metadata['namespace']}/{metadata['name']}", *(f"claim:{metadata['namespace']}/{name}" for name in names)]
+        return [f"pod:{metadata['namespace']}/{metadata['name']}",
+                *(f"claim:{metadata['namespace']}/{name}" for name in sorted(claim_names(pod)))]
+
+    def keys_of_claim(self, claim: Object) -> list[str]:
+        """The claim, and once it is allocated the pods that may have been bound before."""
+        key = f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
+        if not (claim.get("status") or {}).get("allocation"):
+            return [f"claim:{key}"]
+        return [f"claim:{key}", *(f"pod:{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                                  for pod in self._pods.by_index("resource-claim", key) if pod["spec"].get("nodeName"))]
 
     def keys_of_template(self, template: Object) -> list[str]:
         metadata = template["metadata"]
@@ -146,6 +186,6 @@ def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     return Controller("resource_claim", reconciler.reconcile, (
         Watch(PODS, keys=reconciler.keys_of_pod),
-        Watch(CLAIMS, keys=lambda claim: (f"claim:{claim['metadata']['namespace']}/{claim['metadata']['name']}",)),
+        Watch(CLAIMS, keys=reconciler.keys_of_claim),
         Watch(TEMPLATES, keys=reconciler.keys_of_template, when=lambda old, new: old is None)),
         workers=env.options.concurrency("resource-claim", 5))

@@ -51,6 +51,29 @@ def test_freeing(item: Object, gone: set[str], expected: list[str] | None) -> No
         assert ("allocation" in status) is bool(expected)
 
 
+async def test_a_pod_bound_without_the_scheduler_is_among_the_consumers_of_its_allocated_claims() -> None:
+    async with Rig(resourceclaim.controller) as rig:
+        for name in ("free", "allocated"):
+            await rig.client.create(CLAIMS, {"metadata": {"name": name, "namespace": "default"}, "spec": {}})
+        await rig.client.patch(CLAIMS, "allocated", {"status": {"allocation": {"devices": {}}}}, "default", subresource="status")
+        await rig.client.create(PODS, {"metadata": {"name": "p", "namespace": "default"}, "spec": {
+            "containers": [], "nodeName": "n", "resourceClaims": [
+                {"name": "a", "resourceClaimName": "free"}, {"name": "b", "resourceClaimName": "allocated"}]}})
+        await rig.settle()
+        [pod] = rig.client.all(PODS)
+
+        async def consumers(name: str) -> list[str]:
+            return [item["uid"] for item in ((await rig.client.get(CLAIMS, name, "default")).get("status") or {}).get("reservedFor") or ()]
+
+        assert (await consumers("free"), await consumers("allocated")) == ([], [pod["metadata"]["uid"]])
+        await rig.client.patch(CLAIMS, "free", {"status": {"allocation": {"devices": {}}}}, "default", subresource="status")
+        await rig.settle()
+        assert await consumers("free") == [pod["metadata"]["uid"]]
+        await rig.client.delete(PODS, "p", "default", grace_period_seconds=0)
+        await rig.settle()
+        assert (await consumers("free"), await consumers("allocated")) == ([], [])
+
+
 async def test_policies_learn_that_they_were_looked_at() -> None:
     async with Rig(policystatus.controller) as rig:
         await rig.client.create(policystatus.POLICIES, {"metadata": {"name": "p"}, "spec": {}})
