@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -30,57 +27,9 @@ from kubepy.api.types import Object
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import load
 from kubepy.controllers.kit.batch import at_once
-from tests.apiserver import ROOT, ApiServer, free_port
+from tests.apiserver import ApiServer
 from tests.integration.controllers.hollow import HollowNodes
-
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-class Manager:
-    """The manager's process and what it costs."""
-
-    def __init__(self, server: ApiServer, name: str = "manager", *flags: str) -> None:
-        self._server, self._name, self._flags = server, name, flags
-        self.process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
-
-    def start(self) -> None:
-        with open(self._server.directory / f"{self._name}.log", "ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *(["-m", "cProfile", "-o", os.environ["PROFILE"]] if "PROFILE" in os.environ else []),
-                 "-m", "kubepy.controllers.main",
-                 "--kubeconfig", self._server.kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", str(self.port),
-                 "--cluster-cidr", "10.244.0.0/16", "--allocate-node-cidrs", "--service-cluster-ip-range", "10.96.0.0/16",
-                 "--root-ca-file", self._server.ca, "--use-service-account-credentials", "-v", "1", *self._flags],
-                stdout=log, stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
-    def cpu(self) -> float:
-        """Seconds of CPU so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
-
-    def memory(self, name: str = "VmHWM") -> int:
-        """Megabytes: the most there were, or (VmRSS) are."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) // 1024 for line in lines if line.startswith(name))
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait(20)
-
-    def log(self) -> str:
-        return (self._server.directory / f"{self._name}.log").read_text()
+from tests.integration.controllers.manager import Manager
 
 
 class Meter:
@@ -195,7 +144,7 @@ class Bench:
     async def failover(self) -> dict[str, Any]:
         """With the default lease of 15 s: a second manager waits; the first is killed while it creates."""
         seconds: list[float] = []
-        standby = Manager(self.server, "standby")
+        standby = Manager(self.server, name="standby")
         active = self.manager
         for number, moment in enumerate((0.0, 0.05, 0.3)):
             standby.start()
@@ -219,7 +168,7 @@ class Bench:
                 found = (await self.client.list(PODS, "default", label_selector=selector))["items"]
                 assert len(found) == wanted, f"{selector}: {len(found)} pods instead of {wanted}"
             assert len((await self.client.list(REPLICA_SETS, "default", label_selector=f"app={name}"))["items"]) == 1
-            active, standby = standby, Manager(self.server, f"standby-{number}")
+            active, standby = standby, Manager(self.server, name=f"standby-{number}")
         self.manager = active
         return {"seconds_to_converge": seconds}
 

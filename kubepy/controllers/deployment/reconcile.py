@@ -61,11 +61,16 @@ class Reconciler:
             return None
         if (changed := status.paused_conditions(deployment, self._clock.now())) is not None:
             deployment = await self._write(deployment, {**(deployment.get("status") or {}), "conditions": changed})
-        if deployment["spec"].get("paused") or rollout.needs_scaling(deployment, found):
-            return await self._scale_only(deployment, found)
-        if rollout.is_rolling(deployment):
-            return await self._roll(deployment, found)
-        return await self._recreate(deployment, found)
+        try:
+            if deployment["spec"].get("paused") or rollout.needs_scaling(deployment, found):
+                return await self._scale_only(deployment, found)
+            if rollout.is_rolling(deployment):
+                return await self._roll(deployment, found)
+            return await self._recreate(deployment, found)
+        except ApiError as error:
+            if is_namespace_terminating(error):
+                return None
+            raise
 
     async def _scale_only(self, deployment: Object, found: list[Object]) -> float | None:
         deployment, sets = await self._sync_new(deployment, found, create=False)

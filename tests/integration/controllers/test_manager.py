@@ -2,9 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -31,41 +28,11 @@ from kubepy.api.resource import (
 from kubepy.api.types import Object
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import load
-from tests.apiserver import ROOT, ApiServer, free_port
+from tests.apiserver import ApiServer
 from tests.integration.controllers.hollow import HollowNodes
+from tests.integration.controllers.manager import SHORT_LEASE, Manager
 
 pytestmark = [pytest.mark.etcd, pytest.mark.asyncio(loop_scope="module")]
-
-
-class Manager:
-    """The manager process, with short leases so that a killed one is soon replaced."""
-
-    def __init__(self, server: ApiServer) -> None:
-        self._server = server
-        self._port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with open(self._server.directory / "manager.log", "ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "kubepy.controllers.main", "--kubeconfig", self._server.kubeconfig, "--bind-address", "127.0.0.1",
-                 "--secure-port", str(self._port), "--cluster-cidr", "10.244.0.0/16", "--allocate-node-cidrs",
-                 "--service-cluster-ip-range", "10.96.0.0/16", "--root-ca-file", self._server.ca, "--use-service-account-credentials",
-                 "--leader-elect-lease-duration", "4s", "--leader-elect-renew-deadline", "3s", "--leader-elect-retry-period", "1s",
-                 "-v", "2"], stdout=log, stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-
-    def log(self) -> str:
-        return (self._server.directory / "manager.log").read_text()
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> int:
-        assert self.process is not None
-        self.process.terminate()
-        return self.process.wait(15)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +43,7 @@ def server() -> Iterator[ApiServer]:
 
 @pytest.fixture(scope="module")
 def manager(server: ApiServer) -> Iterator[Manager]:
-    manager = Manager(server)
+    manager = Manager(server, "-v", "2", *SHORT_LEASE)
     manager.start()
     yield manager
     assert manager.stop() == 0
