@@ -5,6 +5,7 @@ import asyncio
 
 from kubepy.api.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ENDPOINT_SLICES, SERVICES, Resource
 from kubepy.api.types import Object
+from kubepy.cli.ingress import plan_ingress
 from kubepy.cli.join.grant import plan_grants
 from kubepy.cli.metrics import plan_metrics
 from kubepy.cli.settings import Settings
@@ -55,6 +56,7 @@ def plan_addons(settings: Settings) -> tuple[tuple[Resource, Object], ...]:
 async def apply_addons(client: Client, settings: Settings) -> None:
     """Applies them (server-side, by force: they are ours), so that a later version of kubepy can change them."""
     authority = await asyncio.to_thread((settings.pki_dir / "ca.crt").read_bytes)
-    for resource, obj in (*plan_addons(settings), *plan_metrics(settings, authority, MANAGER), *plan_storage()):
+    ingress = plan_ingress() if settings.ingress else ()
+    for resource, obj in (*plan_addons(settings), *plan_metrics(settings, authority, MANAGER), *plan_storage(), *ingress):
         metadata = obj["metadata"]
         await client.patch(resource, metadata["name"], obj, metadata.get("namespace"), type="apply", field_manager=MANAGER, force=True)

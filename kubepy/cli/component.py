@@ -47,6 +47,7 @@ def plan_components(settings: Settings) -> tuple[Component, ...]:
             _proxy(settings),
             _dns(settings),
             _metrics_server(settings),
+            _ingress(settings) if settings.ingress else None,
         ]
     known = {part.name for part in parts if part}
     return tuple(
@@ -181,3 +182,9 @@ def _metrics_server(settings: Settings) -> Component:
                 f"--tls-cert-file={pki / 'metrics-server.crt'}", f"--tls-private-key-file={pki / 'metrics-server.key'}",
                 "--kubelet-preferred-address-types=InternalIP,Hostname", "--kubelet-use-node-status-port")
     return Component("metrics-server", argv, Probe(url=f"https://{settings.node_ip}:{settings.metrics_port}/livez"), after=("apiserver",))
+
+
+def _ingress(settings: Settings) -> Component:
+    argv = _own("ingress", settings, f"--kubeconfig={settings.kubeconfig('ingress')}", "--bind-address=127.0.0.1",
+                f"--publish-status-address={settings.node_ip}", f"--work-dir={settings.data_dir / 'ingress'}")
+    return Component("ingress", argv, Probe(url="https://127.0.0.1:10254/readyz"), after=("apiserver",), grace=15)

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kubelet": ("kubepy.kubelet.main", "the node agent (flags as kubelet)"),
     "proxy": ("kubepy.proxy.main", "the service proxy (flags as kube-proxy)"),
     "dns": ("kubepy.dns.main", "cluster DNS"),
+    "ingress": ("kubepy.ingress.main", "serve Ingress objects with nginx"),
     "metrics-server": ("kubepy.metricserver.main", "resource use of nodes and pods, for kubectl top and autoscalers"),
     "local-path": ("kubepy.controllers.localpath.main", "local-path volumes of this node, where no controller manager runs"),
     "certs": ("kubepy.cli.certs", "say when certificates end, and renew them"),

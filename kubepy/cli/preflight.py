@@ -49,6 +49,7 @@ def check(settings: Settings, *, running: bool) -> list[Problem]:
         "runc": ("runc", not settings.runtime_endpoint, ""),
         "iptables-restore": ("iptables", True, ""),
         "conntrack": ("conntrack", True, ""),
+        "nginx": ("nginx-light", settings.ingress, " (or leave out --ingress)"),
     }
     for program, (package, wanted, otherwise) in needed.items():
         if wanted and shutil.which(program) is None:
@@ -71,6 +72,8 @@ def _taken_ports(settings: Settings) -> list[Problem]:
                   10257: "", 10259: ""}
     if settings.role == "control-plane" and not settings.etcd_servers:
         ports[settings.etcd_port] = "--etcd-port"
+    if settings.ingress:
+        ports |= {80: "", 443: "", 10254: ""}
     problems = []
     for port, flag in ports.items():
         with socket.socket() as listener:

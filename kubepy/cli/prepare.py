@@ -51,6 +51,7 @@ def _prepare_identities(settings: Settings, progress: Progress) -> None:
         "proxy": (pki.proxy, "system:kube-proxy"),
         "dns": (pki.dns, "system:kube-dns"),
         "metrics-server": (pki.metrics_server, "system:metrics-server"),
+        "ingress": (pki.pair("ingress"), "system:kubepy-ingress"),
     }
     for who, (pair, user) in identities.items():
         write_kubeconfig(settings.kubeconfig(who), settings.server, pki.ca.cert, pair.cert, pair.key, user)

@@ -52,6 +52,8 @@ class Settings:
     """How pods reach those of other nodes: host-gw, vxlan, or none (left to a network add-on)."""
     mtu: int = 0
     """Of the pods' interfaces; 0: worked out from the interface that has the node's address."""
+    ingress: bool = False
+    """An Ingress controller on this machine's ports 80 and 443."""
     workers: int = 1
     verbosity: int = 2
 

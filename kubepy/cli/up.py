@@ -42,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--network-backend", choices=("host-gw", "vxlan", "none"),
                         help="how pods reach other nodes: routes on a shared network (host-gw, the default), a VXLAN, or an add-on")
     parser.add_argument("--mtu", type=int, help="of the pods' interfaces (default: what fits through the node's)")
+    parser.add_argument("--ingress", action=argparse.BooleanOptionalAction, default=None,
+                        help="serve Ingress objects on this machine's ports 80 and 443 (with nginx; default: not)")
     parser.add_argument("--workers", type=int, help="API server processes (default: 1)")
     parser.add_argument("--kubeconfig", type=Path, help="merge the admin's access into this file (default: $KUBECONFIG or ~/.kube/config)")
     parser.add_argument("-v", dest="verbosity", type=int, help="log verbosity of every part, 0 to 10 (default: 2)")

@@ -72,7 +72,7 @@ class Cluster:
 
     def up(self) -> str:
         began = time.monotonic()
-        output = self.kubepy("up", f"--data-dir={self.data}", f"--kubeconfig={self.kubeconfig}")
+        output = self.kubepy("up", f"--data-dir={self.data}", f"--kubeconfig={self.kubeconfig}", "--ingress")
         self.ready_after = time.monotonic() - began
         return output
 

@@ -14,7 +14,7 @@ from deploy.local_cluster import LocalCluster
 from tests import images
 from tests.e2e.cluster import Cluster
 
-PROGRAMS = ("etcd", "containerd", "runc", "iptables", "conntrack", "kubectl", "nsenter", "ip")
+PROGRAMS = ("etcd", "containerd", "runc", "iptables", "conntrack", "kubectl", "nsenter", "ip", "nginx")
 
 
 @pytest.fixture(scope="session")

@@ -144,6 +144,7 @@ def _leaves(ca: str, node_name: str, addresses: Sequence[str], names: tuple[str,
                             names=unique([node_name, socket.gethostname(), "localhost", "127.0.0.1", "::1", *addresses]))),
         ("proxy", Subject("system:kube-proxy", client=True)),
         ("dns", Subject("system:kube-dns", client=True)),
+        ("ingress", Subject("system:kubepy-ingress", client=True)),
         ("metrics-server", Subject("system:metrics-server", server=True, client=True, names=unique(
             ["metrics-server.kube-system.svc", "metrics-server.kube-system", "metrics-server", "localhost", "127.0.0.1", *addresses]))),
     ]

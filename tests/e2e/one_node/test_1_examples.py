@@ -15,8 +15,8 @@ def test_the_node_is_ready_in_time(cluster: Cluster) -> None:
 
 def test_every_part_is_ready_and_has_a_version(cluster: Cluster) -> None:
     status = cluster.status()
-    assert {row["name"]: row["phase"] for row in status["parts"]} == dict.fromkeys(
-        ("etcd", "containerd", "apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns", "metrics-server"), "ready")
+    assert {row["name"]: row["phase"] for row in status["parts"]} == dict.fromkeys(("etcd", "containerd", "apiserver", "scheduler",
+        "controller-manager", "kubelet", "proxy", "dns", "metrics-server", "ingress"), "ready")
     assert all(row["version"] not in ("", "?") for row in status["parts"])
 
 
@@ -45,6 +45,15 @@ def test_the_cluster_address_answers_from_every_pod(cluster: Cluster, pods: list
 
 def test_the_node_port_answers(cluster: Cluster) -> None:
     assert cluster.run("curl", "-s", "--max-time", "3", "http://198.51.100.2:30080/cgi-bin/hello").startswith("Hello from web-")
+
+
+def test_the_ingress_answers_by_its_host(cluster: Cluster) -> None:
+    address = eventually("the Ingress has an address", lambda: cluster.get("ingress", "web")["status"]["loadBalancer"]["ingress"][0]["ip"])
+
+    def ask(host: str) -> str:
+        return cluster.run("curl", "-s", "--max-time", "3", "-H", f"Host: {host}", f"http://{address}/cgi-bin/hello")
+    assert eventually("the host is served", lambda: ask("web.example.com")).startswith("Hello from web-")
+    assert ask("other.example.com") == "default backend - 404"
 
 
 @pytest.mark.parametrize("name", NAMES)
