@@ -59,7 +59,7 @@ def clauses(accept: str) -> tuple[Clause, ...]:
 @lru_cache(maxsize=512)
 def negotiate(accept: str, offered: tuple[str, ...] = OFFERED, advertised: tuple[str, ...] = OFFERED,
               transforms: bool = True) -> Media:
-    """The representation for an Accept header; raises NotAcceptable."""
+    """The representation for an Accept header; raises NotAcceptable, which names the representations `advertised`."""
     if not accept.strip():
         return PLAIN
     refused = False
@@ -76,7 +76,7 @@ def negotiate(accept: str, offered: tuple[str, ...] = OFFERED, advertised: tuple
         if known and transform in (_TRANSFORMS if kind != PROTOBUF else _BINARY_TRANSFORMS):
             return Media(kind, transform, parameters["v"], pretty, clause.parameters)
         refused = True
-    if refused:
+    if refused or not advertised:
         raise NotAcceptable(f"only the following media types are accepted: {', '.join(OFFERED)}")
     raise not_acceptable(advertised)
 

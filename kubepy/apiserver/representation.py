@@ -43,7 +43,9 @@ def _negotiate(exchange: Exchange, kind: Kind, advertised: tuple[str, ...] = med
     accept = exchange.headers.get(b"accept")
     if not accept:
         return media.PLAIN
-    return media.negotiate(accept.decode("latin-1"), media.CUSTOM if is_custom(kind) else media.OFFERED, advertised)
+    if is_custom(kind):
+        return media.negotiate(accept.decode("latin-1"), media.CUSTOM, ())
+    return media.negotiate(accept.decode("latin-1"), media.OFFERED, advertised)
 
 
 def _go_type(kind: Kind, *, is_list: bool) -> str:

@@ -58,6 +58,8 @@ class Version:
 
     shape: Shape
     convert: Callable[[Object], Object]
+    pair: tuple[Object, Object] | None = None
+    """The object before and after a write, where conversion had to be waited for."""
 
 
 class FieldManager:
@@ -75,10 +77,11 @@ class FieldManager:
         self._versions = versions or {}
         self._known: Known = {}
 
-    def update(self, live: Object, new: Object, manager: str, now: str) -> None:
+    def update(self, live: Object, new: Object, manager: str, now: str, versions: Mapping[str, Version] | None = None) -> None:
         """Sets `new`'s managedFields for a write that turns `live` into it. For a creation `live` is the kind's zero value.
 
-        `now` is an RFC 3339 time. Entries that cannot be read, here or in `new`, fall back to those of `live`, then to none."""
+        `now` is an RFC 3339 time. Entries that cannot be read, here or in `new`, fall back to those of `live`, then to none.
+        `versions` are used in place of the manager's own."""
         managed = self._managed_for_update(live, new)
         metadata = new.setdefault("metadata", {})
         metadata.pop("managedFields", None)
@@ -87,7 +90,7 @@ class FieldManager:
         if not managed and live.get("metadata", {}).get("uid"):
             return  # tracking was given up for this object; the next apply starts it again
         try:
-            self._track(live, new, managed, Owner(manager, "Update", self._api_version, self._subresource), now)
+            self._track(live, new, managed, Owner(manager, "Update", self._api_version, self._subresource), now, versions)
         except TypedError:
             managed = _decode(live)
         _encode(new, _capped(managed))
@@ -155,26 +158,30 @@ class FieldManager:
         except _Unreadable:
             return {}
 
-    def _track(self, live: Object, new: Object, managed: Managed, owner: Owner, now: str) -> None:
+    def _track(self, live: Object, new: Object, managed: Managed, owner: Owner, now: str,
+               versions: Mapping[str, Version] | None = None) -> None:
         if live.get("metadata", {}).get("uid"):
             change = compare(_without_managed(live), new, self._shape)
         else:
             change = compare_new(_without_managed(live), new, self._shape, self._known)
         taken = union(change.added, change.modified)
         # what the endpoint resets anyway is nobody's loss
-        self._take_from(managed, live, new, recursive_difference(taken, self._reset), recursive_difference(change.removed, self._reset))
+        self._take_from(managed, live, new, recursive_difference(taken, self._reset), recursive_difference(change.removed, self._reset),
+                        versions or self._versions)
         gained = difference(recursive_difference(taken, self._reset), _SYSTEM)
         if gained:
             previous = managed.get(owner)
             fields = union(gained, previous.fields) if previous else gained
             managed[owner] = Entry(fields, self._api_version, now)
 
-    def _take_from(self, managed: Managed, live: Object, new: Object, taken: FieldSet, removed: FieldSet) -> None:
+    def _take_from(self, managed: Managed, live: Object, new: Object, taken: FieldSet, removed: FieldSet,
+                   versions: Mapping[str, Version]) -> None:
         """Everyone loses what changed under them, as their version sees it."""
-        elsewhere = {entry.api_version for entry in managed.values()} & self._versions.keys() if self._versions else ()
+        elsewhere = {entry.api_version for entry in managed.values()} & versions.keys() if versions else ()
         for api_version in elsewhere:
-            version = self._versions[api_version]
-            change = compare(version.convert(_without_managed(live)), version.convert(new), version.shape)
+            version = versions[api_version]
+            before, after = version.pair or (version.convert(_without_managed(live)), version.convert(new))
+            change = compare(before, after, version.shape)
             lost = recursive_difference(union(change.added, change.modified), self._reset)
             theirs = {owner: entry for owner, entry in managed.items() if entry.api_version == api_version}
             _take_away(theirs, lost, recursive_difference(change.removed, self._reset))
@@ -184,9 +191,9 @@ class FieldManager:
             _take_away(managed, taken, removed)
             return
         ours = {owner: entry for owner, entry in managed.items() if entry.api_version not in elsewhere}
-        before = set(ours)
+        owners = set(ours)
         _take_away(ours, taken, removed)
-        for owner in before - ours.keys():
+        for owner in owners - ours.keys():
             del managed[owner]
 
     def _apply(self, live: Object, config: Object, managed: Managed, owner: Owner, force: bool) -> Object:

@@ -121,7 +121,7 @@ def _get(document: Any, path: list[str], kind: str) -> Any:
 def _change(node: Any, path: list[str], change: Any, kind: str, whole: list[str] | None = None) -> Any:
     """The node with `change(container, key)` made at the path; containers on the way are copied."""
     whole = whole if whole is not None else path
-    shown = f"/{'/'.join(whole)}"
+    shown = "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in whole)
     shown = shown if kind == "replace" else f'"{shown}"'
     missing = JsonPatchError(f"{kind} operation does not apply: doc is missing path: {shown}: missing value")
     if not path or not isinstance(node, (dict, list)):

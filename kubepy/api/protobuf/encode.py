@@ -212,7 +212,16 @@ def _items(value: Any) -> bytes:
     return b"".join(_delimited(b"\x0a", item.encode()) for item in value)
 
 
+def _list_meta(value: Mapping[str, Any]) -> bytes:
+    """The one message whose zeros are written: they stand in every list and Status, and are compared."""
+    out = b"".join(_delimited(bytes((number << 3 | 2,)), str(value.get(key) or "").encode())
+                   for number, key in ((1, "selfLink"), (2, "resourceVersion"), (3, "continue")))
+    remaining = value.get("remainingItemCount")
+    return out if remaining is None else b"%b\x20%b" % (out, _varint(int(remaining)))
+
+
 _SPECIAL: dict[str, Write] = {
+    "meta.v1.ListMeta": _list_meta,
     "meta.v1.Time": _time,
     "meta.v1.MicroTime": _time,
     "meta.v1.FieldsV1": _json,

@@ -32,6 +32,7 @@ from kubepy.apiserver.admission.placement import (
 )
 from kubepy.apiserver.admission.pod_default import DefaultTolerationSeconds, PodTopologyLabels, RuntimeClass, TaintNodesByCondition
 from kubepy.apiserver.admission.pod_security.plugin import PodSecurity
+from kubepy.apiserver.admission.policy.mutating import MutatingAdmissionPolicy
 from kubepy.apiserver.admission.policy.plugin import ValidatingAdmissionPolicy
 from kubepy.apiserver.admission.presence import NamespaceAutoProvision, NamespaceExists
 from kubepy.apiserver.admission.priority import Priority
@@ -54,8 +55,8 @@ PLUGINS: tuple[type[Plugin], ...] = (
     DefaultTolerationSeconds, PodTolerationRestriction, EventRateLimit, ExtendedResourceToleration, DefaultStorageClass,
     StorageObjectInUseProtection, OwnerReferencesPermissionEnforcement, PersistentVolumeClaimResize, RuntimeClass, CertificateApproval,
     CertificateSigning, ClusterTrustBundleAttest, CertificateSubjectRestriction, DefaultIngressClass, DenyServiceExternalIPs,
-    PodTopologyLabels, NodeDeclaredFeatureValidator, MutatingAdmissionWebhook, ValidatingAdmissionPolicy, ValidatingAdmissionWebhook,
-    ResourceQuota,
+    PodTopologyLabels, NodeDeclaredFeatureValidator, MutatingAdmissionPolicy, MutatingAdmissionWebhook,
+    ValidatingAdmissionPolicy, ValidatingAdmissionWebhook, ResourceQuota,
 )
 
 DEFAULT_OFF: frozenset[str] = frozenset((
@@ -64,7 +65,7 @@ DEFAULT_OFF: frozenset[str] = frozenset((
     "OwnerReferencesPermissionEnforcement", "PodNodeSelector", "PodTolerationRestriction"))
 DEFAULT_ON: frozenset[str] = frozenset(plugin.name for plugin in PLUGINS) - DEFAULT_OFF
 
-NOT_HERE: frozenset[str] = frozenset(("AlwaysAdmit", "AlwaysDeny", "MutatingAdmissionPolicy"))
+NOT_HERE: frozenset[str] = frozenset(("AlwaysAdmit", "AlwaysDeny"))
 """Plugins of upstream that are not here: they may be named in --disable-admission-plugins only."""
 
 

@@ -163,7 +163,7 @@ def compile_error(compile_: Callable[[str], Any], source: str, path: Path, *, bo
         found = compile_(source).type
     except ValueError as error:
         return [invalid(path, source, f"compilation failed: {error}")]
-    return [invalid(path, source, "must evaluate to bool")] if boolean and found != "BOOL" else []
+    return [invalid(path, source, "must evaluate to bool")] if boolean and found != "bool" else []
 
 
 def _expression(about: str, source: str, path: Path, *, boolean: bool = False) -> Errors:

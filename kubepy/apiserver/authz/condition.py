@@ -20,7 +20,7 @@ def _environment() -> Environment:
     from kubepy.api.cel import Environment  # the engine takes a while to load, and most servers need none
     from kubepy.api.cel.kind import list_of, struct_of
 
-    def of(name: str, **fields: Any) -> Any:
+    def of(name: str, /, **fields: Any) -> Any:
         return struct_of(f"kubernetes.{name}", fields)
 
     requirement = of("SelectorRequirement", key="string", operator="string", values="list(string)")

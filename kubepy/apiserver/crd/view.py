@@ -100,6 +100,17 @@ class View:
             coerce_stored(obj, compiled.node)
         return obj
 
+    @property
+    def versions(self) -> Mapping[str, Compiled]:
+        """All versions, by apiVersion."""
+        return self._versions
+
+    async def converted(self, objects: Sequence[Object], api_version: str) -> list[Object]:
+        """Objects of the view's version in another one; raises ApiError."""
+        if self._converter is None:
+            return [{**obj, "apiVersion": api_version} for obj in objects]
+        return await self._converter.convert(objects, api_version)
+
     async def _to_stored(self, obj: Object) -> Object:
         if obj["apiVersion"] == self._storage:
             return obj

@@ -1,6 +1,7 @@
 """Field ownership (`metadata.managedFields`) on writes: the seam to `kubepy.api.apply`."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from kubepy.api.apply import FieldManager, Shape, Shapes, Version
@@ -12,13 +13,18 @@ from kubepy.api.structural import CoerceError
 from kubepy.api.types import Object
 from kubepy.apiserver.crd.decode import decode_patched
 from kubepy.apiserver.crd.kind import CustomKind, custom_of, custom_shape
+from kubepy.apiserver.crd.view import View
 from kubepy.apiserver.registry.kind import Kind, keep_metadata
 from kubepy.apiserver.registry.version import other_versions
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.schema import definition_name, definitions
+from kubepy.apiserver.services import Services
 from kubepy.apiserver.verbs.lifecycle import keep_all_but_status
 from kubepy.apiserver.zero import zero, zero_of
 from kubepy.base.clock import format_time
+from kubepy.base.log import get_logger
+
+log = get_logger("ownership")
 
 _UNTYPED = Shape("deduced")
 
@@ -82,7 +88,36 @@ def _custom_manager(kind: CustomKind, subresource: str) -> FieldManager:
     return found
 
 
-def track(context: Context, obj: Object, old: Object | None, subresource: str, now: float) -> Object:
+async def elsewhere(context: Context, obj: Object, old: Object) -> Mapping[str, Version]:
+    """Both objects in the other versions of a custom kind in which someone owns fields."""
+    view = context.kind.view if isinstance(context.kind, CustomKind) else None
+    if not isinstance(view, View):
+        return {}
+    found: dict[str, Version] = {}
+    pair = [{**one, "metadata": {key: value for key, value in one["metadata"].items() if key != "managedFields"}} for one in (old, obj)]
+    for api_version in {entry.get("apiVersion") for entry in old["metadata"].get("managedFields") or ()}:
+        if api_version == context.kind.resource.api_version or (compiled := view.versions.get(api_version)) is None:
+            continue
+        try:
+            before, after = await view.converted(pair, api_version)
+        except ApiError as error:
+            log.warning("Ownership in another version is left as it is", version=api_version, err=error.message)
+            continue
+        found[api_version] = Version(_shapes().of(custom_shape(compiled.schema)), dict, (before, after))
+    return found
+
+
+def shape_of(services: Services, kind: tuple[str, str, str]) -> Shape:
+    """How values of a kind (group, version, kind) are merged."""
+    found = services.kinds.by_kind.get(kind) if services.kinds is not None else None
+    if found is not None and (custom := custom_of(found)) is not None and custom.compiled is not None:
+        return _shapes().of(custom_shape(custom.compiled.schema))
+    name = definition_name(Resource(kind[0], kind[1], "", kind[2], False))
+    return _shapes().named(name) if name else _UNTYPED
+
+
+def track(context: Context, obj: Object, old: Object | None, subresource: str, now: float,
+          versions: Mapping[str, Version] | None = None) -> Object:
     """The object with the writer's ownership recorded."""
     live = old if old is not None else zero(context.kind)
     strategy = context.kind.strategy
@@ -91,7 +126,7 @@ def track(context: Context, obj: Object, old: Object | None, subresource: str, n
         keep_all_but_status(obj, old)
         if strategy.status_keeps_metadata:
             keep_metadata(obj, old)
-    field_manager(context.kind, subresource).update(live, obj, manager_of(context), format_time(now))
+    field_manager(context.kind, subresource).update(live, obj, manager_of(context), format_time(now), versions)
     return without_times(obj) if subresource == "scale" else obj
 
 

@@ -99,7 +99,7 @@ async def guaranteed_update(server: Server, context: Context, transform: Transfo
             check_uid(kind, obj, old, namespace, info.name)
         lifecycle.check_version(kind, obj, old, unconditional=unconditional)
         if not tracked:
-            obj = manage.track(context, obj, old, subresource, now)
+            obj = manage.track(context, obj, old, subresource, now, await manage.elsewhere(context, obj, old))
         attributes = Attributes(context, "UPDATE", obj, old, {}, subresource, namespace, info.name)
         await server.admission.admit(attributes)
         assert attributes.obj is not None

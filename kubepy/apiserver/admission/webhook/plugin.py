@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
 from kubepy.api.errors import BadRequest, InternalError
 from kubepy.api.patch.json import BadJsonPatch, JsonPatchError, apply_json_patch, check_json_patch
 from kubepy.api.resource import Resource
-from kubepy.api.schema.decode import DecodeError, decode
-from kubepy.api.schema.shape import of_kind
-from kubepy.api.types import Object
 from kubepy.apiserver.admission import match
 from kubepy.apiserver.admission.condition import ConditionsFailed, hold
 from kubepy.apiserver.admission.expression import values_of
 from kubepy.apiserver.admission.interface import Plugin, refuse
 from kubepy.apiserver.admission.namespace import namespace_object
-from kubepy.apiserver.admission.view import View, split_kind
+from kubepy.apiserver.admission.reinvocation import Invocations
+from kubepy.apiserver.admission.settle import settle
+from kubepy.apiserver.admission.view import View
 from kubepy.apiserver.admission.webhook import review
 from kubepy.apiserver.admission.webhook.metric import FAIL_OPEN, REJECTIONS, REQUESTS, SECONDS
 from kubepy.apiserver.admission.webhook.source import MUTATING, VALIDATING, Hook, Source
@@ -147,27 +146,22 @@ class MutatingAdmissionWebhook(_Webhooks):
     async def admit(self, attributes: Attributes) -> None:
         if not self.source.hooks:
             return
-        again = attributes.reinvocation
-        memory: dict[str, Any] = again.memory.setdefault(self.name, {"asked": set(), "again": set(), "seen": None})
-        if again.second and memory["seen"] is not None and memory["seen"] != orjson.dumps(attributes.obj):
-            memory["again"] |= memory["asked"]
+        invocations = Invocations(attributes, self.name)
         for position, hook in enumerate(self.source.hooks):
-            if again.second and hook.uid not in memory["again"]:
+            if invocations.skips(hook.uid):
                 continue
             view = await self._wanted(hook, attributes)
             if view is None:
                 continue
-            number = f"round_{int(again.second)}_index_{position}"
+            number = f"round_{invocations.round}_index_{position}"
             verdict = await self._dispatch(hook, view, number)
             changed = verdict is not None and self._patch(verdict, view)
             if verdict is not None:
                 self._annotate(hook, number, changed, verdict, attributes.context.audit_annotations)
             if changed:
-                memory["again"] |= memory["asked"]
-                again.wanted = again.wanted or bool(memory["again"]) or not again.second
-            if hook.reinvoked:
-                memory["asked"].add(hook.uid)
-        memory["seen"] = orjson.dumps(attributes.obj)
+                invocations.changed()
+            invocations.asked(hook.uid, reinvoked=hook.reinvoked)
+        invocations.end()
 
     @staticmethod
     def _annotate(hook: Hook, number: str, changed: bool, verdict: review.Verdict, annotations: dict[str, str]) -> None:
@@ -198,28 +192,6 @@ class MutatingAdmissionWebhook(_Webhooks):
             return False
         view.keep(changed)
         return True
-
-
-def settle(patched: Object, view: View) -> Object:
-    """A patched object with its type checked and its defaults filled; raises InternalError."""
-    group, version, kind = split_kind(patched)
-    shape = of_kind(group, version, kind)
-    if shape is None:
-        return patched
-    managed = (patched.get("metadata") or {}).get("managedFields")
-    try:
-        found, _ = decode(shape, patched, validation="Ignore")
-    except DecodeError as error:
-        raise InternalError.of(str(error)) from error
-    found["apiVersion"], found["kind"] = patched["apiVersion"], patched["kind"]
-    if not isinstance(found.get("metadata"), dict):
-        found["metadata"] = {}
-    if managed:
-        found["metadata"]["managedFields"] = managed
-    own = view.attributes.context.kind
-    if (group, version, kind) == (own.resource.group, own.resource.version, own.resource.kind):
-        own.strategy.fill(found)
-    return found
 
 
 class ValidatingAdmissionWebhook(_Webhooks):
