@@ -227,30 +227,69 @@ def port_number(number: int) -> list[str]:
     return [] if 1 <= number <= 65535 else [range_error(1, 65535)]
 
 
+def sloppy_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address as Go once took it, leading zeros and all (ParseIPSloppy); None for anything else, zones included."""
+    if "%" in text:
+        return None
+    head, colon, tail = text.rpartition(":")
+    if "." in tail:
+        tail = ".".join(part.lstrip("0") or "0" if part.isascii() and part.isdigit() else part for part in tail.split("."))
+    try:
+        return ipaddress.ip_address(f"{head}{colon}{tail}")
+    except ValueError:
+        return None
+
+
+def _is_mapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None
+
+
 def ip(text: str) -> list[str]:
-    """IsValidIP (the legacy parser takes no zone and no leading zeros)."""
+    """IsValidIPForLegacyField, of the strict kind."""
+    address = sloppy_ip(text)
+    if address is None:
+        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
-    return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"] if "%" in text else []
+        return ["must not have leading 0s"]
+    return ["must not be an IPv4-mapped IPv6 address"] if _is_mapped(address) else []
+
+
+def sloppy_cidr(text: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface | None:
+    """A range as Go once took it (ParseCIDRSloppy), host bits and all."""
+    head, slash, length = text.partition("/")
+    address = sloppy_ip(head)
+    if not slash or address is None or not (length.isascii() and length.isdigit()) or int(length) > address.max_prefixlen:
+        return None
+    return ipaddress.ip_interface(f"{address}/{int(length)}")
 
 
 def cidr(text: str) -> list[str]:
-    """IsValidCIDR: host bits may be set."""
-    try:
-        ipaddress.ip_interface(text)
-    except ValueError:
+    """IsValidCIDRForLegacyField, of the strict kind."""
+    interface = sloppy_cidr(text)
+    if interface is None:
         return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
-    return [] if "/" in text and "%" not in text else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    head, _, length = text.partition("/")
+    if ip(head) == ["must not have leading 0s"] or str(int(length)) != length:
+        return ["must not have leading 0s in IP or prefix length"]
+    if _is_mapped(interface.ip):
+        return ["must not have an IPv4-mapped IPv6 address"]
+    return [] if interface.ip == interface.network.network_address else ["must not have bits set beyond the prefix length"]
 
 
-def domain_prefixed_path(text: str) -> list[str]:
-    """The rule of IsDomainPrefixedPath, without its field errors: `example.com/some/path`."""
-    host, slash, path = text.partition("/")
-    if not slash or not host or not path:
-        return ["must be a domain-prefixed path (such as \"acme.io/foo\")"]
-    return subdomain(host)
+_HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
+
+
+def domain_prefixed_path(text: str) -> list[tuple[str, str]]:
+    """IsDomainPrefixedPath: what is wrong, each with the part of the text that it is about."""
+    host, _, path = text.partition("/")
+    if not host or not path:
+        return [(text, 'must be a domain-prefixed path (such as "acme.io/foo")')]
+    problems = [(host, message) for message in subdomain(host)]
+    if not re.fullmatch(_HTTP_PATH, path):
+        problems.append((path, regex_error("Invalid path", _HTTP_PATH)))
+    return problems
 
 
 BY_KIND: dict[str, Validator] = {"subdomain": subdomain, "label": label, "label_1035": label_1035, "path": path_segment,

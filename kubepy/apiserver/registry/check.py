@@ -185,6 +185,35 @@ def immutable_selector(new: Object | None, old: Object | None, path: Path) -> Er
     return [] if new == old else [field.invalid(path, None if new is None else selector_value(new), IMMUTABLE)]
 
 
+def conditions(items: Sequence[Object], path: Path) -> Errors:
+    """ValidateConditions of `meta/v1`."""
+    errors: Errors = []
+    seen: set[str] = set()
+    for position, item in enumerate(items):
+        at, kind, reason = path.index(position), item.get("type", ""), item.get("reason", "")
+        if kind in seen:
+            errors.append(field.duplicate(at.child("type"), kind))
+        seen.add(kind)
+        errors += named(name.qualified, kind, at.child("type"))
+        errors += one_of(item.get("status", ""), at.child("status"), ("False", "True", "Unknown"))
+        if item.get("observedGeneration", 0) < 0:
+            errors.append(field.invalid(at.child("observedGeneration"), item["observedGeneration"],
+                                        "must be greater than or equal to zero"))
+        errors += need(item.get("lastTransitionTime"), at.child("lastTransitionTime"), "must be set")
+        errors += need(reason, at.child("reason"), "must be set")
+        if reason and not re.fullmatch(_REASON, reason):
+            errors.append(field.invalid(at.child("reason"), reason, _REASON_WORDS))
+        errors += [field.too_long(at.child(key), limit) for key, limit in (("reason", 1024), ("message", 32 * 1024))
+                   if len(item.get(key, "").encode()) > limit]
+    return errors
+
+
+_REASON = r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
+_REASON_WORDS = name.regex_error("a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric "
+                                 "characters or '_,:', and must end with an alphanumeric character or '_'", _REASON, "my_name", "MY_NAME",
+                                 "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB")
+
+
 def counts(status: Object, path: Path, *keys: str) -> Errors:
     """Counters of a status are not negative."""
     return [error for key in keys for error in non_negative(status.get(key), path.child(key))]

@@ -118,7 +118,7 @@ def _target(target: Object, path: Path) -> Errors:
     kind = target.get("type", "")
     if not kind:
         errors.append(field.required(path.child("type"), "must specify a metric target type"))
-    elif kind not in ("Utilization", "Value", "AverageValue"):
+    if kind not in ("Utilization", "Value", "AverageValue"):
         errors.append(field.invalid(path.child("type"), kind, "must be either Utilization, Value, or AverageValue"))
     for key in ("value", "averageValue"):
         if target.get(key) is not None and check.sign(target[key]) != 1:
@@ -139,6 +139,8 @@ def _rules(rules: Object, path: Path) -> Errors:
             errors.append(field.invalid(at_window, window, f"must be less than or equal to {_MAX_WINDOW}"))
     if chosen is not None:
         errors += check.one_of(chosen, path.child("selectPolicy"), ("Disabled", "Max", "Min"))
+    if rules.get("tolerance") is not None:
+        errors += check.quantity_non_negative(rules["tolerance"], path.child("tolerance"))
     policies = rules.get("policies") or []
     if not policies:
         errors.append(field.required(path.child("policies"), "must specify at least one Policy"))

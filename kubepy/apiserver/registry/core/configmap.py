@@ -27,13 +27,18 @@ class ConfigMapStrategy(Strategy):
             size += len(data[key].encode())
         for key in sorted(binary):
             errors += [field.invalid(Path("binaryData").key(key), key, message) for message in name.config_key(key)]
-            size += len(binary[key]) * 3 // 4
+            size += decoded_size(binary[key])
         if size > MAX_SIZE:
             errors.append(field.FieldError("[]", "FieldValueTooLong", f"Too long: may not be more than {MAX_SIZE} bytes"))
         return errors
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         return frozen(obj, old, ("data", "binaryData")) + self.validate(context, obj)
+
+
+def decoded_size(text: str) -> int:
+    """Bytes that a base64 text stands for."""
+    return len(text) * 3 // 4 - text.count("=", -2 if len(text) > 1 else 0)
 
 
 def frozen(obj: Object, old: Object, keys: tuple[str, ...]) -> Errors:

@@ -9,6 +9,7 @@ from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, NONE, column
 from kubepy.apiserver.registry.core.service_validation import PROTOCOLS, special_address
 from kubepy.apiserver.registry.kind import Kind, Strategy
+from kubepy.apiserver.registry.networking.canonical import address_warnings
 from kubepy.apiserver.request import Context
 
 
@@ -27,7 +28,12 @@ class EndpointsStrategy(Strategy):
         return errors
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
-        return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+        found = ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+        for place, subset in enumerate(obj.get("subsets") or ()):
+            for key in ("addresses", "notReadyAddresses"):
+                for position, address in enumerate(subset.get(key) or ()):
+                    found += address_warnings(address.get("ip", ""), Path("subsets").index(place).child(key).index(position).child("ip"))
+        return found
 
 
 def _subset(subset: Object, path: Path) -> Errors:
@@ -46,13 +52,11 @@ def _subset(subset: Object, path: Path) -> Errors:
 def _address(address: Object, path: Path) -> Errors:
     text = address.get("ip", "")
     errors = check.named(name.ip, text, path.child("ip"))
-    if errors:
-        errors.append(field.invalid(path.child("ip"), text, "must be a valid IP address"))
     if address.get("hostname"):
         errors += check.named(name.label, address["hostname"], path.child("hostname"))
     if address.get("nodeName") is not None:
         errors += check.named(name.subdomain, address["nodeName"], path.child("nodeName"))
-    return errors or special_address(text, path.child("ip"))
+    return errors + special_address(text, path.child("ip"))
 
 
 def _port(port: Object, need_name: bool, path: Path) -> Errors:

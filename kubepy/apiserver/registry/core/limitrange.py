@@ -58,17 +58,22 @@ def _type(kind: str, path: Path) -> Errors:
 
 
 def _limit(limit: Object, kind: str, path: Path) -> Errors:
-    errors: Errors = []
     given = {key: limit.get(key) or {} for key in _LISTS}
-    for key in _LISTS:
-        for resource in sorted(given[key]):
-            here = path.child(key).key(resource)
-            errors += container_resource_name(resource, here) if kind in ("Pod", "Container") else resource_name(resource, here)
-    if kind == "Pod":
-        errors += [field.forbidden(path.child(key), f"may not be specified when `type` is '{kind}'")
-                   for key in ("default", "defaultRequest") if given[key]]
+
+    def names(key: str) -> Errors:
+        check_name = container_resource_name if kind in ("Pod", "Container") else resource_name
+        return [error for resource in sorted(given[key]) for error in check_name(resource, path.child(key).key(resource))]
+
+    errors = names("max") + names("min")
+    for key in ("default", "defaultRequest"):
+        if kind != "Pod":
+            errors += names(key)
+        elif given[key]:
+            errors.append(field.forbidden(path.child(key), "may not be specified when `type` is 'Pod'"))
+            given[key] = {}
     if kind == "PersistentVolumeClaim" and "storage" not in given["min"] and "storage" not in given["max"]:
-        errors.append(field.required(path, "either minimum or maximum storage value is required, but neither was provided"))
+        errors.append(field.required(path.child("limits"), "either minimum or maximum storage value is required, but neither was provided"))
+    errors += names("maxLimitRequestRatio")
     for resource in sorted({title for key in _LISTS for title in given[key]}):
         errors += _order(given, resource, path)
     return errors
@@ -94,7 +99,9 @@ def _order(given: dict[str, Object], resource: str, path: Path) -> Errors:
     if low is not None and default is not None and amount(low) > amount(default):
         errors.append(field.invalid(path.child("default").key(resource), str(low),
                                     f"min value {low} is greater than default value {default}"))
-    above("default", default, "max", high)
+    if default is not None and high is not None and amount(default) > amount(high):
+        errors.append(field.invalid(path.child("default").key(resource), str(high),
+                                    f"default value {default} is greater than max value {high}"))
     if ratio is not None and amount(ratio) < amount("1"):
         errors.append(field.invalid(path.child("maxLimitRequestRatio").key(resource), str(ratio), f"ratio {ratio} is less than 1"))
     spread = amount(high).as_float() / amount(low).as_float() if high is not None and low is not None and amount(low) else None
@@ -107,6 +114,6 @@ def _order(given: dict[str, Object], resource: str, path: Path) -> Errors:
     return errors
 
 
-_WORDS = {"min": "min", "defaultRequest": "default request", "default": "default"}
+_WORDS = {"min": "min", "defaultRequest": "default request"}
 
 KIND = Kind(LIMIT_RANGES, "limitrange", LimitRangeStrategy(), columns=PLAIN, short_names=("limits",))

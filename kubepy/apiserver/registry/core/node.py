@@ -14,6 +14,7 @@ from kubepy.api.resource import NODES
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, NONE, UNKNOWN, at, column
+from kubepy.apiserver.registry.core.podspec_resources import resource_value
 from kubepy.apiserver.registry.core.podspec_scheduling import TAINT_EFFECTS
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, Subresource
 from kubepy.apiserver.request import Context
@@ -44,22 +45,29 @@ class NodeStrategy(Strategy):
         obj["spec"].pop("configSource", None)
 
     def validate(self, context: Context, obj: Object) -> Errors:
-        return _node(obj) + _amounts(obj.get("status") or {})
+        spec = obj.get("spec") or {}
+        errors = _avoided(obj) + _taints(spec.get("taints") or [], Path("metadata.taints")) + _amounts(obj.get("status") or {})
+        return errors + _cidrs(spec)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         new, before = obj.get("spec") or {}, old.get("spec") or {}
         errors = _avoided(obj)
+        errors += _amounts(obj.get("status") or {})
         errors += _addresses(obj.get("status") or {})
-        if before.get("podCIDRs") and new.get("podCIDRs") != before["podCIDRs"]:
-            errors.append(field.forbidden(_SPEC.child("podCIDRs"), 'node updates may not change podCIDR except from "" to valid'))
+        ranges, had = new.get("podCIDRs") or [], before.get("podCIDRs") or []
+        changed = 1 if len(ranges) != len(had) else sum(one != other for one, other in zip(ranges, had, strict=True))
+        if had:
+            errors += [field.forbidden(_SPEC.child("podCIDRs"), 'node updates may not change podCIDR except from "" to valid')] * changed
         if before.get("providerID") and new.get("providerID") != before["providerID"]:
             errors.append(field.forbidden(_SPEC.child("providerID"), 'node updates may not change providerID except from "" to valid'))
+        errors += _config_status(at(obj, "status.config", {}))
         errors += _taints(new.get("taints") or [], Path("metadata.taints"))
-        return errors + _cidrs(new)
+        if new.get("externalID", "") != before.get("externalID", ""):
+            errors.append(field.forbidden(_SPEC.child("externalID"), "may not be updated"))
+        return errors
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
-        status = obj.get("status") or {}
-        return _addresses(status) + _amounts(status)
+        return self.validate_update(context, obj, old)
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
         found = []
@@ -68,11 +76,6 @@ class NodeStrategy(Strategy):
         if at(obj, "spec.configSource") is not None:
             found.append("spec.configSource: the feature is no longer available")
         return found
-
-
-def _node(obj: Object) -> Errors:
-    spec = obj.get("spec") or {}
-    return _avoided(obj) + _taints(spec.get("taints") or [], Path("metadata.taints")) + _cidrs(spec)
 
 
 def _avoided(obj: Object) -> Errors:
@@ -116,12 +119,32 @@ def _cidrs(spec: Object) -> Errors:
     families = [ipaddress.ip_interface(cidr).version for cidr in cidrs]
     if len(cidrs) > 2 or len(families) != len(set(families)):
         errors.append(field.invalid(path, cidrs, "may specify no more than one CIDR for each IP family"))
+    return errors + check.unique(cidrs, path)
+
+
+def _config_status(config: Object) -> Errors:
+    """Where the configuration of a kubelet came from, when it came from a ConfigMap (long gone, still checked)."""
+    errors: Errors = []
+    for key in ("assigned", "active", "lastKnownGood"):
+        source, path = config.get(key), _STATUS.child("config", key)
+        if source is None:
+            continue
+        reference, at_map = source.get("configMap"), path.child("configMap")
+        if reference is None:
+            errors.append(field.invalid(path, {"ConfigMap": None}, "exactly one reference subfield must be non-nil"))
+            continue
+        errors += [field.required(at_map.child(part), f"{part} must be set in status") for part in ("uid", "resourceVersion")
+                   if not reference.get(part)]
+        for part, validator in (("namespace", name.label), ("name", name.subdomain), ("kubeletConfigKey", name.config_key)):
+            text = reference.get(part, "")
+            errors += check.named(validator, text, at_map.child(part)) if text else \
+                [field.required(at_map.child(part), f"{part} must be set")]
     return errors
 
 
 def _amounts(status: Object) -> Errors:
     return [error for key in ("capacity", "allocatable") for resource, amount in sorted((status.get(key) or {}).items())
-            for error in check.quantity_non_negative(amount, _STATUS.child(key, resource))]
+            for error in resource_value(resource, amount, _STATUS.child(key, resource))]
 
 
 def _addresses(status: Object) -> Errors:

@@ -33,7 +33,7 @@ def is_hugepages(resource: str) -> bool:
 
 
 def is_standard(resource: str) -> bool:
-    return resource in _STANDARD or is_hugepages(resource)
+    return resource in _STANDARD or is_hugepages(resource.removeprefix("requests."))
 
 
 def is_native(resource: str) -> bool:

@@ -74,7 +74,7 @@ def _scopes(spec: Object) -> Errors:
 
 
 def _unfit(scope: str, resource: str) -> bool:
-    if "/" in resource or resource not in QUOTA:
+    if "/" in resource or not (resource in QUOTA or is_hugepages(resource.removeprefix("requests."))):
         return False
     if scope == "BestEffort":
         return resource != "pods"
@@ -92,8 +92,9 @@ def _selector(spec: Object) -> Errors:
         names.append(scope)
         if scope not in _SCOPES:
             errors.append(field.invalid(path.child("scopeName"), scope, "unsupported scope"))
-        elif any(_unfit(scope, resource) for resource in spec.get("hard") or ()):
-            errors.append(field.invalid(_SPEC.child("scopeSelector"), spec["scopeSelector"], "unsupported scope applied to resource"))
+        else:
+            errors += [field.invalid(path, _go_selector(spec), "unsupported scope applied to resource")
+                       for resource in sorted(spec.get("hard") or ()) if _unfit(scope, resource)]
         if scope in _EXISTS_ONLY and operator != "Exists":
             errors.append(field.invalid(path.child("operator"), operator, _EXISTS_WORDS))
         if operator in ("In", "NotIn"):
@@ -108,9 +109,15 @@ def _selector(spec: Object) -> Errors:
                                                                           "scope selector"))
         else:
             errors.append(field.invalid(path.child("operator"), operator, "not a valid selector operator"))
-    errors += [field.invalid(_SPEC.child("scopeSelector"), spec["scopeSelector"], "conflicting scopes")
+    errors += [field.invalid(path, spec.get("scopes"), "conflicting scopes")
                for pair in _CONFLICTS if set(pair) <= set(names)]
     return errors
+
+
+def _go_selector(spec: Object) -> Object:
+    """The scope selector as Go prints it."""
+    return {"MatchExpressions": [field.Struct(ScopeName=item.get("scopeName", ""), Operator=item.get("operator", ""),
+                                              Values=item.get("values")) for item in at(spec, "scopeSelector.matchExpressions", [])]}
 
 
 def _pairs(obj: Object, limits: bool) -> str:

@@ -11,7 +11,7 @@ from kubepy.api.resource import SECRETS
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, column
-from kubepy.apiserver.registry.core.configmap import MAX_SIZE, frozen
+from kubepy.apiserver.registry.core.configmap import MAX_SIZE, decoded_size, frozen
 from kubepy.apiserver.registry.kind import Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -40,7 +40,7 @@ class SecretStrategy(Strategy):
         data = obj.get("data") or {}
         for key in sorted(data):
             errors += [field.invalid(_DATA.key(key), key, message) for message in name.config_key(key)]
-        if sum(len(text) * 3 // 4 for text in data.values()) > MAX_SIZE:
+        if sum(decoded_size(text) for text in data.values()) > MAX_SIZE:
             errors.append(field.too_long(_DATA, MAX_SIZE))
         return errors + _of_type(obj, data)
 

@@ -10,8 +10,17 @@ from kubepy.api.resource import SERVICES
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.columns import AGE, NAME, NONE, at, column, field, labels
 from kubepy.apiserver.registry.core.service_update import changes
-from kubepy.apiserver.registry.core.service_validation import addresses, externally_accessible, load_balancer_status, service
+from kubepy.apiserver.registry.core.service_validation import (
+    SPEC,
+    TOPOLOGY_HINTS,
+    TOPOLOGY_MODE,
+    addresses,
+    externally_accessible,
+    load_balancer_status,
+    service,
+)
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy, Subresource
+from kubepy.apiserver.registry.networking.canonical import address_warnings, range_warnings
 from kubepy.apiserver.request import Context
 
 _PROXY = ("create", "delete", "get", "patch", "update")
@@ -47,23 +56,29 @@ class ServiceStrategy(Strategy):
                 ingress.setdefault("ipMode", "VIP")
 
     def validate(self, context: Context, obj: Object) -> Errors:
-        spec = obj.get("spec") or {}
-        return addresses(spec) or service(spec)
+        return addresses(obj.get("spec") or {}) or service(obj)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         spec = obj.get("spec") or {}
-        return addresses(spec) or changes(spec, old.get("spec") or {}) + service(spec)
+        return addresses(spec) or changes(spec, old.get("spec") or {}) + service(obj)
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
         return load_balancer_status(obj)
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
-        spec = obj.get("spec") or {}
-        found = []
+        spec, found = obj.get("spec") or {}, []
+        if TOPOLOGY_HINTS in at(obj, "metadata.annotations", {}):
+            found.append(f"annotation {TOPOLOGY_HINTS} is deprecated, please use {TOPOLOGY_MODE} instead")
+        for key in ("clusterIPs", "externalIPs"):
+            for position, address in enumerate(spec.get(key) or ()):
+                found += address_warnings(address, SPEC.child(key).index(position))
+        found += address_warnings(spec.get("loadBalancerIP", ""), SPEC.child("loadBalancerIP"))
+        for position, cidr in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+            found += range_warnings(cidr, SPEC.child("loadBalancerSourceRanges").index(position))
         if spec.get("externalIPs") and spec.get("type") == "ExternalName":
             found.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
         if spec.get("type") != "ExternalName" and spec.get("externalName"):
-            found.append(f'spec.externalName is ignored when spec.type is not "ExternalName", but {spec.get("type")}')
+            found.append('spec.externalName is ignored when spec.type is not "ExternalName"')
         return found
 
 

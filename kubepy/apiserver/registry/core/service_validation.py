@@ -13,14 +13,14 @@ PROTOCOLS = ("SCTP", "TCP", "UDP")
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 _DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
+TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
+TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
+SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _ONLY_LOAD_BALANCER = "may only be used when `type` is 'LoadBalancer'"
 
 
 def is_headless(spec: Object) -> bool:
-    return (spec.get("clusterIPs") or [None])[0] == "None" or spec.get("clusterIP") == "None"
-
-
-_KUBELET = 10250
+    return spec.get("clusterIPs") == ["None"]
 
 
 def externally_accessible(spec: Object) -> bool:
@@ -31,21 +31,17 @@ def family_of(address: str) -> str:
     return "IPv6" if ":" in address else "IPv4"
 
 
-def service(spec: Object) -> Errors:
+def service(obj: Object) -> Errors:
     """Everything but addresses and families."""
-    errors: Errors = []
+    spec, annotations = obj.get("spec") or {}, (obj.get("metadata") or {}).get("annotations") or {}
     ports, headless, kind = spec.get("ports") or [], is_headless(spec), spec.get("type", "")
+    errors = _topology(annotations)
     if not ports and not headless and kind != "ExternalName":
         errors.append(field.required(SPEC.child("ports")))
-    if kind == "LoadBalancer":
-        errors += [field.invalid(SPEC.child("ports").index(position), _KUBELET,
-                                 f"may not expose port {_KUBELET} externally since it is used by kubelet")
-                   for position, port in enumerate(ports) if port.get("port") == _KUBELET]
     if headless and kind in ("LoadBalancer", "NodePort"):
         errors.append(field.invalid(SPEC.child("clusterIPs").index(0), "None", f"may not be set to 'None' for {kind} services"))
     if kind == "ExternalName":
-        external = spec.get("externalName", "").rstrip(".")
-        errors += check.need_named(name.subdomain, external, SPEC.child("externalName"))
+        errors += _external_name(spec)
     names: set[str] = set()
     for position, port in enumerate(ports):
         errors += _port(port, len(ports) > 1, names, SPEC.child("ports").index(position))
@@ -55,9 +51,24 @@ def service(spec: Object) -> Errors:
         errors += external_address(address, SPEC.child("externalIPs").index(position))
     errors += check.need_one_of(kind, SPEC.child("type"), _TYPES)
     errors += _repeated(ports, kind)
-    errors += _load_balancer(spec, kind)
+    errors += _load_balancer(spec, annotations, kind)
     errors += _policies(spec)
     return errors
+
+
+def _topology(annotations: Object) -> Errors:
+    hints, mode = annotations.get(TOPOLOGY_HINTS), annotations.get(TOPOLOGY_MODE)
+    if None in (hints, mode) or hints == mode:
+        return []
+    return [field.invalid(Path("metadata.annotations").key(TOPOLOGY_MODE), mode,
+                          f"must match annotations[{TOPOLOGY_HINTS}] when both are specified")]
+
+
+def _external_name(spec: Object) -> Errors:
+    """A name elsewhere has no addresses here."""
+    errors = [field.forbidden(SPEC.child(key), "may not be set for ExternalName services")
+              for key in ("clusterIPs", "ipFamilies", "ipFamilyPolicy") if spec.get(key)]
+    return errors + check.need_named(name.subdomain, spec.get("externalName", "").removesuffix("."), SPEC.child("externalName"))
 
 
 def _port(port: Object, need_name: bool, names: set[str], path: Path) -> Errors:
@@ -82,32 +93,29 @@ def _port(port: Object, need_name: bool, names: set[str], path: Path) -> Errors:
 def _affinity(spec: Object) -> Errors:
     affinity = spec.get("sessionAffinity", "")
     errors = check.need_one_of(affinity, SPEC.child("sessionAffinity"), ("ClientIP", "None"))
+    at, config = SPEC.child("sessionAffinityConfig"), spec.get("sessionAffinityConfig")
+    if affinity == "None" and config is not None:
+        errors.append(field.forbidden(at, "must not be set when session affinity is None"))
     if affinity == "ClientIP":
-        timeout = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds")
-        at = SPEC.child("sessionAffinityConfig", "clientIP", "timeoutSeconds")
-        if timeout is None:
-            errors.append(field.required(at))
-        elif not 0 < timeout <= 86400:
-            errors.append(field.invalid(at, timeout, "must be greater than 0 and less than 86400"))
+        for key in ("", "clientIP", "timeoutSeconds"):
+            at, config = (at.child(key), config.get(key)) if key and config is not None else (at, config)
+            if config is None:
+                return [*errors, field.required(at, "when session affinity type is ClientIP")]
+        if not isinstance(config, int) or not 0 < config <= 86400:
+            errors.append(field.invalid(at, config, "must be greater than 0 and less than 86400"))
     return errors
 
 
 def external_address(address: str, path: Path) -> Errors:
     """An address that clients outside may use: well-formed, and none of the special ones."""
-    if _has_leading_zero(address):
-        return [field.invalid(path, address, "must not have leading 0s")]
-    complaints = check.named(name.ip, address, path)
-    return complaints or special_address(address, path)
-
-
-def _has_leading_zero(address: str) -> bool:
-    parts = address.split(".")
-    return len(parts) == 4 and all(part.isdigit() for part in parts) and any(len(part) > 1 and part[0] == "0" for part in parts)
+    return check.named(name.ip, address, path) or special_address(address, path)
 
 
 def special_address(address: str, path: Path) -> Errors:
     """ValidateEndpointIP: neither unspecified nor loopback, link-local or link-local multicast."""
-    parsed = ipaddress.ip_address(address)
+    parsed = name.sloppy_ip(address)
+    if parsed is None:
+        return [field.invalid(path, address, "must be a valid IP address")]
     errors: Errors = []
     if parsed.is_unspecified:
         errors.append(field.invalid(path, address, f"may not be unspecified ({address})"))
@@ -123,37 +131,45 @@ def special_address(address: str, path: Path) -> Errors:
 def _repeated(ports: list[Object], kind: str) -> Errors:
     """The same protocol and port, or node ports where there can be none."""
     errors: Errors = []
-    seen: set[tuple[str, int]] = set()
+    at = SPEC.child("ports")
+    if kind == "ClusterIP":
+        errors += [field.forbidden(at.index(position).child("nodePort"), "may not be used when `type` is 'ClusterIP'")
+                   for position, port in enumerate(ports) if port.get("nodePort")]
     taken: set[tuple[str, int]] = set()
     for position, port in enumerate(ports):
-        at = SPEC.child("ports").index(position)
-        protocol, number, node_port = port.get("protocol", ""), port.get("port", 0), port.get("nodePort", 0)
+        key = (port.get("protocol", ""), port.get("nodePort", 0))
+        if key[1] and key in taken:
+            errors.append(field.duplicate(at.index(position).child("nodePort"), key[1]) if kind == "ClusterIP" else
+                          field.invalid(at.index(position).child("nodePort"), key[1], "provided port is already allocated"))
+        taken.add(key)
+    seen: set[tuple[str, int]] = set()
+    for position, port in enumerate(ports):
+        protocol, number = port.get("protocol", ""), port.get("port", 0)
         if (protocol, number) in seen:
-            errors.append(field.duplicate(at, field.Struct(Name="", Protocol=protocol, AppProtocol=None, Port=number, TargetPort=0,
-                                                           NodePort=0)))
+            errors.append(field.duplicate(at.index(position), field.Struct(Name="", Protocol=protocol, AppProtocol=None, Port=number,
+                                                                           TargetPort=0, NodePort=0)))
         seen.add((protocol, number))
-        if node_port and kind == "ClusterIP":
-            errors.append(field.forbidden(at.child("nodePort"), "may not be used when `type` is 'ClusterIP'"))
-        elif node_port:
-            if (protocol, node_port) in taken:
-                errors.append(field.invalid(at.child("nodePort"), node_port, "provided port is already allocated"))
-            taken.add((protocol, node_port))
     return errors
 
 
-def _load_balancer(spec: Object, kind: str) -> Errors:
-    errors: Errors = []
-    ranges = spec.get("loadBalancerSourceRanges") or []
-    at = SPEC.child("LoadBalancerSourceRanges")
-    if ranges:
-        if kind != "LoadBalancer":
-            errors.append(field.forbidden(at, _ONLY_LOAD_BALANCER))
-        else:
-            for position, cidr in enumerate(ranges):
-                errors += check.named(name.cidr, cidr.strip(), at.index(position))
+def _source_ranges(spec: Object, annotations: Object, kind: str) -> Errors:
+    """The field, or the annotation that it has replaced."""
+    ranges, text = spec.get("loadBalancerSourceRanges") or [], annotations.get(SOURCE_RANGES)
+    if not ranges and text is None:
+        return []
+    at = SPEC.child("LoadBalancerSourceRanges") if ranges else Path("metadata.annotations").key(SOURCE_RANGES)
+    errors = [] if kind == "LoadBalancer" else [field.forbidden(at, _ONLY_LOAD_BALANCER)]
+    listed = ranges or (text.strip().split(",") if text and text.strip() else [])
+    for position, cidr in enumerate(listed):
+        errors += check.named(name.cidr, cidr.strip(), at.index(position) if ranges else at)
+    return errors
+
+
+def _load_balancer(spec: Object, annotations: Object, kind: str) -> Errors:
+    errors = _source_ranges(spec, annotations, kind)
     if kind == "LoadBalancer":
         if spec.get("allocateLoadBalancerNodePorts") is None:
-            errors.append(field.required(SPEC.child("allocateLoadBalancerNodePorts")))
+            errors.append(field.required(Path("allocateLoadBalancerNodePorts")))
     elif spec.get("allocateLoadBalancerNodePorts") is not None:
         errors.append(field.forbidden(SPEC.child("allocateLoadBalancerNodePorts"), _ONLY_LOAD_BALANCER))
     if spec.get("loadBalancerClass") is not None:
@@ -180,7 +196,7 @@ def _policies(spec: Object) -> Errors:
     elif health < 0:
         errors.append(field.invalid(SPEC.child("healthCheckNodePort"), health, "must be between 1 and 65535, inclusive"))
     internal = spec.get("internalTrafficPolicy")
-    if spec.get("type") in ("ClusterIP", "NodePort", "LoadBalancer"):
+    if internal is not None or spec.get("type") in ("ClusterIP", "NodePort", "LoadBalancer"):
         errors += check.need_one_of(internal, SPEC.child("internalTrafficPolicy"), ("Cluster", "Local"))
     if spec.get("trafficDistribution") is not None:
         errors += check.one_of(spec["trafficDistribution"], SPEC.child("trafficDistribution"), _DISTRIBUTIONS)
@@ -192,17 +208,17 @@ def load_balancer_status(obj: Object) -> Errors:
     path = Path("status.loadBalancer.ingress")
     items = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
     if items and (obj.get("spec") or {}).get("type") != "LoadBalancer":
-        return [field.forbidden(path, "may only be used when `spec.type` is LoadBalancer")]
+        return [field.forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")]
     errors: Errors = []
     for position, ingress in enumerate(items):
         at, address, mode = path.index(position), ingress.get("ip", ""), ingress.get("ipMode")
         if address:
             errors += check.named(name.ip, address, at.child("ip"))
-            if mode is None:
-                errors.append(field.required(at.child("ipMode"), "must be specified when `ip` is set"))
-        elif mode is not None:
+        if mode is None and address:
+            errors.append(field.required(at.child("ipMode"), "must be specified when `ip` is set"))
+        elif mode is not None and not address:
             errors.append(field.forbidden(at.child("ipMode"), "may not be specified when `ip` is not set"))
-        if address and mode is not None:
+        elif mode is not None:
             errors += check.one_of(mode, at.child("ipMode"), ("Proxy", "VIP"))
         errors += balancer_hostname(ingress.get("hostname", ""), at.child("hostname"))
     return errors
@@ -212,43 +228,46 @@ def balancer_hostname(text: str, path: Path) -> Errors:
     if not text:
         return []
     errors = check.named(name.subdomain, text, path)
-    if not name.ip(text):
+    if name.sloppy_ip(text) is not None:
         errors.append(field.invalid(path, text, "must be a DNS name, not an IP address"))
     return errors
 
 
 def addresses(spec: Object) -> Errors:
     """ValidateServiceClusterIPsRelatedFields."""
-    single, many = spec.get("clusterIP", ""), spec.get("clusterIPs") or []
-    families, policy = spec.get("ipFamilies") or [], spec.get("ipFamilyPolicy")
     if spec.get("type") == "ExternalName":
-        given = (("clusterIPs", single or many), ("ipFamilies", families), ("ipFamilyPolicy", policy))
-        return [field.forbidden(SPEC.child(key), "may not be set for ExternalName services") for key, value in given if value]
-    at = SPEC.child("clusterIPs")
+        return []
+    single, many = spec.get("clusterIP", ""), spec.get("clusterIPs") or []
+    families, policy, at = spec.get("ipFamilies") or [], spec.get("ipFamilyPolicy"), SPEC.child("clusterIPs")
     errors: Errors = []
-    if many and not single:
-        errors.append(field.invalid(at, many, "must be empty when `clusterIP` is not specified"))
-    elif many and many[0] != single:
-        errors.append(field.invalid(at, many, "first value must match `clusterIP`"))
-    if policy is not None:
-        errors += check.one_of(policy, SPEC.child("ipFamilyPolicy"), _FAMILY_POLICIES)
-    seen: set[str] = set()
+    if single and not many:
+        errors.append(field.required(at))
+    elif single != (many or [""])[0]:
+        errors.append(field.invalid(at, many, "first value must match `clusterIP`" if single else "must be empty when `clusterIP` is not "
+                                                                                                  "specified"))
     for position, family in enumerate(families):
         here = SPEC.child("ipFamilies").index(position)
         errors += check.one_of(family, here, ("IPv4", "IPv6"))
-        if family in seen:
+        if family in families[:position]:
             errors.append(field.duplicate(here, family))
-        seen.add(family)
-    if many and many[0] == "None":
-        if len(many) > 1:
-            errors.append(field.invalid(at, many, "may not hold more than one value when 'None' is used"))
-        return errors
-    if errors:
-        return errors
+    if policy is not None:
+        errors += check.one_of(policy, SPEC.child("ipFamilyPolicy"), _FAMILY_POLICIES)
+    complaints: Errors = []
     for position, address in enumerate(many):
-        errors += check.named(name.ip, address, at.index(position))
+        if position == 0 and address == "None":
+            if len(many) > 1:
+                complaints.append(field.invalid(at, many, "'None' must be the first and only value"))
+        else:
+            complaints += check.named(name.ip, address, at.index(position))
+    errors += complaints
     if len(many) > 2:
         errors.append(field.invalid(at, many, "may only hold up to 2 values"))
-    if not errors and len(many) == 2 and family_of(many[0]) == family_of(many[1]):
+    if complaints:
+        return errors
+    if len(many) > 1 and len({family_of(address) for address in many}) < 2:
         errors.append(field.invalid(at, many, "may specify no more than one IP for each IP family"))
+    if not is_headless(spec):
+        errors += [field.invalid(at.index(position), address, f"expected an {family} value as indicated by `ipFamilies[{position}]`")
+                   for position, (address, family) in enumerate(zip(many, families, strict=False))
+                   if family in ("IPv4", "IPv6") and family_of(address) != family]
     return errors

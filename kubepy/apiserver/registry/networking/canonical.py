@@ -1,4 +1,4 @@
-"""Addresses and ranges that must be written in one way only (`IsValidIP`, `IsValidCIDR` of the strict kind)."""
+"""Addresses and ranges that must be written in one way only (`IsValidIP`, `IsValidCIDR`), and warnings about others where they may."""
 from __future__ import annotations
 
 import ipaddress
@@ -8,8 +8,6 @@ from kubepy.api.field import Errors, Path
 
 
 def canonical_address(text: str, path: Path) -> Errors:
-    if _leading_zeros(text):
-        return [field.invalid(path, text, "must not have leading 0s")]
     complaints = name.ip(text)
     if complaints:
         return [field.invalid(path, text, message) for message in complaints]
@@ -21,13 +19,21 @@ def canonical_range(text: str, path: Path) -> Errors:
     complaints = name.cidr(text)
     if complaints:
         return [field.invalid(path, text, message) for message in complaints]
-    interface = ipaddress.ip_interface(text)
-    if interface.ip != interface.network.network_address:
-        return [field.invalid(path, text, "must not have bits set beyond the prefix length")]
-    right = str(interface.network)
+    right = str(ipaddress.ip_interface(text).network)
     return [] if right == text else [field.invalid(path, text, f'must be in canonical form ("{right}")')]
 
 
-def _leading_zeros(text: str) -> bool:
-    parts = text.split(".")
-    return len(parts) == 4 and all(part.isdigit() for part in parts) and any(len(part) > 1 and part[0] == "0" for part in parts)
+def address_warnings(text: str, path: Path) -> list[str]:
+    """GetWarningsForIP: IPv6 addresses written otherwise than RFC 5952 says; what is worse is refused."""
+    address = name.sloppy_ip(text)
+    if address is None or name.ip(text) or str(address) == text:
+        return []
+    return [f'{path}: IPv6 address "{text}" should be in RFC 5952 canonical format ("{address}")']
+
+
+def range_warnings(text: str, path: Path) -> list[str]:
+    """GetWarningsForCIDR."""
+    interface = name.sloppy_cidr(text)
+    if interface is None or name.cidr(text) or str(interface.network) == text:
+        return []
+    return [f'{path}: IPv6 CIDR value "{text}" should be in RFC 5952 canonical format ("{interface.network}")']

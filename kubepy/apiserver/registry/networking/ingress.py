@@ -1,8 +1,6 @@
 """Ingress: routes from outside to Services (`pkg/registry/networking/ingress`)."""
 from __future__ import annotations
 
-import ipaddress
-
 from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import INGRESSES
@@ -21,6 +19,7 @@ _BAD_ENDS = ("/..", "/.")
 
 
 class IngressStrategy(Strategy):
+    updates_whole = True
     has_status = True
     tracks_generation = True
 
@@ -28,8 +27,8 @@ class IngressStrategy(Strategy):
         errors = self._spec(obj)
         spec, annotation = obj.get("spec") or {}, at(obj, "metadata.annotations", {}).get(_ANNOTATION)
         if annotation is not None and spec.get("ingressClassName") is not None and annotation != spec["ingressClassName"]:
-            errors.insert(0, field.invalid(Path("annotations").child(_ANNOTATION), annotation,
-                                           "must match `ingressClassName` when both are specified"))
+            errors.append(field.invalid(Path("annotations").child(_ANNOTATION), annotation,
+                                        "must match `ingressClassName` when both are specified"))
         return errors
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
@@ -70,14 +69,6 @@ def load_balancer(items: list[Object], path: Path) -> Errors:
     return errors
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _host(host: str, path: Path) -> Errors:
     return check.named(name.wildcard_subdomain if "*" in host else name.subdomain, host, path)
 
@@ -86,12 +77,9 @@ def _rule(rule: Object, path: Path) -> Errors:
     errors: Errors = []
     host = rule.get("host", "")
     if host:
-        if _is_address(host):
+        if name.sloppy_ip(host) is not None:
             errors.append(field.invalid(path.child("host"), host, "must be a DNS name, not an IP address"))
-        elif "*" in host:
-            errors += check.named(name.wildcard_subdomain, host, path.child("host"))
-            return errors + _paths(rule, path)
-        errors += _host(host, path.child("host")) if not errors else []
+        errors += _host(host, path.child("host"))
     return errors + _paths(rule, path)
 
 
@@ -130,7 +118,9 @@ def _backend(backend: Object, path: Path) -> Errors:
     if service is not None and resource is not None:
         return [field.invalid(path, "", "cannot set both resource and service backends")]
     if resource is not None:
-        return [field.required(path.child("resource", key)) for key in ("kind", "name") if not resource.get(key)]
+        errors = check.named(name.subdomain, resource["apiGroup"], path.child("resource", "apiGroup")) if "apiGroup" in resource else []
+        return errors + [error for key in ("kind", "name")
+                         for error in check.need_named(name.path_segment, resource.get(key, ""), path.child("resource", key))]
     if service is None:
         return [field.invalid(path, "", "resource or service backend is required")]
     errors = check.need(service.get("name"), path.child("service", "name"))

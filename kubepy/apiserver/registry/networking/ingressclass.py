@@ -14,6 +14,7 @@ _SPEC = Path("spec")
 
 
 class IngressClassStrategy(Strategy):
+    updates_whole = True
     tracks_generation = True
 
     def fill(self, obj: Object) -> None:
@@ -29,10 +30,8 @@ class IngressClassStrategy(Strategy):
         return errors
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        new, before = at(obj, "spec.controller", ""), at(old, "spec.controller", "")
-        errors = check.immutable(new, before, _SPEC.child("controller"))
-        parameters = at(obj, "spec.parameters")
-        return errors + (_parameters(parameters, _SPEC.child("parameters")) if parameters is not None else [])
+        errors = check.immutable(at(obj, "spec.controller", ""), at(old, "spec.controller", ""), _SPEC.child("controller"))
+        return errors + self.validate(context, obj)
 
 
 def _controller(text: str) -> Errors:
@@ -40,17 +39,12 @@ def _controller(text: str) -> Errors:
     if not text:
         return [field.required(path)]
     errors = [field.too_long(path, 250)] if len(text) > 250 else []
-    host, slash, rest = text.partition("/")
-    if not slash or not host or not rest:
-        errors.append(field.invalid(path, text, 'must be a domain-prefixed path (such as "acme.io/foo")'))
-    else:
-        errors += check.named(name.subdomain, host, path)
-    return errors
+    return errors + [field.invalid(path, part, message) for part, message in name.domain_prefixed_path(text)]
 
 
 def _parameters(value: Object, path: Path) -> Errors:
     errors: Errors = []
-    if value.get("apiGroup"):
+    if value.get("apiGroup") is not None:
         errors += check.named(name.subdomain, value["apiGroup"], path.child("apiGroup"))
     for key in ("kind", "name"):
         errors += check.need_named(name.path_segment, value.get(key, ""), path.child(key))

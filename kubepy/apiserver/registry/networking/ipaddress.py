@@ -22,9 +22,8 @@ class IPAddressStrategy(Strategy):
         return errors + _parent(at(obj, "spec.parentRef"))
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        errors = _parent(at(obj, "spec.parentRef"))
         new, before = at(obj, "spec.parentRef"), at(old, "spec.parentRef")
-        return errors if new == before else [*errors, field.invalid(_PARENT, _shown_parent(new), check.IMMUTABLE)]
+        return [] if new == before else [field.invalid(_PARENT, _shown_parent(new), check.IMMUTABLE)]
 
 
 def _parent(parent: Object | None) -> Errors:

@@ -1,8 +1,6 @@
 """NetworkPolicy: which connections pods accept and make (`pkg/registry/networking/networkpolicy`)."""
 from __future__ import annotations
 
-import ipaddress
-
 from kubepy.api import field, name, selector
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import NETWORK_POLICIES
@@ -11,6 +9,7 @@ from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
 from kubepy.apiserver.registry.columns import selector as selector_text
 from kubepy.apiserver.registry.kind import Kind, Strategy
+from kubepy.apiserver.registry.networking.canonical import range_warnings
 from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
@@ -43,6 +42,17 @@ class NetworkPolicyStrategy(Strategy):
             errors += check.one_of(kind, _SPEC.child("policyTypes").index(position), ("Ingress", "Egress"))
         return errors
 
+    def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
+        found = []
+        for key, peers in (("ingress", "from"), ("egress", "to")):
+            for place, rule in enumerate(at(obj, f"spec.{key}", [])):
+                for position, peer in enumerate(rule.get(peers) or ()):
+                    block, path = peer.get("ipBlock") or {}, _SPEC.child(key).index(place).child(peers).index(position).child("ipBlock")
+                    found += range_warnings(block.get("cidr", ""), path.child("cidr"))
+                    for index, text in enumerate(block.get("except") or ()):
+                        found += range_warnings(text, path.child("except").index(index))
+        return found
+
 
 def _rule(rule: Object, peers: str, path: Path) -> Errors:
     errors: Errors = []
@@ -59,13 +69,13 @@ def _port(port: Object, path: Path) -> Errors:
         errors += check.one_of(port["protocol"], path.child("protocol"), _PROTOCOLS)
     number, end = port.get("port"), port.get("endPort")
     if number is not None:
+        if isinstance(number, str) and end is not None:
+            errors.append(field.invalid(path.child("endPort"), end, "may not be specified when `port` is non-numeric"))
         errors += check.port_or_name(number, path.child("port"))
         if isinstance(number, int) and end is not None:
             if end < number:
                 errors.append(field.invalid(path.child("endPort"), end, "must be greater than or equal to `port`"))
             errors += check.port(end, path.child("endPort"))
-        elif end is not None:
-            errors.append(field.invalid(path.child("endPort"), end, "may not be specified when `port` is non-numeric"))
     elif end is not None:
         errors.append(field.invalid(path.child("endPort"), end, "may not be specified when `port` is not specified"))
     return errors
@@ -90,23 +100,17 @@ def _block(block: Object, path: Path) -> Errors:
     if not cidr:
         return [field.required(path.child("cidr"))]
     errors = check.named(name.cidr, cidr, path.child("cidr"))
-    if errors:
+    outer = name.sloppy_cidr(cidr)
+    if outer is None:
         return errors
-    outer = ipaddress.ip_network(cidr, strict=False)
     for position, text in enumerate(block.get("except") or ()):
         here = path.child("except").index(position)
-        problems = check.named(name.cidr, text, here)
-        errors += problems
-        if problems:
-            continue
-        inner = ipaddress.ip_network(text, strict=False)
-        if inner.version != outer.version or inner == outer or not _inside(inner, outer):
+        errors += check.named(name.cidr, text, here)
+        inner = name.sloppy_cidr(text)
+        if inner is not None and not (inner.network.prefixlen > outer.network.prefixlen
+                                      and inner.network.network_address in outer.network):
             errors.append(field.invalid(here, text, "must be a strict subset of `cidr`"))
     return errors
-
-
-def _inside(inner: ipaddress.IPv4Network | ipaddress.IPv6Network, outer: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    return inner.prefixlen > outer.prefixlen and inner.network_address in outer
 
 
 KIND = Kind(

@@ -34,9 +34,11 @@ class ServiceCIDRStrategy(Strategy):
         if new == before:
             return []
         if len(before) == 1 and len(new) == 2:
-            if new[0] != before[0]:
-                return [field.invalid(_CIDRS.index(0), new[0], "field is immutable")]
-            return self.validate(context, obj)
+            changed = [] if new[0] == before[0] else [field.invalid(_CIDRS.index(0), new[0], "field is immutable")]
+            return changed + self.validate(context, obj)
+        if len(before) == len(new):
+            return [field.invalid(_CIDRS.index(position), cidr, "field is immutable") for position, cidr in enumerate(new)
+                    if cidr != before[position]]
         return [field.invalid(_CIDRS, new, "field is immutable")]
 
 

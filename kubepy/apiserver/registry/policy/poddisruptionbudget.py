@@ -40,8 +40,9 @@ class PodDisruptionBudgetStrategy(Strategy):
         return errors
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
-        return check.counts(obj.get("status")
-                            or {}, Path("status"), "disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+        status, path = obj.get("status") or {}, Path("status")
+        return check.conditions(status.get("conditions") or [], path.child("conditions")) + check.counts(
+            status, path, "disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
 
 
 def _or_na(key: str) -> Any:
