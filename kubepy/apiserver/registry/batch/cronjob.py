@@ -6,12 +6,11 @@ from kubepy.api.field import Errors, Path
 from kubepy.api.resource import CRON_JOBS
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
-from kubepy.apiserver.registry.batch.job_validation import job_spec
+from kubepy.apiserver.registry.batch.job_validation import job_spec, job_warnings
 from kubepy.apiserver.registry.batch.schedule import schedule_problem, zone_problem
 from kubepy.apiserver.registry.columns import AGE, NAME, aged, at, column, containers
 from kubepy.apiserver.registry.columns import selector as selector_text
 from kubepy.apiserver.registry.core.podspec_defaults import default_template
-from kubepy.apiserver.registry.core.podspec_warnings import template_warnings
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -34,19 +33,18 @@ class CronJobStrategy(Strategy):
 
     def validate(self, context: Context, obj: Object) -> Errors:
         title = at(obj, "metadata.name", "")
-        errors = [field.invalid(Path("metadata.name"), title, "must be no more than 52 characters")] if len(title) > 52 else []
-        return errors + _spec(obj.get("spec") or {}, None)
+        long = [field.invalid(Path("metadata.name"), title, "must be no more than 52 characters")] if len(title) > 52 else []
+        return _spec(obj.get("spec") or {}, None) + long
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         return _spec(obj.get("spec") or {}, old.get("spec") or {})
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
-        path = "spec.jobTemplate.spec.template"
+        path = "spec.jobTemplate.spec"
         found = [] if old is not None else _name_warnings(at(obj, "metadata.name", ""))
-        found += template_warnings(at(obj, path, {}), old and at(old, path, {}), Path(path))
-        schedule = at(obj, "spec.schedule", "")
-        if "TZ=" in schedule:
-            found.append(f"{_SPEC.child('schedule')}: {_IN_SCHEDULE}")
+        found += job_warnings(at(obj, path, {}), None if old is None else at(old, path, {}), Path(path))
+        if "TZ" in at(obj, "spec.schedule", ""):
+            found.append("CRON_TZ or TZ used in spec.schedule is not officially supported, see https://kep.k8s.io/3140 for more details")
         return found
 
 
@@ -61,11 +59,11 @@ def _spec(spec: Object, old: Object | None) -> Errors:
     errors: Errors = []
     if not schedule:
         errors.append(field.required(_SPEC.child("schedule")))
-    elif old is None or old.get("schedule") != schedule or old.get("timeZone") != zone:
-        errors += _schedule(schedule, zone)
+    else:
+        errors += _schedule(schedule, zone, allowed="TZ" in (old or {}).get("schedule", ""))
+    errors += check.non_negative(spec.get("startingDeadlineSeconds"), _SPEC.child("startingDeadlineSeconds"))
     if zone is not None and (old is None or old.get("timeZone") != zone):
         errors += _zone(zone)
-    errors += check.non_negative(spec.get("startingDeadlineSeconds"), _SPEC.child("startingDeadlineSeconds"))
     errors += check.need_one_of(spec.get("concurrencyPolicy"), _SPEC.child("concurrencyPolicy"), ("Allow", "Forbid", "Replace"))
     errors += job_template(spec.get("jobTemplate") or {}, _SPEC.child("jobTemplate"))
     for key in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
@@ -73,15 +71,16 @@ def _spec(spec: Object, old: Object | None) -> Errors:
     return errors
 
 
-def _schedule(schedule: str, zone: str | None) -> Errors:
+def _schedule(schedule: str, zone: str | None, *, allowed: bool) -> Errors:
+    """A zone in the schedule is allowed where there was one before."""
     path = _SPEC.child("schedule")
-    if problem := schedule_problem(schedule):
-        return [field.invalid(path, schedule, problem)]
-    if "TZ" in schedule and zone is not None:
-        return [field.invalid(path, schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule")]
-    if "TZ" in schedule:
-        return [field.invalid(path, schedule, _IN_SCHEDULE)]
-    return []
+    problem = schedule_problem(schedule)
+    errors = [field.invalid(path, schedule, problem)] if problem else []
+    if allowed and "TZ" in schedule and zone is not None:
+        errors.append(field.invalid(path, schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule"))
+    elif not allowed and "TZ" in schedule:
+        errors.append(field.invalid(path, schedule, _IN_SCHEDULE))
+    return errors
 
 
 def _zone(zone: str) -> Errors:

@@ -12,11 +12,10 @@ from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.apps.template import matches
 from kubepy.apiserver.registry.batch.job_status import job_status
-from kubepy.apiserver.registry.batch.job_validation import SPEC, job_spec, spec_update
+from kubepy.apiserver.registry.batch.job_validation import SPEC, job_spec, job_warnings, spec_update
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column, containers, duration, epoch
 from kubepy.apiserver.registry.columns import selector as selector_text
 from kubepy.apiserver.registry.core.podspec_defaults import default_template
-from kubepy.apiserver.registry.core.podspec_warnings import template_warnings
 from kubepy.apiserver.registry.kind import STATUS, Column, Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -51,22 +50,11 @@ class JobStrategy(Strategy):
         _generate_selector(obj)
 
     def validate(self, context: Context, obj: Object) -> Errors:
-        spec = obj.get("spec") or {}
-        errors = _generated(obj)
-        if spec.get("selector") is None:
-            errors.append(field.required(SPEC.child("selector")))
-        else:
-            errors += selector.validate_object(spec["selector"], SPEC.child("selector"))
-        errors += job_spec(spec, SPEC)
-        if spec.get("selector") is not None:
-            errors += matches(spec["selector"], spec.get("template") or {}, SPEC)
-        return errors
+        return _generated(obj) + _spec(obj.get("spec") or {}) + _pod_names(obj)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         spec = obj.get("spec") or {}
-        errors = self.validate(context, obj) + job_spec(spec, SPEC)  # upstream looks at the spec twice
-        if spec.get("selector") is not None:
-            errors += matches(spec["selector"], spec.get("template") or {}, SPEC)
+        errors = self.validate(context, obj) + _spec(spec)  # upstream looks at the spec twice
         return errors + spec_update(spec, old.get("spec") or {}, old.get("status") or {})
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
@@ -78,7 +66,24 @@ class JobStrategy(Strategy):
         if old is None and title and (complaints := name.label(title)):
             found.append("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is "
                          f"recommended: [{' '.join(complaints)}]")
-        return found + template_warnings(at(obj, "spec.template", {}), old and at(old, "spec.template", {}), Path("spec.template"))
+        return found + job_warnings(obj.get("spec") or {}, None if old is None else old.get("spec") or {}, SPEC)
+
+
+def _spec(spec: Object) -> Errors:
+    """ValidateJobSpec."""
+    errors, chosen = job_spec(spec, SPEC), spec.get("selector")
+    if chosen is None:
+        return [*errors, field.required(SPEC.child("selector"))]
+    return errors + selector.validate_object(chosen, SPEC.child("selector")) + matches(chosen, spec.get("template") or {}, SPEC)
+
+
+def _pod_names(obj: Object) -> Errors:
+    """Pods of an Indexed Job are called after it and their index."""
+    title, completions = at(obj, "metadata.name", ""), at(obj, "spec.completions", 0)
+    last = f"{title}-{completions - 1}"
+    if at(obj, "spec.completionMode") != "Indexed" or completions <= 0 or not name.label(last):
+        return []
+    return [field.invalid(Path("metadata.name"), title, f"will not able to create pod with invalid DNS label: {last}")]
 
 
 def _generate_selector(obj: Object) -> None:
@@ -88,7 +93,8 @@ def _generate_selector(obj: Object) -> None:
         labels = template.setdefault("metadata", {}).setdefault("labels", {})
         shared = metadata.get("labels") == labels
         uid, title = metadata.get("uid", ""), metadata.get("name", "")
-        labels.update({_UID: uid, "controller-uid": uid, _NAME: title, "job-name": title})
+        for key, value in ((_UID, uid), ("controller-uid", uid), (_NAME, title), ("job-name", title)):
+            labels.setdefault(key, value)  # another value is refused later
         chosen = spec.get("selector")
         if chosen is None:
             chosen = spec["selector"] = {}
@@ -112,13 +118,15 @@ def _generated(obj: Object) -> Errors:
     labels = at(spec, "template.metadata.labels", {})
     uid = metadata.get("uid", "")
     path = SPEC.child("template", "metadata", "labels")
-    for key, expected in ((_UID, uid), (_NAME, metadata.get("name", ""))):
-        if key in labels and labels[key] != expected:
-            errors.append(field.invalid(path, labels, f"must be '{expected}'"))
-        elif key not in labels:
-            errors.append(field.required(path, f"must be '{expected}'"))
+    title = metadata.get("name", "")
+    for key, expected in ((_UID, uid), (_NAME, title)):
+        if key not in labels:
+            errors.append(field.required(path.key(key), f"must be '{expected}'"))
+        elif labels[key] != expected:
+            errors.append(field.invalid(path.key(key), labels, f"must be '{expected}'"))
     chosen = spec["selector"]
-    if chosen.get("matchExpressions") or chosen.get("matchLabels") not in ({_UID: uid}, {"controller-uid": uid}):
+    expected_labels = {_UID: uid, "controller-uid": uid, _NAME: title, "job-name": title}
+    if not selector.validate_object(chosen, path) and not selector.from_object(chosen).matches(expected_labels):
         errors.append(field.invalid(SPEC.child("selector"), check.selector_value(chosen), "`selector` not auto-generated"))
     return errors
 

@@ -1,19 +1,21 @@
 """Validation of Jobs: the spec, also as a CronJob's template, and how it may change (`pkg/apis/batch/validation`)."""
 from __future__ import annotations
 
-import re
-
 from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
+from kubepy.apiserver.registry.batch.indexes import count_indexes
 from kubepy.apiserver.registry.core.podspec_validation import pod_template
+from kubepy.apiserver.registry.core.podspec_warnings import template_warnings
 
 SPEC = Path("spec")
 _MAX_INDEXED = 100_000
+_MANY_PARALLEL = 10_000
 _MAX_INDEXES = 64 * 1024
 """Characters of a list of indexes."""
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
+_STATUSES = ("False", "True", "Unknown")
 _DIRECTIVES = ("nodeSelector", "tolerations", "schedulingGates")
 
 
@@ -23,7 +25,8 @@ def job_spec(spec: Object, path: Path) -> Errors:
     for key in ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex",
                 "maxFailedIndexes"):
         errors += check.non_negative(spec.get(key), path.child(key))
-    errors += _per_index(spec, path)
+    if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
+        errors.append(field.required(path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"))
     if spec.get("managedBy") is not None:
         errors += _managed_by(spec["managedBy"], path.child("managedBy"))
     errors += _completion_mode(spec, path)
@@ -48,51 +51,45 @@ def job_spec(spec: Object, path: Path) -> Errors:
     return errors
 
 
-def _per_index(spec: Object, path: Path) -> Errors:
-    errors: Errors = []
-    mode = spec.get("completionMode")
-    if spec.get("backoffLimitPerIndex") is not None and mode != "Indexed":
-        errors.append(field.invalid(path.child("backoffLimitPerIndex"), spec["backoffLimitPerIndex"],
-                                    "requires indexed completion mode"))
-    failed, completions = spec.get("maxFailedIndexes"), spec.get("completions")
-    if failed is not None:
-        if completions is not None and failed > completions:
-            errors.append(field.invalid(path.child("maxFailedIndexes"), failed, "must be less than or equal to completions"))
-        if failed > 100_000:
-            errors.append(field.invalid(path.child("maxFailedIndexes"), failed, "must be less than or equal to 100000"))
-        if spec.get("backoffLimitPerIndex") is None:
-            errors.append(field.required(path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"))
-    return errors
-
-
 def _managed_by(value: str, path: Path) -> Errors:
-    errors: Errors = []
-    host, slash, rest = value.partition("/")
-    if not value:
-        errors.append(field.required(path))
-    elif not slash or not host or not rest:
-        errors.append(field.invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")'))
-    else:
-        errors += check.named(name.subdomain, host, path)
-    if len(value) > 63:
-        errors.append(field.too_long(path, 63))
-    return errors
+    errors = [field.invalid(path, part, message) for part, message in name.domain_prefixed_path(value)] if value else [field.required(path)]
+    return errors + ([field.too_long(path, 63)] if len(value) > 63 else [])
 
 
 def _completion_mode(spec: Object, path: Path) -> Errors:
     mode = spec.get("completionMode")
-    if mode is None:
-        return []
-    if mode not in ("NonIndexed", "Indexed"):
-        return [field.not_supported(path.child("completionMode"), mode, ("NonIndexed", "Indexed"))]
-    if mode != "Indexed":
-        return []
-    if spec.get("completions") is None:
-        return [field.required(path.child("completions"), "when completion mode is Indexed")]
-    if (spec.get("parallelism") or 0) > _MAX_INDEXED:
-        return [field.invalid(path.child("parallelism"), spec["parallelism"],
-                              f"must be less than or equal to {_MAX_INDEXED} when completion mode is Indexed")]
-    return []
+    if mode == "Indexed":
+        return _indexed(spec, path)
+    errors = [] if mode in (None, "NonIndexed") else [field.not_supported(path.child("completionMode"), mode, ("NonIndexed", "Indexed"))]
+    if mode in (None, "NonIndexed"):
+        errors += [field.invalid(path.child(key), spec[key], "requires indexed completion mode")
+                   for key in ("backoffLimitPerIndex", "maxFailedIndexes") if spec.get(key) is not None]
+    return errors
+
+
+def _indexed(spec: Object, path: Path) -> Errors:
+    """Limits of Indexed Jobs: tighter ones for many indexes that are retried one by one."""
+    completions, parallelism, failed = (spec.get(key) for key in ("completions", "parallelism", "maxFailedIndexes"))
+    errors: Errors = []
+    if completions is None:
+        errors.append(field.required(path.child("completions"), "when completion mode is Indexed"))
+    if (parallelism or 0) > _MAX_INDEXED:
+        errors.append(field.invalid(path.child("parallelism"), parallelism,
+                                    f"must be less than or equal to {_MAX_INDEXED} when completion mode is Indexed"))
+    at_failed = path.child("maxFailedIndexes")
+    if completions is not None and failed is not None and failed > completions:
+        errors.append(field.invalid(at_failed, failed, "must be less than or equal to completions"))
+    if (failed or 0) > _MAX_INDEXED:
+        errors.append(field.invalid(at_failed, failed, f"must be less than or equal to {_MAX_INDEXED}"))
+    if (completions or 0) > _MAX_INDEXED and spec.get("backoffLimitPerIndex") is not None:
+        words = f"must be less than or equal to %d when completions are above {_MAX_INDEXED} and used with backoff limit per index"
+        if failed is None:
+            errors.append(field.required(at_failed, f"must be specified when completions is above {_MAX_INDEXED}"))
+        if (parallelism or 0) > _MANY_PARALLEL:
+            errors.append(field.invalid(path.child("parallelism"), parallelism, words % _MANY_PARALLEL))
+        if (failed or 0) > _MANY_PARALLEL:
+            errors.append(field.invalid(at_failed, failed, words % _MANY_PARALLEL))
+    return errors
 
 
 def _failure_policy(spec: Object, path: Path) -> Errors:
@@ -120,17 +117,17 @@ def _failure_rule(rule: Object, spec: Object, containers: set[str | None], path:
     for position, pattern in enumerate(conditions):
         at = path.child("onPodConditions").index(position)
         errors += check.named(name.qualified, pattern.get("type", ""), at.child("type"))
-        errors += check.need_one_of(pattern.get("status"), at.child("status"), ("False", "True", "Unknown"))
+        errors += check.need_one_of(pattern.get("status"), at.child("status"), _STATUSES, f"valid values: {_quoted(_STATUSES)}")
     if codes is not None and conditions:
-        errors.append(field.invalid(path, _failure_struct(rule), "specifying both OnExitCodes and OnPodConditions is not supported"))
+        errors.append(_hidden(path, "specifying both OnExitCodes and OnPodConditions is not supported"))
     if codes is None and not conditions:
-        errors.append(field.invalid(path, _failure_struct(rule), "specifying one of OnExitCodes and OnPodConditions is required"))
+        errors.append(_hidden(path, "specifying one of OnExitCodes and OnPodConditions is required"))
     return errors
 
 
 def _exit_codes(codes: Object, containers: set[str | None], path: Path) -> Errors:
     operator, values = codes.get("operator", ""), codes.get("values") or []
-    errors = check.need_one_of(operator, path.child("operator"), ("In", "NotIn"), 'valid values: "In", "NotIn"')
+    errors = check.need_one_of(operator, path.child("operator"), ("In", "NotIn"), f"valid values: {_quoted(('In', 'NotIn'))}")
     if codes.get("containerName") is not None and codes["containerName"] not in containers:
         errors.append(field.invalid(path.child("containerName"), codes["containerName"],
                                     "must be one of the container or initContainer names in the pod template"))
@@ -176,7 +173,7 @@ def _succeeded(rule: Object, completions: int | None, path: Path) -> Errors:
         if len(text) > _MAX_INDEXES:
             errors.append(field.too_long(at, _MAX_INDEXES))
         try:
-            total = _indexes(text, completions or 0)
+            total = count_indexes(text, completions or 0)
         except ValueError as error:
             errors.append(field.invalid(at, text, f"error parsing succeededIndexes: {error}"))
             total = 0
@@ -191,44 +188,25 @@ def _succeeded(rule: Object, completions: int | None, path: Path) -> Errors:
     return errors
 
 
-def _indexes(text: str, completions: int) -> int:
-    """How many indexes `0,2-4` names; raises ValueError in Kubernetes' words."""
-    total, last = 0, -1
-    for part in text.split(",") if text else ():
-        bounds = part.split("-")
-        if len(bounds) > 2:
-            raise ValueError(f'the fragment "{part}" violates the requirement that an index interval can have at most two parts '
-                             "separated by '-'")
-        first = _index(bounds[0], completions)
-        final = _index(bounds[1], completions) if len(bounds) == 2 else first
-        if len(bounds) == 2 and first >= final:
-            raise ValueError(f"non-increasing order, previous: {first}, current: {final}")
-        if last >= first:
-            raise ValueError(f"non-increasing order, previous: {last}, current: {first}")
-        total, last = total + final - first + 1, final
-    return total
-
-
-def _index(text: str, completions: int) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise ValueError(f'cannot convert string to integer for index: "{text}"')
-    if int(text) >= completions:
-        raise ValueError(f'too large index: "{text}"')
-    return int(text)
-
-
-def _failure_struct(rule: Object) -> field.Struct:
-    """A rule as messages show it."""
-    codes = rule.get("onExitCodes")
-    shown = None if codes is None else field.Struct(ContainerName=codes.get("containerName"), Operator=codes.get("operator", ""),
-                                                    Values=codes.get("values"))
-    return field.Struct(Action=rule.get("action", ""), OnExitCodes=shown, OnPodConditions=[
-        field.Struct(Type=item.get("type", ""), Status=item.get("status", "")) for item in rule.get("onPodConditions") or ()] or None)
+def _hidden(path: Path, why: str) -> field.FieldError:
+    """Upstream does not show the value here."""
+    return field.FieldError(str(path), "FieldValueInvalid", f"Invalid value: {why}")
 
 
 def _success_struct(policy: Object) -> field.Struct:
     return field.Struct(Rules=[field.Struct(SucceededIndexes=rule.get("succeededIndexes"), SucceededCount=rule.get("succeededCount"))
                                for rule in policy.get("rules") or ()] or None)
+
+
+def job_warnings(spec: Object, old: Object | None, path: Path) -> list[str]:
+    """WarningsForJobSpec."""
+    found = []
+    if spec.get("completionMode") == "Indexed" and (spec.get("completions") or 0) > _MAX_INDEXED \
+            and (spec.get("parallelism") or 0) > _MANY_PARALLEL:
+        found.append("In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might "
+                     "not be able to track completedIndexes when a big number of indexes fail")
+    template = spec.get("template") or {}
+    return found + template_warnings(template, None if old is None else old.get("template") or {}, path.child("template"))
 
 
 def spec_update(new: Object, old: Object, status: Object) -> Errors:
@@ -250,9 +228,9 @@ def _completions(new: Object, old: Object) -> Errors:
     wanted, had = new.get("completions"), old.get("completions")
     if wanted == had:
         return []
-    if new.get("completionMode") != "Indexed" or old.get("completionMode") != "Indexed":
+    if new.get("completionMode") != "Indexed":
         return [field.invalid(SPEC.child("completions"), wanted, check.IMMUTABLE)]
-    if wanted != new.get("parallelism"):
+    if wanted is not None and wanted != new.get("parallelism"):
         return [field.invalid(SPEC.child("completions"), wanted, "can only be modified in tandem with spec.parallelism")]
     return []
 
@@ -283,4 +261,4 @@ def _restore(target: Object, source: Object, key: str) -> None:
 
 
 def _quoted(values: tuple[str, ...]) -> str:
-    return ", ".join(f'"{value}"' for value in values)
+    return f"[{' '.join(f'{chr(34)}{value}{chr(34)}' for value in values)}]"
