@@ -4,21 +4,15 @@ The moment of the last phase change is recorded; the source and the volume mode 
 """
 from __future__ import annotations
 
-from collections.abc import Callable
-from posixpath import normpath
-
-from kubepy.api import field, name
+from kubepy.api import field
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import PERSISTENT_VOLUMES
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, UNSET, at, column
-from kubepy.apiserver.registry.core import podspec_network_volumes as network
-from kubepy.apiserver.registry.core.claim_validation import VOLUME_MODES, access_modes_valid
 from kubepy.apiserver.registry.core.persistentvolumeclaim import access_modes, storage_class
 from kubepy.apiserver.registry.core.podspec_defaults import default_volume
-from kubepy.apiserver.registry.core.podspec_scheduling import node_selector
-from kubepy.apiserver.registry.core.podspec_volumes import host_path, sources
+from kubepy.apiserver.registry.core.volume_validation import SOURCES, volume_spec
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.registry.moment import now_text
 from kubepy.apiserver.request import Context
@@ -36,22 +30,6 @@ _DEPRECATED = {
 }
 
 
-def _local(source: Object, path: Path) -> Errors:
-    if not source.get("path"):
-        return [field.required(path.child("path"))]
-    return check.no_backsteps(source["path"], path.child("path"))
-
-
-_SOURCES: dict[str, Callable[[Object, Path], Errors]] = {
-    "hostPath": host_path, "gcePersistentDisk": network.gce, "awsElasticBlockStore": network.aws, "glusterfs": network.glusterfs_pv,
-    "flocker": network.flocker, "nfs": network.nfs, "rbd": network.rbd, "quobyte": network.quobyte, "cephfs": network.cephfs,
-    "iscsi": network.iscsi, "cinder": network.cinder_pv, "fc": network.fibre_channel, "flexVolume": network.flex,
-    "azureFile": network.azure_file_pv, "vsphereVolume": network.vsphere, "photonPersistentDisk": network.photon,
-    "portworxVolume": network.portworx, "azureDisk": network.azure_disk, "scaleIO": network.scale_io, "local": _local,
-    "storageos": network.storageos_pv, "csi": network.csi_pv,
-}
-
-
 class PersistentVolumeStrategy(Strategy):
     updates_whole = True
     rechecks_metadata = False
@@ -62,7 +40,7 @@ class PersistentVolumeStrategy(Strategy):
         spec = obj["spec"]
         spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
         spec.setdefault("volumeMode", "Filesystem")
-        for source in _SOURCES:
+        for source in SOURCES:
             if source in spec:
                 default_volume({source: spec[source]})
         obj.setdefault("status", {}).setdefault("phase", "Pending")
@@ -84,12 +62,12 @@ class PersistentVolumeStrategy(Strategy):
             status["lastPhaseTransitionTime"] = was
 
     def validate(self, context: Context, obj: Object) -> Errors:
-        return _spec(obj.get("spec") or {}, at(obj, "metadata.name", ""))
+        return volume_spec(obj.get("spec") or {}, at(obj, "metadata.name", ""), _SPEC)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         new, before = obj.get("spec") or {}, old.get("spec") or {}
         errors = self.validate(context, obj)
-        if any(_fixed(new.get(source), before.get(source)) != before.get(source) for source in _SOURCES):
+        if any(_fixed(new.get(source), before.get(source)) != before.get(source) for source in SOURCES):
             errors.append(field.forbidden(Path("spec.persistentvolumesource"), "spec.persistentvolumesource is immutable after creation"))
         errors += check.immutable(new.get("volumeMode"), before.get("volumeMode"), Path("volumeMode"))
         if before.get("nodeAffinity") is not None and not _same_affinity(new.get("nodeAffinity"), before["nodeAffinity"]):
@@ -136,63 +114,6 @@ def _same_affinity(new: Object | None, old: Object) -> bool:
                for item, one in zip(expressions, had, strict=True)):
             return False
     return True
-
-
-def _spec(spec: Object, title: str) -> Errors:
-    modes = spec.get("accessModes") or []
-    errors = access_modes_valid(modes, _SPEC.child("accessModes")) if modes else [field.required(_SPEC.child("accessModes"))]
-    capacity = spec.get("capacity") or {}
-    if not capacity:
-        errors.append(field.required(_SPEC.child("capacity")))
-    if "storage" not in capacity or len(capacity) > 1:
-        errors.append(field.not_supported(_SPEC.child("capacity"), capacity, ("storage",)))
-    for resource, value in sorted(capacity.items()):
-        errors += check.basic_resource(value, _SPEC.child("capacity").key(resource))
-        errors += check.quantity_positive(value, _SPEC.child("capacity").key(resource))
-    if spec.get("persistentVolumeReclaimPolicy"):
-        errors += check.one_of(spec["persistentVolumeReclaimPolicy"], _SPEC.child("persistentVolumeReclaimPolicy"),
-                               ("Delete", "Recycle", "Retain"))
-    errors += _affinity(spec)
-    errors += _source(spec, title)
-    if spec.get("storageClassName"):
-        errors += check.named(name.subdomain, spec["storageClassName"], _SPEC.child("storageClassName"))
-    if spec.get("volumeMode") is not None:
-        errors += check.one_of(spec["volumeMode"], _SPEC.child("volumeMode"), VOLUME_MODES)
-    return errors + _attributes_class(spec)
-
-
-def _affinity(spec: Object) -> Errors:
-    affinity = spec.get("nodeAffinity")
-    path = _SPEC.child("nodeAffinity")
-    if affinity is None:
-        return []
-    if affinity.get("required") is None:
-        return [field.required(path.child("required"), "must specify required node constraints")]
-    return node_selector(affinity["required"], path.child("required"))
-
-
-def _attributes_class(spec: Object) -> Errors:
-    title, path = spec.get("volumeAttributesClassName"), _SPEC.child("volumeAttributesClassName")
-    if title is None:
-        return []
-    errors = check.named(name.subdomain, title, path) if title else [field.required(path, "an empty string is disallowed")]
-    if spec.get("csi") is None:
-        errors.append(field.required(_SPEC.child("csi"), "has to be specified when using volumeAttributesClassName"))
-    return errors
-
-
-def _source(spec: Object, title: str) -> Errors:
-    def local(source: Object, path: Path) -> Errors:
-        errors = _local(source, path)
-        if spec.get("nodeAffinity") is None:
-            errors.append(field.required(_SPEC.child("nodeAffinity"), "Local volume requires node affinity"))
-        return errors
-
-    known = {**_SOURCES, "local": local, "iscsi": lambda source, path: network.iscsi_pv(source, path, title)}
-    errors = sources(spec, _SPEC, known)
-    if normpath((spec.get("hostPath") or {}).get("path") or ".") == "/" and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
-        errors.append(field.forbidden(_SPEC.child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"))
-    return errors
 
 
 def _go_affinity(affinity: Object | None) -> Object | None:

@@ -9,7 +9,6 @@ from kubepy.api.resource import CSI_DRIVERS
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, UNSET, at, column
-from kubepy.apiserver.registry.core.podspec_network_volumes import csi_driver_name
 from kubepy.apiserver.registry.kind import Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -35,26 +34,27 @@ class CSIDriverStrategy(Strategy):
             obj["metadata"]["generation"] = at(old, "metadata.generation", 0) + 1
 
     def validate(self, context: Context, obj: Object) -> Errors:
-        return csi_driver_name(at(obj, "metadata.name", ""), Path("metadata.name"))[1:] + _spec(obj.get("spec") or {})
+        return _spec(obj.get("spec") or {})
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         new, before = obj.get("spec") or {}, old.get("spec") or {}
         errors = _spec(new)
         errors += check.immutable(new.get("attachRequired"), before.get("attachRequired"), _SPEC.child("attachedRequired"))
-        errors += check.immutable(new.get("fsGroupPolicy"), before.get("fsGroupPolicy"), _SPEC.child("fsGroupPolicy"))
         return errors + check.immutable(new.get("volumeLifecycleModes"), before.get("volumeLifecycleModes"),
                                         _SPEC.child("volumeLifecycleModes"))
 
 
 def _spec(spec: Object) -> Errors:
-    errors = [field.required(_SPEC.child(key)) for key in ("attachRequired", "podInfoOnMount", "storageCapacity") if spec.get(key) is None]
-    errors += check.need_one_of(spec.get("fsGroupPolicy"), _SPEC.child("fsGroupPolicy"), _POLICIES)
+    errors: Errors = []
+    if spec.get("fsGroupPolicy") is not None:
+        errors += check.one_of(spec["fsGroupPolicy"], _SPEC.child("fsGroupPolicy"), _POLICIES)
     seen: set[str] = set()
     for position, request in enumerate(spec.get("tokenRequests") or ()):
         path = _SPEC.child("tokenRequests").index(position)
         audience, seconds = request.get("audience", ""), request.get("expirationSeconds")
         if audience in seen:
             errors.append(field.duplicate(path.child("audience"), audience))
+            continue
         seen.add(audience)
         if seconds is not None and seconds < 600:
             errors.append(field.invalid(path.child("expirationSeconds"), seconds, "may not specify a duration less than 10 minutes"))

@@ -1,7 +1,7 @@
 """CSINode: the storage drivers on a node (`pkg/registry/storage/csinode`)."""
 from __future__ import annotations
 
-from kubepy.api import field
+from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import CSI_NODES
 from kubepy.api.types import Object
@@ -33,47 +33,44 @@ class CSINodeStrategy(Strategy):
         seen: set[str] = set()
         for position, driver in enumerate(at(obj, "spec.drivers", [])):
             path = _DRIVERS.index(position)
-            errors += _driver(driver, path)
-            if driver.get("name") in seen:
-                errors.append(field.duplicate(path.child("name"), driver.get("name")))
-            seen.add(driver.get("name", ""))
+            errors += _driver(driver, path, seen)
         return errors
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        before = {driver.get("name"): driver for driver in at(old, "spec.drivers", [])}
-        errors: Errors = []
-        for driver in at(obj, "spec.drivers", []):
-            was = before.get(driver.get("name"))
-            if was is not None and _identity(driver) != _identity(was):
-                shown = field.Struct(Name=driver.get("name", ""), NodeID=driver.get("nodeID", ""), TopologyKeys=driver.get("topologyKeys"),
-                                     Allocatable=_allocatable(driver))
-                errors.append(field.invalid(_DRIVERS, shown, check.IMMUTABLE))
-        return errors + self.validate(context, obj)
+        errors = self.validate(context, obj)
+        for was in at(old, "spec.drivers", []):
+            for driver in at(obj, "spec.drivers", []):
+                if driver.get("name") == was.get("name") and _identity(driver) != _identity(was):
+                    shown = field.Struct(Name=driver.get("name", ""), NodeID=driver.get("nodeID", ""),
+                                         TopologyKeys=driver.get("topologyKeys"), Allocatable=None)
+                    errors.append(field.invalid(_DRIVERS, shown, check.IMMUTABLE))
+        return errors
 
 
 def _identity(driver: Object) -> tuple[object, ...]:
-    return driver.get("nodeID"), sorted(driver.get("topologyKeys") or ())
+    """What of a driver stays; how many volumes it can take changes."""
+    return driver.get("nodeID"), driver.get("topologyKeys") or []
 
 
-def _allocatable(driver: Object) -> Object | None:
-    value = driver.get("allocatable")
-    return None if value is None else field.Struct(Count=value.get("count"))
-
-
-def _driver(driver: Object, path: Path) -> Errors:
+def _driver(driver: Object, path: Path, seen: set[str]) -> Errors:
     errors = csi_driver_name(driver.get("name", ""), path.child("name"))
     node = driver.get("nodeID", "")
     if not node:
         errors.append(field.required(path.child("nodeID")))
     elif len(node) > 192:
         errors.append(field.invalid(path.child("nodeID"), node, "must be 192 characters or less"))
+    errors += check.non_negative((driver.get("allocatable") or {}).get("count"), path.child("allocatable", "count"))
+    if driver.get("name", "") in seen:
+        errors.append(field.duplicate(path.child("name"), driver.get("name", "")))
+    seen.add(driver.get("name", ""))
     keys = driver.get("topologyKeys") or []
     for position, key in enumerate(keys):
         if not key:
             errors.append(field.required(path))
         if key in keys[:position]:
             errors.append(field.duplicate(path, key))
-    return errors + check.non_negative((driver.get("allocatable") or {}).get("count"), path.child("allocatable", "count"))
+        errors += check.named(name.qualified, key, path)
+    return errors
 
 
 KIND = Kind(

@@ -17,14 +17,10 @@ class CSIStorageCapacityStrategy(Strategy):
     def validate(self, context: Context, obj: Object) -> Errors:
         errors = selector.validate_object(obj.get("nodeTopology"), Path("nodeTopology"))
         errors += check.named(name.subdomain, obj.get("storageClassName", ""), Path("storageClassName"))
-        for key in ("capacity", "maximumVolumeSize"):
-            if obj.get(key) is not None:
-                errors += check.quantity_non_negative(obj[key], Path(key))
-        return errors
+        return errors + (check.quantity_non_negative(obj["capacity"], Path("capacity")) if obj.get("capacity") is not None else [])
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        errors = self.validate(context, obj)
-        errors += check.immutable_selector(obj.get("nodeTopology"), old.get("nodeTopology"), Path("nodeTopology"))
+        errors = check.immutable_selector(obj.get("nodeTopology"), old.get("nodeTopology"), Path("nodeTopology"))
         return errors + check.immutable(obj.get("storageClassName"), old.get("storageClassName"), Path("storageClassName"))
 
 

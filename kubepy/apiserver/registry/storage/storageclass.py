@@ -70,22 +70,21 @@ def parameters(value: Object | None, path: Path, *, allow_empty: bool) -> Errors
 
 def _topologies(terms: list[Object], path: Path) -> Errors:
     errors: Errors = []
-    seen: list[dict[str, frozenset[str]]] = []
+    seen: list[dict[str, frozenset[str]]] = [{} for _ in terms]  # upstream starts with as many empty ones
     for position, term in enumerate(terms):
         at_expressions = path.index(position).child("matchLabelExpressions")
         found: dict[str, frozenset[str]] = {}
         for place, expression in enumerate(term.get("matchLabelExpressions") or ()):
             here = at_expressions.index(place)
             key, values = expression.get("key", ""), expression.get("values") or []
-            errors += check.named(name.qualified, key, here.child("key"))
-            if key in found:
-                errors.append(field.duplicate(here.child("key"), key))
             if not values:
                 errors.append(field.required(here.child("values")))
             errors += check.unique(values, here.child("values"))
+            errors += check.named(name.qualified, key, here.child("key"))
+            if key in found:
+                errors.append(field.duplicate(here.child("key"), key))
             found[key] = frozenset(values)
-        if found in seen:
-            errors.append(field.duplicate(at_expressions, ""))
+        errors += [field.duplicate(at_expressions, "")] * seen.count(found)
         seen.append(found)
     return errors
 

@@ -8,10 +8,12 @@ from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
 from kubepy.apiserver.registry.core.podspec_network_volumes import csi_driver_name
+from kubepy.apiserver.registry.core.volume_validation import inline_volume_spec
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
 from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
+_MAX_METADATA = 256 * 1024
 _ONE_SOURCE = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
 
 
@@ -25,7 +27,11 @@ class VolumeAttachmentStrategy(Strategy):
         spec = obj.get("spec") or {}
         errors = csi_driver_name(spec.get("attacher", ""), _SPEC.child("attacher"))
         errors += _source(spec.get("source") or {}, _SPEC.child("source"))
-        return errors + check.named(name.subdomain, spec.get("nodeName", ""), _SPEC.child("nodeName"))
+        errors += check.named(name.subdomain, spec.get("nodeName", ""), _SPEC.child("nodeName"))
+        return errors + _status(obj.get("status") or {})
+
+    def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
+        return self.validate(context, obj)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
         errors = self.validate(context, obj)
@@ -45,8 +51,24 @@ def _source(source: Object, path: Path) -> Errors:
     if (inline is None) == (persistent is None):
         return [field.required(path, _ONE_SOURCE)] if inline is None else [field.forbidden(path, _ONE_SOURCE)]
     if persistent is not None:
-        return check.need(persistent, path.child("persistentVolumeName"))
-    return []
+        at_name = path.child("persistentVolumeName")
+        return check.named(name.subdomain, persistent, at_name) if persistent else \
+            [field.required(at_name, "must specify non empty persistentVolumeName")]
+    return inline_volume_spec(inline or {}, path.child("inlineVolumeSpec"))
+
+
+def _status(status: Object) -> Errors:
+    metadata = status.get("attachmentMetadata") or {}
+    errors: Errors = []
+    if sum(len(key.encode()) + len(text.encode()) for key, text in metadata.items()) > _MAX_METADATA:
+        errors.append(field.too_long(Path("status.attachmentMetadata"), _MAX_METADATA))
+    for key in ("attachError", "detachError"):
+        problem, path = status.get(key) or {}, Path("status").child(key)
+        if len(problem.get("message", "").encode()) > 1024:
+            errors.append(field.too_long(path.child("message"), _MAX_METADATA))  # upstream names that limit here, too
+        if (problem.get("errorCode") or 0) < 0:
+            errors.append(field.invalid(path.child("errorCode"), problem["errorCode"], name.range_error(0, check.MAX_INT32)))
+    return errors
 
 
 KIND = Kind(

@@ -23,8 +23,9 @@ class VolumeAttributesClassStrategy(Strategy):
         return errors + parameters(obj.get("parameters"), Path("parameters"), allow_empty=False)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        return [field.forbidden(Path(key), f"updates to {key} are forbidden.") for key in ("driverName", "parameters")
-                if obj.get(key) != old.get(key)]
+        errors = [field.forbidden(Path(key), f"updates to {key} are forbidden.") for key in ("driverName", "parameters")
+                  if obj.get(key) != old.get(key)]
+        return errors + self.validate(context, obj)
 
 
 KIND = Kind(
