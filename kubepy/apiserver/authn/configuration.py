@@ -236,7 +236,7 @@ def _check_mapped(mapped: dict[str, Any], path: Path, *, needed: bool = False) -
 def _check_extra(extra: dict[str, Any], path: Path, seen: set[str]) -> Errors:
     key, source = extra.get("key") or "", extra.get("valueExpression") or ""
     where = path.child("key")
-    errors: Errors = [invalid(where, key, problem) if key else required(where) for problem in names.domain_prefixed_path(key)]
+    errors: Errors = [invalid(where, part, message) for part, message in names.domain_prefixed_path(key)] if key else [required(where)]
     if key != key.lower():
         errors.append(invalid(where, key, "must be lowercase"))
     domain = f".{key.partition('/')[0]}" if "/" in key else ""
