@@ -19,6 +19,17 @@ class Backend(Protocol):
         """Whether the rules are still there; when they are not, the next `apply` must write all of them."""
         ...
 
+    async def available(self) -> bool:
+        """Whether the kernel and the programs are there for its family."""
+        ...
+
+    async def left_over(self) -> bool:
+        """Whether rules of this backend are there, by something that no other backend makes."""
+        ...
+
+    def forget(self) -> None:
+        """The next `apply` writes everything."""
+
     async def cleanup(self) -> None:
         """Removes everything this backend ever made."""
         ...

@@ -1,48 +1,38 @@
-"""`kubepy proxy`: flags, KubeProxyConfiguration, clean-up."""
+"""`kubepy proxy`: starts the parts; `--cleanup`."""
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 from aiohttp import web
 
-from kubepy.api.types import Object
 from kubepy.base import log as logs
-from kubepy.base.flag import add_boolean, add_duration, comma_list, duration
+from kubepy.base.flag import comma_list
 from kubepy.client import daemon
+from kubepy.client.events import EventRecorder
 from kubepy.client.informer import InformerFactory
-from kubepy.proxy import health
+from kubepy.proxy import config, health
 from kubepy.proxy.backend import Backend, BackendError
-from kubepy.proxy.iptables.backend import IptablesBackend
-from kubepy.proxy.iptables.rule import Options as RuleOptions
+from kubepy.proxy.mode import MODES, Settings, make
 from kubepy.proxy.model import Family
 from kubepy.proxy.syncer import Options, Syncer
 
 log = logs.get_logger("proxy")
 
-DESCRIPTION = """\
-Makes Services reachable on this node: keeps the kernel's packet rules in step with Services and their endpoints. Needs root.
-
-    kubepy proxy --kubeconfig proxy.conf --hostname-override node-1 --cluster-cidr 10.244.0.0/16
-    kubepy proxy --cleanup          # takes every rule away again
-"""
-MODES = ("iptables",)
-NETWORKS = ("none", "host-gw", "vxlan")
-
 
 def main(argv: list[str]) -> int:
-    args = _parser().parse_args(argv)
+    args = config.parser().parse_args(argv)
     try:
         if args.config:
-            apply_config(args, yaml.safe_load(Path(args.config).read_text()))
+            config.apply_config(args, yaml.safe_load(Path(args.config).read_text()))
         if args.proxy_mode not in MODES:
             raise ValueError(f"--proxy-mode {args.proxy_mode}: not supported; supported: {', '.join(MODES)}")
-        rules = rule_options(args)
+        settings = config.settings_of(args)
     except (OSError, ValueError, yaml.YAMLError) as error:
         print(f"kubepy proxy: {error}", file=sys.stderr)
         return 1
@@ -50,82 +40,9 @@ def main(argv: list[str]) -> int:
         return _cleanup(args)
 
     async def work(process: daemon.Daemon) -> None:
-        await _work(process, rules)
+        await _work(process, settings)
 
     return daemon.run("kube-proxy", args, work)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = daemon.parser("kube-proxy", secure_port=0, description=DESCRIPTION, leader_elect=None)
-    own = parser.add_argument_group("proxy")
-    own.add_argument("--config", default="", metavar="FILE", help="KubeProxyConfiguration; what it sets wins over flags")
-    own.add_argument("--hostname-override", default="", metavar="NAME", help="this node's name (default: the host's)")
-    own.add_argument("--proxy-mode", default="iptables", metavar="MODE", help="iptables (default)")
-    own.add_argument("--cluster-cidr", default="", metavar="CIDRS", help="the pods' ranges: traffic from elsewhere to a cluster IP is "
-                     "masqueraded")
-    own.add_argument("--detect-local-mode", default="ClusterCIDR", metavar="MODE",
-                     help="how pod traffic is told: ClusterCIDR, BridgeInterface, InterfaceNamePrefix")
-    own.add_argument("--pod-bridge-interface", default="", metavar="NAME", help="the bridge, for BridgeInterface")
-    own.add_argument("--pod-interface-name-prefix", default="", metavar="PREFIX", help="the prefix, for InterfaceNamePrefix")
-    own.add_argument("--network-backend", default="none", choices=NETWORKS, help="also keep routes to the other nodes' pods: host-gw where "
-                     "nodes share a network, vxlan otherwise; none (default) leaves that to an add-on")
-    add_boolean(own, "--masquerade-all", False, "masquerade all traffic to cluster IPs")
-    own.add_argument("--iptables-masquerade-bit", type=int, default=14, metavar="N", help="bit of the mark for masquerading (default 14)")
-    add_boolean(own, "--iptables-localhost-nodeports", True, "NodePorts answer on 127.0.0.1")
-    add_duration(own, "--iptables-min-sync-period", "1s", "least time between two writes")
-    add_duration(own, "--iptables-sync-period", "30s", "how often to look whether the rules are still there")
-    own.add_argument("--nodeport-addresses", type=comma_list, default=[], metavar="CIDRS", help="local addresses NodePorts answer on "
-                     "(default: all)")
-    own.add_argument("--healthz-bind-address", default="0.0.0.0:10256", metavar="IP:PORT", help="default 0.0.0.0:10256; empty: not served")
-    own.add_argument("--metrics-bind-address", default="127.0.0.1:10249", metavar="IP:PORT", help="default 127.0.0.1:10249")
-    add_boolean(own, "--cleanup", False, "remove all rules and exit")
-    return parser
-
-
-def apply_config(args: argparse.Namespace, config: Object) -> None:
-    """Sets what a KubeProxyConfiguration says. Raises ValueError."""
-    if not isinstance(config, dict) or config.get("kind") != "KubeProxyConfiguration":
-        raise ValueError("--config: not a KubeProxyConfiguration")
-    if config.get("apiVersion") != "kubeproxy.config.k8s.io/v1alpha1":
-        raise ValueError(f"--config: unknown version {config.get('apiVersion')!r}")
-    local, tables = config.get("detectLocal") or {}, config.get("iptables") or {}
-    values: dict[str, Any] = {
-        "kubeconfig": (config.get("clientConnection") or {}).get("kubeconfig"), "proxy_mode": config.get("mode"),
-        "cluster_cidr": config.get("clusterCIDR"), "hostname_override": config.get("hostnameOverride"),
-        "detect_local_mode": config.get("detectLocalMode"), "pod_bridge_interface": local.get("bridgeInterface"),
-        "pod_interface_name_prefix": local.get("interfaceNamePrefix"), "masquerade_all": tables.get("masqueradeAll"),
-        "iptables_masquerade_bit": tables.get("masqueradeBit"), "iptables_localhost_nodeports": tables.get("localhostNodePorts"),
-        "nodeport_addresses": config.get("nodePortAddresses"), "healthz_bind_address": config.get("healthzBindAddress"),
-        "metrics_bind_address": config.get("metricsBindAddress"),
-    }
-    for name, value in (("iptables_min_sync_period", tables.get("minSyncPeriod")), ("iptables_sync_period", tables.get("syncPeriod"))):
-        values[name] = duration(value) if value and value not in ("0s", 0) else None
-    for name, value in values.items():
-        if value not in (None, ""):
-            setattr(args, name, value)
-
-
-def rule_options(args: argparse.Namespace) -> dict[Family, RuleOptions]:
-    """How each family's rules are made; raises ValueError."""
-    found: dict[Family, RuleOptions] = {}
-    families: tuple[Family, ...] = ("IPv4", "IPv6")
-    for family in families:
-        local = remote = ""
-        cidrs = [text for text in comma_list(args.cluster_cidr) if (":" in text) == (family == "IPv6")]
-        if args.detect_local_mode == "ClusterCIDR":
-            if cidrs:
-                local, remote = f"-s {cidrs[0]}", f"! -s {cidrs[0]}"
-        elif args.detect_local_mode == "BridgeInterface" and args.pod_bridge_interface:
-            local, remote = f"-i {args.pod_bridge_interface}", f"! -i {args.pod_bridge_interface}"
-        elif args.detect_local_mode == "InterfaceNamePrefix" and args.pod_interface_name_prefix:
-            local, remote = f"-i {args.pod_interface_name_prefix}+", f"! -i {args.pod_interface_name_prefix}+"
-        else:
-            raise ValueError(f"--detect-local-mode {args.detect_local_mode}: not supported, or its own flag is missing")
-        if not 0 <= args.iptables_masquerade_bit <= 31:
-            raise ValueError("--iptables-masquerade-bit: must be within the range [0, 31]")
-        found[family] = RuleOptions(local_match=local, remote_match=remote, masquerade_all=args.masquerade_all,
-                                    mark=1 << args.iptables_masquerade_bit, localhost_node_ports=args.iptables_localhost_nodeports)
-    return found
 
 
 def _has_ipv6() -> bool:
@@ -137,12 +54,8 @@ def _cleanup(args: argparse.Namespace) -> int:
 
     async def run() -> int:
         code = 0
-        families: tuple[Family, ...] = ("IPv4", "IPv6") if _has_ipv6() else ("IPv4",)
-        for family in families:
-            try:
-                await IptablesBackend(family=family).cleanup()
-            except BackendError as error:
-                log.error("Cannot clean up", error, family=family)
+        for mode in MODES:
+            if not await _remove(mode):
                 code = 1
         from kubepy.proxy.network import agent, kernel  # netlink is slow to import
 
@@ -156,17 +69,46 @@ def _cleanup(args: argparse.Namespace) -> int:
     return asyncio.run(run())
 
 
-async def _work(process: daemon.Daemon, rules: dict[Family, RuleOptions]) -> None:
+async def _remove(mode: str) -> bool:
+    """Takes away all that this mode has ever made; whether that worked. A mode whose kernel part or program is missing has made nothing."""
+    fine = True
+    for family in config.FAMILIES if _has_ipv6() else config.FAMILIES[:1]:
+        backend = make(mode, Settings(), family)
+        if not await backend.available():
+            continue
+        try:
+            await backend.cleanup()
+        except BackendError as error:
+            log.error("Cannot clean up", error, mode=mode, family=family)
+            fine = False
+    return fine
+
+
+async def _work(process: daemon.Daemon, settings: dict[Family, Settings]) -> None:
     args = process.args
     backends: dict[Family, Backend] = {}
-    for family, rule in rules.items():
-        backend = IptablesBackend(rule, family)
-        if family == "IPv4" or (_has_ipv6() and await backend.available()):
+    for family, setting in settings.items():
+        backend = make(args.proxy_mode, setting, family)
+        if (family == "IPv4" or _has_ipv6()) and await backend.available():
             backends[family] = backend
-    status = health.ProxyHealth(process.clock, max(60.0, 2 * args.iptables_sync_period))
-    ports = health.HealthCheckPorts(status)
-    options = Options(node=args.hostname_override or socket.gethostname().lower(), min_period=args.iptables_min_sync_period,
-                      check_period=args.iptables_sync_period, node_port_ranges=args.nodeport_addresses,
+    if "IPv4" not in backends:
+        missing = " (modules ip_vs and ip_vs_rr, programs ipset and iptables)" if args.proxy_mode == "ipvs" else ""
+        raise BackendError(f"--proxy-mode {args.proxy_mode}: this machine's kernel or programs cannot do it{missing}; see above")
+    for mode in MODES:
+        if mode != args.proxy_mode:
+            for family in backends:
+                if await make(mode, Settings(), family).left_over():
+                    log.info("Removing the rules of another mode", mode=mode, family=family)
+                    await _remove(mode)
+    name = args.hostname_override or socket.gethostname().lower()
+    ipvs = args.proxy_mode == "ipvs"
+    check = args.ipvs_sync_period if ipvs else args.iptables_sync_period
+    status = health.ProxyHealth(process.clock, max(60.0, 2 * check))
+    recorder = EventRecorder(process.client, "kube-proxy", host=name)
+    recorder.start(process.tasks)
+    ports = health.HealthCheckPorts(status, recorder, name)
+    options = Options(node=name, min_period=args.ipvs_min_sync_period if ipvs else args.iptables_min_sync_period,
+                      check_period=check, node_port_ranges=args.nodeport_addresses,
                       local_addresses=_local_addresses() if args.nodeport_addresses else ())
     syncer = Syncer(backends, options, process.clock, status, ports)
     factory = InformerFactory(process.client)
@@ -178,10 +120,11 @@ async def _work(process: daemon.Daemon, rules: dict[Family, RuleOptions]) -> Non
         network = NetworkAgent(options.node, args.network_backend, pods, process.clock)
         network.register(factory)
         process.tasks.keep(network.run, "network")
+    gc.set_threshold(50_000, 20, 50)  # thousands of endpoints are no garbage
     factory.start(process.tasks)
     runners: list[web.AppRunner] = []
 
-    async def mode(request: web.Request) -> web.Response:
+    async def shown_mode(request: web.Request) -> web.Response:
         return web.Response(text=args.proxy_mode)
 
     async def fine(request: web.Request) -> web.Response:
@@ -193,7 +136,7 @@ async def _work(process: daemon.Daemon, rules: dict[Family, RuleOptions]) -> Non
                 "/healthz": status.answer_healthz, "/livez": status.answer_livez}))
         if args.metrics_bind_address:
             runners.append(await health.start(_address(args.metrics_bind_address), {
-                "/metrics": health.answer_metrics, "/proxyMode": mode, "/healthz": fine}))
+                "/metrics": health.answer_metrics, "/proxyMode": shown_mode, "/healthz": fine}))
         await syncer.run(factory)
     finally:
         for runner in runners:
@@ -202,7 +145,7 @@ async def _work(process: daemon.Daemon, rules: dict[Family, RuleOptions]) -> Non
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    return host.strip("[]") or "0.0.0.0", int(port)
+    return host.strip("[]"), int(port)
 
 
 def _local_addresses() -> list[str]:

@@ -17,3 +17,4 @@ PARTIAL_FAILURES = counter("kubeproxy_sync_proxy_rules_iptables_partial_restore_
                            "Cumulative proxy iptables partial restore failures")
 RULES = gauge("kubeproxy_sync_proxy_rules_iptables_total", "Total number of iptables rules owned by kube-proxy", ("table",))
 RULES_LAST = gauge("kubeproxy_sync_proxy_rules_iptables_last", "Number of iptables rules written by kube-proxy in last sync")
+NFT_FAILURES = counter("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "Cumulative proxy nftables sync failures", ("ip_family",))

@@ -33,6 +33,16 @@ class PortName:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalTraffic:
+    """How what this cluster's pods send is told from the rest: by their range, the bridge they are on, or the beginning of their
+    interfaces' names. All empty: it is not."""
+
+    cidr: str = ""
+    bridge: str = ""
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ServicePort:
     """A Service's port with its addresses of one family. `affinity_seconds` 0: no session affinity."""
 
@@ -64,7 +74,8 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """An endpoint of one service port. `zones` and `nodes` are the topology hints, empty where there are none."""
+    """An endpoint of one service port. `placed` says whether its node is known, `local` whether it is ours. `zones` and `nodes` are the
+    topology hints, empty where there are none."""
 
     ip: str
     port: int
@@ -72,6 +83,7 @@ class Endpoint:
     ready: bool = True
     serving: bool = True
     terminating: bool = False
+    placed: bool = True
     zones: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()
 
@@ -161,6 +173,7 @@ def _endpoint(entry: Object, port: int, node: str) -> Endpoint | None:
     return Endpoint(
         ip=addresses[0], port=port, local=bool(node) and entry.get("nodeName") == node, ready=ready,
         serving=ready if serving is None else bool(serving), terminating=bool(conditions.get("terminating")),
+        placed=bool(entry.get("nodeName")),
         zones=frozenset(zone["name"] for zone in hints.get("forZones") or ()),
         nodes=frozenset(hint["name"] for hint in hints.get("forNodes") or ()),
     )
@@ -198,12 +211,14 @@ def _range(text: str) -> str:
     return text.strip()
 
 
-def node_port_addresses(patterns: Iterable[str], local: Iterable[str], family: Family) -> tuple[str, ...]:
-    """`--nodeport-addresses`: the local addresses inside the given ranges; empty when a range covers everything (or none is given)."""
-    chosen: list[str] = []
-    networks = [ipaddress.ip_network(text, strict=False) for text in patterns]
+def node_port_addresses(patterns: Iterable[str], local: Iterable[str], family: Family, own: str = "") -> tuple[str, ...]:
+    """`--nodeport-addresses`: the local addresses inside the given ranges, `own` for "primary"; empty when a range covers everything (or
+    none is given)."""
+    given = list(patterns)
+    chosen: list[str] = [own] if "primary" in given and own else []
+    networks = [ipaddress.ip_network(text, strict=False) for text in given if text != "primary"]
     networks = [network for network in networks if network.version == (6 if family == "IPv6" else 4)]
-    if not networks or any(network.prefixlen == 0 for network in networks):
+    if any(network.prefixlen == 0 for network in networks) or not (networks or chosen):
         return ()
     for address in local:
         if of_family(address, family) and any(ipaddress.ip_address(address) in network for network in networks):

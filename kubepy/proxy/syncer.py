@@ -164,8 +164,8 @@ class Syncer:
                 metric.LAST_SYNC.labels(family).set(self._clock.now())
             if flows and self._options.clear_conntrack:
                 await conntrack.clear(flows)
-            if self._ports is not None and "IPv4" in self._caches:
-                await self._ports.sync(self._caches["IPv4"].state)
+            if self._ports is not None:
+                await self._ports.sync([cache.state for cache in self._caches.values()])
             if failure is not None:
                 raise failure
             self._health.updated()
@@ -176,7 +176,7 @@ class Syncer:
         addresses = (node.get("status") or {}).get("addresses") or ()
         own = next((a["address"] for a in addresses if a.get("type") == "InternalIP" and of_family(a["address"], family)), "")
         return NodeInfo(name=self._options.node, zone=labels.get("topology.kubernetes.io/zone") or "", ip=own,
-                        addresses=node_port_addresses(self._options.node_port_ranges, self._options.local_addresses, family))
+                        addresses=node_port_addresses(self._options.node_port_ranges, self._options.local_addresses, family, own))
 
     async def _check_loop(self) -> None:
         while True:

@@ -2,27 +2,23 @@
 everything; others only the chains that changed."""
 from __future__ import annotations
 
-import asyncio
-import subprocess
-
 from kubepy.base.log import get_logger
 from kubepy.proxy import metric
 from kubepy.proxy.backend import BackendError
 from kubepy.proxy.iptables import chain, table
 from kubepy.proxy.iptables.rule import Options, Renderer, Rules
 from kubepy.proxy.model import Family, State
+from kubepy.proxy.program import run
 
 log = get_logger("iptables")
 
 WAIT = ("-w", "5")
-TIMEOUT = 120.0
 
 
 class IptablesBackend:
-    """`prefix` is put before every command, such as `ip netns exec NAME`."""
+    """One family's chains in the tables filter, nat and mangle."""
 
-    def __init__(self, options: Options | None = None, family: Family = "IPv4", prefix: tuple[str, ...] = ()) -> None:
-        self._prefix = prefix
+    def __init__(self, options: Options | None = None, family: Family = "IPv4") -> None:
         self._renderer = Renderer(options)
         self._command = "iptables" if family == "IPv4" else "ip6tables"
         self._family = family
@@ -33,7 +29,7 @@ class IptablesBackend:
         written, self._written = self._written, None  # until it has worked, nothing is certain
         if written is None:
             await self._allow_localhost_node_ports()
-            saved = table.parse_save((await self._run(f"{self._command}-save")).decode())
+            saved = table.parse_save((await run(f"{self._command}-save")).decode())
             text, kind = table.full(rules, saved), "full"
         else:
             text, kind = table.partial(written, rules), "partial"
@@ -41,7 +37,7 @@ class IptablesBackend:
             log.v(4).info("Writing rules", family=self._family, kind=kind, bytes=len(text))
             log.v(8).info("Rules", text=text)
             try:
-                await self._run(f"{self._command}-restore", *WAIT, "--noflush", "--counters", stdin=text.encode())
+                await run(f"{self._command}-restore", *WAIT, "--noflush", "--counters", stdin=text.encode())
             except BackendError:
                 (metric.PARTIAL_FAILURES if kind == "partial" else metric.RESTORE_FAILURES).inc()
                 raise
@@ -56,7 +52,7 @@ class IptablesBackend:
         """Looks for the canaries: a flush or a firewall's reload takes them away with everything else."""
         for name in table.TABLES:
             try:
-                shown = await self._run(self._command, *WAIT, "-t", name, "-S", chain.CANARY)
+                shown = await run(self._command, *WAIT, "-t", name, "-S", chain.CANARY)
             except BackendError:
                 shown = b""
             if b"-A " not in shown:
@@ -69,38 +65,33 @@ class IptablesBackend:
     async def available(self) -> bool:
         """Whether the kernel and the program are there for this family."""
         try:
-            await self._run(self._command, *WAIT, "-t", "nat", "-S", "POSTROUTING")
+            await run(self._command, *WAIT, "-t", "nat", "-S", "POSTROUTING")
         except BackendError as error:
             log.info("No rules for this address family", family=self._family, err=error)
             return False
         return True
+
+    async def left_over(self) -> bool:
+        try:
+            saved = (await run(f"{self._command}-save", "-t", "filter")).decode()
+        except BackendError:
+            return False
+        return f":{chain.EXTERNAL_SERVICES} " in saved
 
     def forget(self) -> None:
         """The next `apply` writes everything."""
         self._written = None
 
     async def cleanup(self) -> None:
-        saved = table.parse_save((await self._run(f"{self._command}-save")).decode())
+        saved = table.parse_save((await run(f"{self._command}-save")).decode())
         if text := table.cleanup(saved):
-            await self._run(f"{self._command}-restore", *WAIT, "--noflush", stdin=text.encode())
+            await run(f"{self._command}-restore", *WAIT, "--noflush", stdin=text.encode())
         self._written = None
 
     async def _allow_localhost_node_ports(self) -> None:
         """Node ports on 127.0.0.1 need loopback addresses to be routed."""
         if self._family == "IPv4" and self._renderer.options.localhost_node_ports:
             try:
-                await self._run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet")
+                await run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet")
             except BackendError as error:
                 log.warning("NodePorts will not answer on 127.0.0.1", err=error)
-
-    async def _run(self, *argv: str, stdin: bytes = b"") -> bytes:
-        command = [*self._prefix, *argv]
-        try:  # in a thread: an event loop's pipes break when a program that fails stops reading
-            done = await asyncio.to_thread(subprocess.run, command, input=stdin, capture_output=True, timeout=TIMEOUT, check=False)
-        except OSError as error:
-            raise BackendError(f"{argv[0]}: {error.strerror or error}") from error
-        except subprocess.TimeoutExpired as error:
-            raise BackendError(f"{argv[0]}: no answer within {TIMEOUT:.0f} s") from error
-        if done.returncode:
-            raise BackendError(f"{' '.join(argv)}: exit status {done.returncode}: {done.stderr.decode(errors='replace').strip()[:2000]}")
-        return done.stdout

@@ -61,6 +61,10 @@ class Rules:
         return found
 
 
+MANY = 1000
+"""From so many endpoints on their rules go without comments, which then cost more time than the rules."""
+
+
 class Renderer:
     """Renders states; what has not changed since the last one is not rendered again."""
 
@@ -68,11 +72,13 @@ class Renderer:
         self.options = options or Options()
         self._kept: dict[PortName, tuple[ServicePort, tuple[Endpoint, ...], Bundle]] = {}
         self._node: NodeInfo | None = None
+        self._many = False
 
     def render(self, state: State) -> Rules:
-        if state.node != self._node:
+        many = sum(map(len, state.endpoints.values())) > MANY
+        if state.node != self._node or many != self._many:
             self._kept.clear()
-            self._node = state.node
+            self._node, self._many = state.node, many
         kept: dict[PortName, tuple[ServicePort, tuple[Endpoint, ...], Bundle]] = {}
         for name in sorted(state.services):
             service, endpoints = state.services[name], state.endpoints.get(name, ())
@@ -81,7 +87,7 @@ class Renderer:
                 kept[name] = old
             else:
                 ends = serving(endpoints, service, state.node)
-                kept[name] = (service, endpoints, port_rules(name, service, ends, state.node, self.options))
+                kept[name] = (service, endpoints, port_rules(name, service, ends, state.node, self.options, many))
         self._kept = kept
         rules = _assemble([bundle for _, _, bundle in kept.values()], state, self.options)
         rules.own = {name: bundle.own for name, (_, _, bundle) in kept.items()}
@@ -125,8 +131,8 @@ def _to_node_ports(state: State, options: Options) -> list[str]:
     return [f"{comment} -m addrtype --dst-type LOCAL{not_loopback} -j {chain.NODE_PORTS}"]
 
 
-def port_rules(name: PortName, service: ServicePort, ends: Serving, node: NodeInfo, options: Options) -> Bundle:
-    """Everything for one service port."""
+def port_rules(name: PortName, service: ServicePort, ends: Serving, node: NodeInfo, options: Options, many: bool = False) -> Bundle:
+    """Everything for one service port; with `many` endpoints in the cluster their rules have no comments."""
     out = Bundle()
     protocol = service.protocol.lower()
     match = f"-m {protocol} -p {protocol}"
@@ -145,12 +151,12 @@ def port_rules(name: PortName, service: ServicePort, ends: Serving, node: NodeIn
         _external(out, name, service, ends, match, node, options)
     if ends.cluster:
         out.own[chain.cluster(name)] = [*_masquerade_inside(name, service, match, options, not service.internal_local),
-                                        *_balance(name, service, ends.cluster)]
+                                        *_balance(name, service, ends.cluster, many)]
     if ends.local:
         out.own[chain.local(name)] = [*_masquerade_inside(name, service, match, options, service.internal_local),
-                                      *_balance(name, service, ends.local)]
+                                      *_balance(name, service, ends.local, many)]
     for endpoint in ends.reachable:
-        out.own[chain.endpoint(name, endpoint)] = list(_endpoint(name, service, endpoint, match))
+        out.own[chain.endpoint(name, endpoint)] = list(_endpoint(name, service, endpoint, match, many))
     return out
 
 
@@ -218,22 +224,23 @@ def _masquerade_inside(name: PortName, service: ServicePort, match: str, options
         yield f"{rule} {options.remote_match} -j {chain.MARK_MASQ}"
 
 
-def _balance(name: PortName, service: ServicePort, endpoints: Sequence[Endpoint]) -> Iterator[str]:
+def _balance(name: PortName, service: ServicePort, endpoints: Sequence[Endpoint], many: bool) -> Iterator[str]:
     """First to where the client was before (affinity), else one in n, one in n-1, …, the last takes the rest."""
     if service.affinity_seconds:
         for endpoint in endpoints:
             target = chain.endpoint(name, endpoint)
-            yield (f'-m comment --comment "{name} -> {endpoint}" -m recent --name {target} --rcheck --seconds {service.affinity_seconds} '
-                   f"--reap -j {target}")
+            comment = "" if many else f'-m comment --comment "{name} -> {endpoint}" '
+            yield f"{comment}-m recent --name {target} --rcheck --seconds {service.affinity_seconds} --reap -j {target}"
     count = len(endpoints)
     for index, endpoint in enumerate(endpoints):
-        comment = f'-m comment --comment "{name} -> {endpoint}"'
-        chance = f" -m statistic --mode random --probability {1 / (count - index):0.10f}" if index < count - 1 else ""
-        yield f"{comment}{chance} -j {chain.endpoint(name, endpoint)}"
+        comment = "" if many else f'-m comment --comment "{name} -> {endpoint}" '
+        chance = f"-m statistic --mode random --probability {1 / (count - index):0.10f} " if index < count - 1 else ""
+        yield f"{comment}{chance}-j {chain.endpoint(name, endpoint)}"
 
 
-def _endpoint(name: PortName, service: ServicePort, endpoint: Endpoint, match: str) -> Iterator[str]:
+def _endpoint(name: PortName, service: ServicePort, endpoint: Endpoint, match: str, many: bool) -> Iterator[str]:
     """A pod that reaches itself through the service is masqueraded (hairpin); everything is translated."""
-    yield f"-m comment --comment {name} -s {endpoint.ip} -j {chain.MARK_MASQ}"
-    remember = f" -m recent --name {chain.endpoint(name, endpoint)} --set" if service.affinity_seconds else ""
-    yield f"-m comment --comment {name}{remember} {match} -j DNAT --to-destination {endpoint}"
+    comment = "" if many else f"-m comment --comment {name} "
+    yield f"{comment}-s {endpoint.ip} -j {chain.MARK_MASQ}"
+    remember = f"-m recent --name {chain.endpoint(name, endpoint)} --set " if service.affinity_seconds else ""
+    yield f"{comment}{remember}{match} -j DNAT --to-destination {endpoint}"

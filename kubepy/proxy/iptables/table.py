@@ -75,14 +75,14 @@ def parse_save(text: str) -> dict[str, Saved]:
     return found
 
 
-def full(rules: Rules, saved: Mapping[str, Saved]) -> str:
+def full(rules: Rules, saved: Mapping[str, Saved], leading: Sequence[Jump] = JUMPS) -> str:
     """Writes every chain, every missing jump and the canaries; deletes our chains that nothing needs any more."""
     out: list[str] = []
     for table, chains in (("filter", rules.filter), ("nat", rules.whole_nat()), ("mangle", {})):
         now = saved.get(table, Saved({}))
         wanted: Chains = {**chains, chain.CANARY: [CANARY_RULE]}
         stale = [name for name in now.chains if name.startswith(chain.OWN_PREFIXES) and name not in wanted]
-        jumps = [jump for jump in JUMPS if jump.table == table and not now.has(jump)]
+        jumps = [jump for jump in leading if jump.table == table and not now.has(jump)]
         lines = _table(table, wanted, wanted, stale, [f"-I {jump.source} 1 {jump.rule}" for jump in reversed(jumps)])
         # Zeroing the counters is not the point: a command that concerns all chains keeps iptables-nft from looking each chain's name
         # up in a list, once for every rule (1,000 services: 1.2 s instead of 6.6).
@@ -134,13 +134,11 @@ def _edits(name: str, old: Sequence[str], new: Sequence[str]) -> list[str] | Non
 def cleanup(saved: Mapping[str, Saved]) -> str:
     """Takes out the jumps, then all our chains. What the kubelet shares with us (KUBE-MARK-MASQ has no other owner) goes too."""
     out: list[str] = []
-    ours = {chain.SERVICES, chain.EXTERNAL_SERVICES, chain.NODE_PORTS, chain.POSTROUTING, chain.MARK_MASQ, chain.FORWARD,
-            chain.FIREWALL, chain.CANARY}
     for table in TABLES:
         now = saved.get(table)
         if now is None:
             continue
-        gone = [name for name in now.chains if name in ours or name.startswith(chain.OWN_PREFIXES)]
+        gone = [name for name in now.chains if name in chain.ALL or name.startswith(chain.OWN_PREFIXES)]
         leading = [f"-D {source} {rule}" for source, rules in now.chains.items() if source not in gone
                    for rule in rules if any(rule.endswith(f"-j {name}") for name in gone)]
         if gone:

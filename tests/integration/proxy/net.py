@@ -1,6 +1,7 @@
-"""A node with pods and a client, each a network namespace: what the proxy's rules are tried on.
+"""A node with pods and a client: what the proxy's rules are tried on. The node is a network namespace that the calling thread enters (so
+that backends, which use netlink, work in it), pods and client are others. Each has an IPv4 and, where the kernel has it, an IPv6 address:
 
-    client 192.168.77.2 ── 192.168.77.1 node 10.244.0.1 ── pods 10.244.0.2, .3, …
+    client 192.168.77.2, fd77::2 ── 192.168.77.1, fd77::1 node 10.244.0.1, fd44::1 ── pods 10.244.0.2, .3, …, fd44::2, ::3, …
 
 `listen` and `call` open sockets inside a namespace from a thread of this process.
 """
@@ -14,13 +15,22 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
+NODE = ""
+"""The namespace of the thread that made the network."""
+FAMILIES = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
 
 
 def run(*argv):
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def enter(file):
+    if LIBC.setns(file.fileno(), CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 class Net:
@@ -28,41 +38,65 @@ class Net:
         self.tag = f"kpnet{os.getpid()}"
         self.names = []
         self.servers = []
-        self.node = self._make("node")
+        self.before = open("/proc/thread-self/ns/net")  # noqa: SIM115
+        if LIBC.unshare(CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "unshare")
+        self.ipv6 = Path("/proc/net/if_inet6").exists()
+        self.node = NODE
+        run("ip", "link", "set", "lo", "up")
         self.client = self._make("client")
-        run("ip", "link", "add", "up0", "netns", self.node, "type", "veth", "peer", "name", "eth0", "netns", self.client)
-        self.inside(self.node, "ip", "addr", "add", "192.168.77.1/24", "dev", "up0")
-        self.inside(self.node, "ip", "link", "set", "up0", "up")
-        self._address(self.client, "192.168.77.2/24", "192.168.77.1")
-        self.inside(self.node, "ip", "route", "add", "default", "via", "192.168.77.2")
-        self.inside(self.node, "ip", "link", "add", "cni0", "type", "bridge")
-        self.inside(self.node, "ip", "addr", "add", "10.244.0.1/24", "dev", "cni0")
-        self.inside(self.node, "ip", "link", "set", "cni0", "up")
-        self.inside(self.node, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0",
-                    "net.ipv4.conf.default.rp_filter=0")
+        run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", self.client)
+        run("ip", "link", "set", "up0", "up")
+        self._addresses(NODE, "up0", "192.168.77.1/24", "fd77::1/64")
+        self._pod(self.client, ("192.168.77.2/24", "192.168.77.1"), ("fd77::2/64", "fd77::1"))
+        self._route(NODE, "192.168.77.2", "fd77::2")
+        run("ip", "link", "add", "cni0", "type", "bridge")
+        run("ip", "link", "set", "cni0", "up")
+        self._addresses(NODE, "cni0", "10.244.0.1/24", "fd44::1/64")
+        for path, value in (("ipv4/ip_forward", "1"), ("ipv4/conf/all/rp_filter", "0"), ("ipv4/conf/default/rp_filter", "0"),
+                            # redirects count against the limit of ICMP messages, and refusals are lost
+                            ("ipv4/conf/all/send_redirects", "0"), ("ipv4/conf/up0/send_redirects", "0"),
+                            ("ipv4/icmp_ratelimit", "0"), ("ipv6/icmp/ratelimit", "0"), ("ipv6/conf/all/forwarding", "1"),
+                            ("bridge/bridge-nf-call-iptables", "1"),
+                            ("bridge/bridge-nf-call-ip6tables", "1")):
+            with suppress(OSError):
+                (Path("/proc/sys/net") / path).write_text(value)
         self.pods = []
         for index in range(pods):
             pod = self._make(f"pod{index}")
-            run("ip", "link", "add", f"p{index}", "netns", self.node, "type", "veth", "peer", "name", "eth0", "netns", pod)
-            self.inside(self.node, "ip", "link", "set", f"p{index}", "master", "cni0", "up")
-            self.inside(self.node, "bridge", "link", "set", "dev", f"p{index}", "hairpin", "on")
-            self._address(pod, f"10.244.0.{index + 2}/24", "10.244.0.1")
+            run("ip", "link", "add", f"p{index}", "type", "veth", "peer", "name", "eth0", "netns", pod)
+            run("ip", "link", "set", f"p{index}", "master", "cni0", "up")
+            run("bridge", "link", "set", "dev", f"p{index}", "hairpin", "on")
+            self._pod(pod, (f"10.244.0.{index + 2}/24", "10.244.0.1"), (f"fd44::{index + 2}/64", "fd44::1"))
             self.pods.append(pod)
 
     def _make(self, name):
         full = f"{self.tag}-{name}"
         run("ip", "netns", "add", full)
         self.names.append(full)
-        self.inside(full, "ip", "link", "set", "lo", "up")
+        run("ip", "-n", full, "link", "set", "lo", "up")
         return full
 
-    def _address(self, ns, address, gateway):
-        self.inside(ns, "ip", "addr", "add", address, "dev", "eth0")
-        self.inside(ns, "ip", "link", "set", "eth0", "up")
-        self.inside(ns, "ip", "route", "add", "default", "via", gateway)
+    def _ip(self, ns, *argv):
+        run("ip", *(["-n", ns] if ns else []), *argv)
+
+    def _addresses(self, ns, device, ipv4, ipv6):
+        self._ip(ns, "addr", "add", ipv4, "dev", device)
+        if self.ipv6:
+            self._ip(ns, "addr", "add", ipv6, "dev", device, "nodad")
+
+    def _route(self, ns, ipv4, ipv6):
+        self._ip(ns, "route", "add", "default", "via", ipv4)
+        if self.ipv6:
+            self._ip(ns, "-6", "route", "add", "default", "via", ipv6)
+
+    def _pod(self, ns, ipv4, ipv6):
+        self._ip(ns, "link", "set", "eth0", "up")
+        self._addresses(ns, "eth0", ipv4[0], ipv6[0])
+        self._route(ns, ipv4[1], ipv6[1])
 
     def inside(self, ns, *argv):
-        return run("ip", "netns", "exec", ns, *argv)
+        return run(*(["ip", "netns", "exec", ns] if ns else []), *argv)
 
     def close(self):
         for server in self.servers:
@@ -71,26 +105,28 @@ class Net:
             server.close()
         for name in self.names:
             subprocess.run(["ip", "netns", "del", name], check=False)
+        enter(self.before)
+        self.before.close()
 
     def do(self, ns, work):
         """Runs `work()` in a thread that has entered the namespace."""
 
-        def enter():
-            with open(f"/run/netns/{ns}") as file:
-                if LIBC.setns(file.fileno(), CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), "setns")
+        def inside():
+            if ns:
+                with open(f"/run/netns/{ns}") as file:
+                    enter(file)
             return work()
 
         with ThreadPoolExecutor(1) as pool:  # a thread of its own: it stays in the namespace
-            return pool.submit(enter).result()
+            return pool.submit(inside).result()
 
-    def listen(self, index, port=8080, kind=socket.SOCK_STREAM):
-        """A server in a pod that answers `pod-INDEX CLIENT-ADDRESS`."""
+    def listen(self, index, port=8080, kind=socket.SOCK_STREAM, protocol=0):
+        """A server in a pod that answers `pod-INDEX CLIENT-ADDRESS` at once and then `more` to all that comes."""
 
         def make():
-            made = socket.socket(socket.AF_INET, kind)
+            made = socket.socket(socket.AF_INET6 if self.ipv6 else socket.AF_INET, kind, protocol)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.bind(("0.0.0.0", port))
+            made.bind(("::" if self.ipv6 else "0.0.0.0", port))
             if kind == socket.SOCK_STREAM:
                 made.listen(64)
             return made
@@ -98,40 +134,58 @@ class Net:
         server = self.do(self.pods[index], make)
         self.servers.append(server)
 
+        def shown(address):
+            return f"pod-{index} {address[0].removeprefix('::ffff:')}".encode()
+
+        def talk(peer, address):
+            with peer, suppress(OSError):
+                peer.sendall(shown(address))
+                while peer.recv(100):
+                    peer.sendall(b"more")
+
         def serve():
             with suppress(OSError):
                 while True:
                     if kind == socket.SOCK_STREAM:
-                        peer, address = server.accept()
-                        peer.sendall(f"pod-{index} {address[0]}".encode())
-                        peer.close()
+                        threading.Thread(target=talk, args=server.accept(), daemon=True).start()
                     else:
                         _, address = server.recvfrom(100)
                         if address is None:
                             return
-                        server.sendto(f"pod-{index} {address[0]}".encode(), address)
+                        server.sendto(shown(address), address)
 
         threading.Thread(target=serve, daemon=True).start()
         return server
 
-    def call(self, ns, address, port, kind=socket.SOCK_STREAM, timeout=1.5):
-        """(pod, source address seen), or the error's name: refused, timeout."""
+    def open(self, ns, address, port, kind=socket.SOCK_STREAM, timeout=3.0, source=0, protocol=0):
+        """A connected socket inside a namespace."""
 
         def work():
-            with socket.socket(socket.AF_INET, kind) as client:
-                client.settimeout(timeout)
-                try:
-                    client.connect((address, port))
-                    if kind == socket.SOCK_DGRAM:
-                        client.send(b"x")
-                    pod, source = client.recv(100).decode().split()
-                    return pod, source
-                except ConnectionRefusedError:
-                    return "refused"
-                except TimeoutError:
-                    return "timeout"
+            client = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind, protocol)
+            client.settimeout(timeout)
+            if source:
+                client.bind(("", source))
+            try:
+                client.connect((address, port))
+            except BaseException:
+                client.close()
+                raise
+            return client
 
         return self.do(ns, work)
+
+    def call(self, ns, address, port, kind=socket.SOCK_STREAM, timeout=3.0, protocol=0):
+        """(pod, source address seen), or the error's name: refused, timeout."""
+        try:
+            with self.open(ns, address, port, kind, timeout, protocol=protocol) as client:
+                if kind == socket.SOCK_DGRAM:
+                    client.send(b"x")
+                pod, source = client.recv(100).decode().split()
+                return pod, source
+        except ConnectionRefusedError:
+            return "refused"
+        except TimeoutError:
+            return "timeout"
 
     def spread(self, ns, address, port, count=60):
         return Counter(answer[0] for answer in (self.call(ns, address, port) for _ in range(count)))

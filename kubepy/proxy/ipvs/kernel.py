@@ -1,0 +1,214 @@
+"""IPVS's virtual and real servers, and the dummy device with their addresses, through netlink. Every call blocks."""
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kubepy.proxy.ipvs.plan import Address, Real
+from kubepy.proxy.model import Family
+from kubepy.proxy.netlink import (
+    CREATE,
+    EXCLUSIVE,
+    GENERIC,
+    ROUTE,
+    Attributes,
+    Netlink,
+    attribute,
+    attributes,
+    generic_family,
+    nested,
+    string,
+    text,
+)
+
+DEVICE = "kube-ipvs0"
+_NEW_SERVICE, _SET_SERVICE, _DEL_SERVICE, _GET_SERVICE, _NEW_DEST, _SET_DEST, _DEL_DEST, _GET_DEST = range(1, 9)
+_SET_CONFIG, _FLUSH = 12, 17
+_SERVICE, _DEST = 1, 2
+_PERSISTENT, _UP = 1, 1
+_NEW_LINK, _NEW_ADDRESS, _DEL_ADDRESS, _GET_ADDRESS = 16, 20, 21, 22
+_PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
+_NAMES = {number: name for name, number in _PROTOCOLS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the kernel knows of a virtual server beside its address. `timeout` in seconds, 0: not persistent."""
+
+    scheduler: str
+    timeout: int
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A real server: its weight (0: takes no new connections) and connections."""
+
+    weight: int
+    active: int = 0
+    inactive: int = 0
+
+
+class Ipvs:
+    """A conversation with IPVS about one family's servers. Raises OSError; ENOENT at the beginning: the kernel has no IPVS."""
+
+    def __init__(self, family: Family) -> None:
+        self._af = socket.AF_INET if family == "IPv4" else socket.AF_INET6
+        self._netlink = Netlink(GENERIC)
+        self._number = generic_family(self._netlink, "IPVS")
+
+    def __enter__(self) -> Ipvs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._netlink.__exit__()
+
+    def services(self) -> dict[Address, Service]:
+        found = {}
+        for _, one in self._netlink.dump(self._number, self._head(_GET_SERVICE), 4):
+            values = attributes(one[_SERVICE])
+            if struct.unpack("=H", values[1])[0] != self._af or 3 not in values:
+                continue
+            protocol = _NAMES.get(struct.unpack("=H", values[2])[0])
+            if protocol is not None:
+                flags, _ = struct.unpack("=II", values[7])
+                timeout = struct.unpack("=I", values[8])[0] if flags & _PERSISTENT else 0
+                found[Address(protocol, self._ip(values[3]), _port(values[4]))] = Service(text(values[6]), timeout)
+        return found
+
+    def servers(self, at: Address) -> dict[Real, Server]:
+        found = {}
+        for _, one in self._netlink.dump(self._number, self._head(_GET_DEST) + self._service(at), 4):
+            values = attributes(one[_DEST])
+            found[Real(self._ip(values[1]), _port(values[2]))] = Server(_number(values, 4), _number(values, 7), _number(values, 8))
+        return found
+
+    def add(self, services: Mapping[Address, Service]) -> None:
+        self._do(_NEW_SERVICE, [self._service(at, one) for at, one in services.items()], list(services), (errno.EEXIST,))
+
+    def change(self, services: Mapping[Address, Service]) -> None:
+        self._do(_SET_SERVICE, [self._service(at, one) for at, one in services.items()], list(services))
+
+    def remove(self, services: Iterable[Address]) -> None:
+        gone = list(services)
+        self._do(_DEL_SERVICE, [self._service(at) for at in gone], gone, (errno.ESRCH, errno.ENOENT))
+
+    def add_servers(self, servers: Iterable[tuple[Address, Real]]) -> None:
+        """With the weight 1."""
+        pairs = list(servers)
+        self._do(_NEW_DEST, [self._service(at) + self._dest(real, 1) for at, real in pairs], pairs, (errno.EEXIST,))
+
+    def weigh(self, servers: Mapping[tuple[Address, Real], int]) -> None:
+        self._do(_SET_DEST, [self._service(at) + self._dest(real, weight) for (at, real), weight in servers.items()], list(servers),
+                 (errno.ESRCH, errno.ENOENT))
+
+    def remove_servers(self, servers: Iterable[tuple[Address, Real]]) -> None:
+        pairs = list(servers)
+        self._do(_DEL_DEST, [self._service(at) + self._dest(real, 0) for at, real in pairs], pairs, (errno.ESRCH, errno.ENOENT))
+
+    def set_timeouts(self, tcp: int, tcp_fin: int, udp: int) -> None:
+        """In seconds; 0 leaves one as it is."""
+        if tcp or tcp_fin or udp:
+            body = b"".join(attribute(number, struct.pack("=I", value)) for number, value in ((4, tcp), (5, tcp_fin), (6, udp)))
+            self._do(_SET_CONFIG, [body], ["timeouts"])
+
+    def _do(self, command: int, bodies: list[bytes], about: list[object] | list[tuple[Address, Real]] | list[Address] | list[str],
+            ignore: tuple[int, ...] = ()) -> None:
+        head = self._head(command)
+        refused = self._netlink.do(self._number, [head + body for body in bodies], ignore=ignore)
+        if refused:
+            index, code = refused[0]
+            what = "no such scheduler" if code == errno.ENOENT and command in (_NEW_SERVICE, _SET_SERVICE) else None
+            raise OSError(code, f"IPVS refused {about[index]}: {what or errno.errorcode.get(code, code)} (and {len(refused) - 1} more)")
+
+    @staticmethod
+    def _head(command: int) -> bytes:
+        return struct.pack("=BBH", command, 1, 0)
+
+    def _service(self, at: Address, service: Service | None = None) -> bytes:
+        values = [attribute(1, struct.pack("=H", self._af)), attribute(2, struct.pack("=H", _PROTOCOLS[at.protocol])),
+                  attribute(3, self._packed(at.ip)), attribute(4, struct.pack("!H", at.port))]
+        if service is not None:
+            mask = struct.pack("!I", 0xFFFFFFFF) if self._af == socket.AF_INET else struct.pack("=I", 128)
+            values += [string(6, service.scheduler), attribute(7, struct.pack("=II", _PERSISTENT if service.timeout else 0, 0xFFFFFFFF)),
+                       attribute(8, struct.pack("=I", service.timeout)), attribute(9, mask)]
+        return nested(_SERVICE, *values)
+
+    def _dest(self, real: Real, weight: int) -> bytes:
+        """Masquerading (NAT) is forwarding method 0."""
+        numbers = (attribute(number, struct.pack("=I", value)) for number, value in ((3, 0), (4, weight), (5, 0), (6, 0)))
+        return nested(_DEST, attribute(1, self._packed(real.ip)), attribute(2, struct.pack("!H", real.port)), *numbers,
+                      attribute(11, struct.pack("=H", self._af)))
+
+    def _packed(self, ip: str) -> bytes:
+        return socket.inet_pton(self._af, ip).ljust(16, b"\0")
+
+    def _ip(self, packed: bytes) -> str:
+        return socket.inet_ntop(self._af, packed[:4] if self._af == socket.AF_INET else packed[:16])
+
+
+def _port(value: bytes) -> int:
+    return int.from_bytes(value[:2], "big")
+
+
+def _number(values: Attributes, number: int) -> int:
+    return int.from_bytes(values.get(number, b""), "little")
+
+
+# --- the dummy device ---
+
+
+def ensure_device(family: Family) -> int:
+    """Its index; makes it where it is missing. IPv4 addresses are the machine's own also while it is down, IPv6 ones are not.
+    Raises OSError (EOPNOTSUPP: the kernel has no dummy devices)."""
+    with Netlink(ROUTE) as netlink:
+        body = struct.pack("=BBHiII", 0, 0, 0, 0, 0, 0) + string(3, DEVICE) + nested(18, string(1, "dummy"))
+        refused = netlink.do(_NEW_LINK, [body], CREATE | EXCLUSIVE, (errno.EEXIST,))
+        if refused:
+            raise OSError(refused[0][1], "the kernel makes no dummy device")
+        index = socket.if_nametoindex(DEVICE)
+        if family == "IPv6":
+            netlink.do(_NEW_LINK, [struct.pack("=BBHiII", 0, 0, 0, index, _UP, _UP)])
+    return index
+
+
+def remove_device() -> None:
+    with Netlink(ROUTE) as netlink:
+        try:
+            index = socket.if_nametoindex(DEVICE)
+        except OSError:
+            return
+        netlink.do(17, [struct.pack("=BBHiII", 0, 0, 0, index, 0, 0)])
+
+
+def local_addresses(family: Family) -> dict[int, set[str]]:
+    """The addresses of each interface, by its index; link-local and loopback ones are left out."""
+    af = socket.AF_INET if family == "IPv4" else socket.AF_INET6
+    found: dict[int, set[str]] = {}
+    with Netlink(ROUTE) as netlink:
+        for head, one in netlink.dump(_GET_ADDRESS, struct.pack("=BBBBi", af, 0, 0, 0, 0), 8):
+            packed = one.get(2) or one.get(1)
+            if head[0] == af and packed:
+                ip = socket.inet_ntop(af, packed)
+                if not (ipaddress.ip_address(ip).is_loopback or ipaddress.ip_address(ip).is_link_local):
+                    found.setdefault(struct.unpack_from("=i", head, 4)[0], set()).add(ip)
+    return found
+
+
+def set_addresses(family: Family, index: int, add: Iterable[str], remove: Iterable[str]) -> None:
+    """Single addresses of the device. IPv6 ones are used at once: nobody else has them, so nobody is asked."""
+    af, bits = (socket.AF_INET, 32) if family == "IPv4" else (socket.AF_INET6, 128)
+    nodad = 0x02 if family == "IPv6" else 0
+
+    def body(ip: str) -> bytes:
+        packed = socket.inet_pton(af, ip)
+        return struct.pack("=BBBBi", af, bits, nodad, 0, index) + attribute(2, packed) + attribute(1, packed)
+
+    with Netlink(ROUTE) as netlink:
+        refused = netlink.do(_DEL_ADDRESS, [body(ip) for ip in remove], ignore=(errno.EADDRNOTAVAIL,))
+        refused += netlink.do(_NEW_ADDRESS, [body(ip) for ip in add], CREATE | EXCLUSIVE, (errno.EEXIST,))
+    if refused:
+        raise OSError(refused[0][1], f"the kernel refused {len(refused)} addresses of {DEVICE}")
