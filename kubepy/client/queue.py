@@ -26,6 +26,11 @@ ADDS = counter("workqueue_adds_total", "Total number of adds handled by workqueu
 RETRIES = counter("workqueue_retries_total", "Total number of retries handled by workqueue", ("name",))
 WAITED = histogram("workqueue_queue_duration_seconds", "How long in seconds an item stays in workqueue before being requested.",
                    ("name",), _SECONDS)
+UNFINISHED = gauge("workqueue_unfinished_work_seconds", "How many seconds of work has done that is in progress and hasn't been observed by "
+                   "work_duration. Large values indicate stuck threads. One can deduce the number of stuck threads by observing the rate "
+                   "at which this increases.", ("name",))
+LONGEST = gauge("workqueue_longest_running_processor_seconds",
+                "How many seconds has the longest running processor for workqueue been running.", ("name",))
 WORKED = histogram("workqueue_work_duration_seconds", "How long in seconds processing an item from workqueue takes.", ("name",), _SECONDS)
 
 K = TypeVar("K", bound=Hashable)
@@ -55,11 +60,17 @@ class WorkQueue(Generic[K]):
         self._timer_due = 0.0
         self._closed = False
         self._depth, self._adds, self._retries = DEPTH.labels(name), ADDS.labels(name), RETRIES.labels(name)
+        UNFINISHED.labels(name).set_function(lambda: sum(self._ages()))
+        LONGEST.labels(name).set_function(lambda: max(self._ages(), default=0.0))
         self._waited, self._worked = WAITED.labels(name), WORKED.labels(name)
 
     def __len__(self) -> int:
         """Keys that wait for a worker."""
         return len(self._ready)
+
+    def _ages(self) -> list[float]:
+        now = self._clock.monotonic()
+        return [now - began for began in self._active.values()]
 
     def idle(self) -> bool:
         """Nothing waits and nothing is worked on (delayed keys aside)."""

@@ -19,6 +19,7 @@ from kubepy.api.resource import CRON_JOBS, JOBS
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time, parse_time
 from kubepy.base.flag import duration
+from kubepy.base.metrics import exponential, histogram
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import join_key, split_key
 from kubepy.controllers.kit.adoption import index_by_controller, owner_reference
@@ -26,6 +27,8 @@ from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.pod_control import is_namespace_terminating
 
 TIMESTAMP = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+SKEW = histogram("cronjob_controller_job_creation_skew_duration_seconds",
+                 "Time between when a cronjob is scheduled to be run, and when the corresponding job is created", (), exponential(1, 2, 10))
 MANY = 100
 
 
@@ -210,6 +213,7 @@ class Reconciler:
         wanted = build_job(owner, moment)
         try:
             job = await self._client.create(JOBS, wanted)
+            SKEW.observe(max(self._clock.now() - moment, 0.0))
         except AlreadyExists:
             job = await self._client.get(JOBS, wanted["metadata"]["name"], wanted["metadata"]["namespace"])
             if controller_uid(job) != owner["metadata"]["uid"]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from kubepy.base.log import get_logger
+from kubepy.base.metrics import gauge
 from kubepy.client.controller import Controller, Runtime
 from kubepy.controllers import (
     bootstrap,
@@ -41,6 +42,7 @@ from kubepy.controllers.statefulset import reconcile as statefulset
 from kubepy.controllers.token import cleanup, secret
 from kubepy.controllers.volume import attach, binder, ephemeral, expand
 
+RUNNING = gauge("running_managed_controllers", "Indicates where instances of a controller are currently running", ("name", "manager"))
 log = get_logger("manager")
 
 
@@ -154,6 +156,7 @@ async def run(env: Environment, entries: Iterable[Entry], before: Callable[[], A
     if before is not None:
         await before()
     for name, runtime in runtimes:
+        RUNNING.labels(name, "kube-controller-manager").set(1)
         env.tasks.keep(runtime.run, name)
         log.v(1).info("Started controller", controller=name)
     await asyncio.Event().wait()

@@ -12,12 +12,18 @@ from kubepy.api.resource import NODES, PODS
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time
 from kubepy.base.log import get_logger
+from kubepy.base.metrics import counter
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.queue import WorkQueue
 from kubepy.client.store import key_of
 from kubepy.controllers.kit import condition
 from kubepy.controllers.kit.environment import Environment
 
+REMOVED = counter("pod_gc_collector_force_delete_pods_total",
+                  "Number of pods that are being forcefully deleted since the Pod GC Controller started.", ("namespace", "reason"))
+ERRORS = counter("pod_gc_collector_force_delete_pod_errors_total",
+                 "Number of errors encountered when forcefully deleting the pods since the Pod GC Controller started.",
+                 ("namespace", "reason"))
 log = get_logger("podgc")
 
 PERIOD, QUARANTINE = 20.0, 40.0
@@ -65,15 +71,15 @@ class Collector:
     async def _collect(self) -> None:
         pods, nodes = self._pods.list(), {node["metadata"]["name"]: node for node in self._nodes.list()}
         for pod in surplus(pods, self._threshold):
-            await self._remove(pod, "")
+            await self._remove(pod, "", "terminated")
         for pod in unplaced(pods):
-            await self._remove(pod, "")
+            await self._remove(pod, "", "unscheduled")
         for pod in abandoned(pods, nodes):
-            await self._remove(pod, "PodGC: node is out of service")
+            await self._remove(pod, "PodGC: node is out of service", "out-of-service")
         lost = await self._lost_nodes({node_name(pod) for pod in pods if node_name(pod)} - set(nodes))
         for pod in pods:
             if node_name(pod) in lost:
-                await self._remove(pod, "PodGC: node no longer exists")
+                await self._remove(pod, "PodGC: node no longer exists", "orphaned")
 
     async def _lost_nodes(self, missing: set[str]) -> set[str]:
         now = self._clock.monotonic()
@@ -87,7 +93,8 @@ class Collector:
                     lost.add(name)
         return lost
 
-    async def _remove(self, pod: Object, why: str) -> None:
+    async def _remove(self, pod: Object, why: str, reason: str) -> None:
+        """`why` is told in the pod's status, `reason` in the metrics."""
         metadata = pod["metadata"]
         try:
             if why and not is_terminal(pod):
@@ -99,6 +106,10 @@ class Collector:
             await self._client.delete(PODS, metadata["name"], metadata["namespace"], grace_period_seconds=0, uid=metadata["uid"])
         except NotFound:
             return
+        except (ApiError, ConnectionError):
+            ERRORS.labels(metadata["namespace"], reason).inc()
+            raise
+        REMOVED.labels(metadata["namespace"], reason).inc()
         log.info("Pod collected", pod=key_of(pod), why=why or "ended or never placed")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from kubepy.api.errors import AlreadyExists, ApiError, NotFound
 from kubepy.api.resource import CONFIGMAPS, NAMESPACES
 from kubepy.api.types import Object
+from kubepy.base.metrics import counter
 from kubepy.client.controller import Controller, Watch
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.pod_control import is_namespace_terminating
@@ -13,6 +14,7 @@ SELECTOR = f"metadata.name={NAME}"
 DESCRIPTION = "kubernetes.io/description"
 TEXT = ("Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service "
         "IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.")
+SYNCS = counter("root_ca_cert_publisher_sync_total", "Number of namespace syncs happened in root ca cert publisher.", ("code",))
 
 
 def plan(root_ca: str, namespace: str, current: Object | None) -> Object | None:
@@ -43,13 +45,18 @@ class Reconciler:
         wanted = plan(self._root_ca, key, current)
         if wanted is None:
             return None
+        code = "200"
         try:
             await (self._client.create(CONFIGMAPS, wanted) if current is None else self._client.update(CONFIGMAPS, wanted))
-        except (AlreadyExists, NotFound):
+        except (AlreadyExists, NotFound) as error:
+            code = str(error.code)
             return 1.0
         except ApiError as error:
+            code = str(error.code)
             if not is_namespace_terminating(error):
                 raise
+        finally:
+            SYNCS.labels(code).inc()
         return None
 
 

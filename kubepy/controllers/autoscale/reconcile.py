@@ -16,6 +16,7 @@ from kubepy.api.selector import LabelSelector, parse_labels
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time
 from kubepy.base.log import get_logger
+from kubepy.base.metrics import counter, exponential, histogram
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import key_of, split_key
 from kubepy.controllers.autoscale import pace
@@ -26,6 +27,11 @@ from kubepy.controllers.autoscale.source import Failure, Sources, Target
 from kubepy.controllers.kit import condition
 from kubepy.controllers.kit.environment import Environment
 
+PASSES = counter("horizontal_pod_autoscaler_controller_reconciliations_total",
+                 "Number of reconciliations of HPA controller. The label 'action' should be either 'scale_down', 'scale_up', or 'none'. "
+                 "Also, the label 'error' should be either 'spec', 'internal', or 'none'.", ("action", "error"))
+DURATION = histogram("horizontal_pod_autoscaler_controller_reconciliation_duration_seconds",
+                     "The time(seconds) that the HPA controller takes to reconcile once.", ("action", "error"), exponential(0.001, 2, 15))
 log = get_logger("horizontal-pod-autoscaler")
 
 CPU: Object = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
@@ -77,10 +83,15 @@ class Reconciler:
         now = self._clock.now()
         found = _Pass(hpa, list(status.get("conditions") or ()), format_time(now), list(status.get("currentMetrics") or ()),
                       status.get("currentReplicas") or 0, status.get("desiredReplicas") or 0, status.get("lastScaleTime"))
+        began, problem = self._clock.monotonic(), "none"
         try:
             await self._pass(key, found, now)
         except Stop as error:
+            problem = "internal"
             log.v(2).info("Cannot autoscale", hpa=key, err=error)
+        action = "scale_up" if found.desired > found.current else "scale_down" if found.desired < found.current else "none"
+        PASSES.labels(action, problem).inc()
+        DURATION.labels(action, problem).observe(self._clock.monotonic() - began)
         await self._report(found)
         return self._options.hpa_sync_period
 

@@ -3,20 +3,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubepy.api.errors import ApiError, NotFound
-from kubepy.api.pod import available_at, controller_of, is_active
+from kubepy.api.errors import NotFound
 from kubepy.api.resource import CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS
 from kubepy.api.selector import from_object
 from kubepy.api.types import Object
 from kubepy.client.controller import Controller, Watch
-from kubepy.client.store import join_key, key_of, split_key
+from kubepy.client.store import key_of, split_key
 from kubepy.controllers.daemonset import plan
 from kubepy.controllers.daemonset.eligible import build_pod, fit, node_of
 from kubepy.controllers.kit.adoption import candidates, claim, index_by_controller
-from kubepy.controllers.kit.batch import at_once, slow_start
 from kubepy.controllers.kit.environment import Environment
-from kubepy.controllers.kit.expectation import Expectations
-from kubepy.controllers.kit.pod_control import PodControl, is_namespace_terminating
+from kubepy.controllers.kit.owned import OwnedPods, next_availability
+from kubepy.controllers.kit.pod_control import PodControl
 from kubepy.controllers.kit.revision import HASH_LABEL, History, hash_of
 
 
@@ -29,17 +27,16 @@ class Reconciler:
         self._pods = env.informers.informer(PODS).lister
         self._nodes = env.informers.informer(NODES).lister
         revisions = env.informers.informer(CONTROLLER_REVISIONS).lister
-        for store in (self._pods, revisions):
-            index_by_controller(store)
+        index_by_controller(revisions)
+        self.owned = OwnedPods(DAEMON_SETS, self._sets, self._pods, env.clock)
         self._history = History(self._client, revisions, DAEMON_SETS)
         self._control = PodControl(self._client, self._recorder)
-        self._expectations = Expectations(env.clock)
 
     async def reconcile(self, key: str) -> float | None:
         namespace, name = split_key(key)
         owner = self._sets.get(name, namespace)
         if owner is None:
-            self._expectations.forget(key)
+            self.owned.expectations.forget(key)
             return None
         selector = owner["spec"].get("selector") or {}
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
@@ -48,7 +45,7 @@ class Reconciler:
             return None
         if owner["metadata"].get("deletionTimestamp") is not None:
             return None
-        satisfied = self._expectations.satisfied(key)
+        satisfied = self.owned.expectations.satisfied(key)
         revisions = await self._history.owned(owner)
         current, collisions = await self._history.current(owner, revisions)
         hashed = hash_of(current)
@@ -76,16 +73,9 @@ class Reconciler:
                 return None
         if problem is not None:
             raise problem
-        return self._next_availability(owner, found)
-
-    def _next_availability(self, owner: Object, pods: Sequence[Object]) -> float | None:
-        now, min_ready = self._clock.now(), owner["spec"].get("minReadySeconds") or 0
-        waits = [moment - now for pod in pods if is_active(pod) and (moment := available_at(pod, min_ready)) is not None and moment > now]
-        return min(waits) if waits else None
+        return next_availability(owner, found, self._clock.now())
 
     async def _act(self, key: str, owner: Object, todo: plan.Plan, hashed: str) -> Exception | None:
-        if not todo.create and not todo.delete:
-            return None
         for pod, node in todo.ended:
             metadata = pod["metadata"]
             failed = (pod.get("status") or {}).get("phase") == "Failed"
@@ -93,45 +83,8 @@ class Reconciler:
                 owner, "Warning" if failed else "Normal", "FailedDaemonPod" if failed else "SucceededDaemonPod",
                 f"Found {'failed' if failed else 'succeeded'} daemon pod {metadata['namespace']}/{metadata['name']} on node {node}, "
                 f"will try to {'kill' if failed else 'delete'} it")
-        self._expectations.expect(key, len(todo.create), [key_of(pod) for pod in todo.delete])
-
-        async def create(at: int) -> None:
-            await self._control.create(build_pod(owner, todo.create[at], hashed), owner)
-
-        async def delete(pod: Object) -> None:
-            try:
-                await self._control.delete(pod, owner)
-            except (ApiError, ConnectionError) as error:
-                self._expectations.deleted(key, key_of(pod))
-                if not isinstance(error, NotFound):
-                    raise
-
-        done, errors = await slow_start(len(todo.create), create)
-        self._expectations.created(key, len(todo.create) - done)
-        errors = [error for error in errors if not (isinstance(error, ApiError) and is_namespace_terminating(error))]
-        errors += await at_once(todo.delete, delete)
-        return errors[0] if errors else None
-
-    def observe(self, old: Object | None, new: Object | None) -> None:
-        pod = new or old
-        assert pod is not None
-        reference = controller_of(pod)
-        if reference is None or reference["kind"] != "DaemonSet":
-            return
-        key = join_key(pod["metadata"]["namespace"], reference["name"])
-        if new is None or new["metadata"].get("deletionTimestamp") is not None:
-            self._expectations.deleted(key, key_of(pod))
-        elif old is None:
-            self._expectations.created(key)
-
-    def keys_of_pod(self, pod: Object) -> Sequence[str]:
-        namespace = pod["metadata"]["namespace"]
-        reference = controller_of(pod)
-        if reference is not None:
-            return (join_key(namespace, reference["name"]),) if reference["kind"] == "DaemonSet" else ()
-        labels = pod["metadata"].get("labels")
-        return [key_of(item) for item in self._sets.list(namespace)
-                if labels and from_object(item["spec"].get("selector")).matches(labels)]
+        return await self.owned.act(self._control, key, owner, len(todo.create),
+                                     lambda at: build_pod(owner, todo.create[at], hashed), todo.delete)
 
     def keys_of_node(self, node: Object) -> Sequence[str]:
         return [key_of(item) for item in self._sets.list() if fit(item, node).stay or self._has_pod(item, node)]
@@ -156,7 +109,7 @@ def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     watches = (
         Watch(DAEMON_SETS),
-        Watch(PODS, keys=reconciler.keys_of_pod, observe=reconciler.observe),
+        Watch(PODS, keys=reconciler.owned.keys, observe=reconciler.owned.observe),
         Watch(NODES, keys=reconciler.keys_of_node, when=_node_matters),
         Watch(CONTROLLER_REVISIONS, keys=None),
     )

@@ -12,7 +12,7 @@ from kubepy.api.resource import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from kubepy.api.types import Object
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import key_of, split_key
-from kubepy.controllers.endpoint import hint, member
+from kubepy.controllers.endpoint import hint, member, metric
 from kubepy.controllers.endpoint.pending import PendingWrites
 from kubepy.controllers.endpoint.slice import MANAGED_BY, SERVICE_LABEL, Group, plan
 from kubepy.controllers.kit.environment import Environment
@@ -100,12 +100,16 @@ class Reconciler:
         self._slices = env.informers.informer(ENDPOINT_SLICES).lister
         self._slices.add_index("service", slice_service)
         self._pending = PendingWrites(self._slices, env.clock)
+        self._counts: dict[str, tuple[int, int]] = {}  # endpoints and slices of each service
         self._hinted: set[tuple[str, str]] = set()  # services, by key and family, whose zones have got their share
 
     async def reconcile(self, key: str) -> float | None:
         namespace, name = split_key(key)
         service = self._services.get(name, namespace)
         if service is None or not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
+            endpoints, slices = self._counts.pop(key, (0, 0))
+            metric.DESIRED.dec(endpoints)
+            metric.SLICES.dec(slices)
             self._hinted = {pair for pair in self._hinted if pair[0] != key}
             self._pending.forget(key)  # slices of a service that has gone are the garbage collector's
             return None
@@ -118,6 +122,12 @@ class Reconciler:
         nodes = {node: self._nodes.get(node) for node in names}
         wanted = groups(service, pods, nodes)
         self._hint(key, service, wanted)
+        have, want = sum(len(item.get("endpoints") or ()) for item in existing), sum(len(group.endpoints) for group in wanted)
+        metric.DESIRED.inc(want - self._counts.get(key, (0, 0))[0])
+        metric.SLICES.inc(len(existing) - self._counts.get(key, (0, 0))[1])
+        self._counts[key] = want, len(existing)
+        metric.ADDED.observe(max(want - have, 0))
+        metric.REMOVED.observe(max(have - want, 0))
         todo = plan(wanted, existing, template(service, pods), families(service), self._limit)
         try:
             for item in todo.create:
@@ -126,7 +136,11 @@ class Reconciler:
                 self._pending.wrote(key, await self._client.update(ENDPOINT_SLICES, item))
             for item in todo.delete:
                 await self._delete(key, item)
+            for operation, items in (("create", todo.create), ("update", todo.update), ("delete", todo.delete)):
+                metric.CHANGES.labels(operation).inc(len(items))
+            metric.SYNCS.labels("success").inc()
         except ApiError as error:
+            metric.SYNCS.labels("stale" if isinstance(error, Conflict) else "error").inc()
             if is_namespace_terminating(error):
                 return None
             if isinstance(error, Conflict):

@@ -14,6 +14,7 @@ from kubepy.api.resource import EVENTS, EVENTS_V1, Resource
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
+from kubepy.base.metrics import counter
 from kubepy.base.task import Tasks
 from kubepy.client.controller import Controller
 from kubepy.client.informer import Informer
@@ -24,6 +25,7 @@ from kubepy.controllers.kit.batch import at_once
 from kubepy.controllers.kit.discovery import Discovered, discover, supporting
 from kubepy.controllers.kit.environment import Environment
 
+SYNC_ERRORS = counter("garbagecollector_controller_resources_sync_error_total", "Number of garbage collector resources sync errors")
 log = get_logger("garbagecollector")
 
 RESYNC = 30.0
@@ -56,6 +58,7 @@ class Collector:
                 try:
                     self._follow(await discover(self._metadata), queue, tasks)
                 except (ApiError, ConnectionError) as error:
+                    SYNC_ERRORS.inc()
                     log.warning("Cannot discover resources", err=error)
                     await self._clock.sleep(1.0 if not self._informers else RESYNC)
                     continue

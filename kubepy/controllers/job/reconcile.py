@@ -9,23 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kubepy.api.errors import ApiError, NotFound
+from kubepy.api.errors import NotFound
 from kubepy.api.pod import controller_of, controller_uid, phase
 from kubepy.api.resource import JOBS, PODS
 from kubepy.api.selector import from_object
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time
 from kubepy.client.controller import Controller, Watch
-from kubepy.client.store import join_key, key_of, split_key
-from kubepy.controllers.job import index, plan, policy
+from kubepy.client.store import key_of, split_key
+from kubepy.controllers.job import index, metric, plan, policy
 from kubepy.controllers.job.snapshot import FINALIZER, Snapshot, has_failed, is_indexed, take
 from kubepy.controllers.kit import condition
-from kubepy.controllers.kit.adoption import candidates, claim, index_by_controller
-from kubepy.controllers.kit.batch import at_once, slow_start
+from kubepy.controllers.kit.adoption import candidates, claim
+from kubepy.controllers.kit.batch import at_once
 from kubepy.controllers.kit.environment import Environment
-from kubepy.controllers.kit.expectation import Expectations
-from kubepy.controllers.kit.pod_control import PodControl, is_namespace_terminating, pod_from_template
+from kubepy.controllers.kit.owned import OwnedPods
+from kubepy.controllers.kit.pod_control import PodControl, pod_from_template
 
+OURSELVES = "kubernetes.io/job-controller"
 News = list[tuple[Literal["Normal", "Warning"], str, str]]
 """Events to record once the status that they tell of is written."""
 
@@ -50,9 +51,8 @@ class Reconciler:
         self._recorder = env.recorder("job-controller", "job-controller")
         self._jobs = env.informers.informer(JOBS).lister
         self._pods = env.informers.informer(PODS).lister
-        index_by_controller(self._pods)
+        self.owned = OwnedPods(JOBS, self._jobs, self._pods, env.clock)
         self._control = PodControl(self._client, self._recorder)
-        self._expectations = Expectations(env.clock)
         self._released: set[str] = set()  # UIDs of pods whose finalizer we removed and that the cache still shows with it
         self._streaks: dict[str, _Streak] = {}
 
@@ -60,12 +60,23 @@ class Reconciler:
         namespace, name = split_key(key)
         job = self._jobs.get(name, namespace)
         if job is None:
-            self._expectations.forget(key)
+            self.owned.expectations.forget(key)
             self._streaks.pop(key, None)
             return None
-        if job["spec"].get("managedBy", "kubernetes.io/job-controller") != "kubernetes.io/job-controller":
+        if job["spec"].get("managedBy", OURSELVES) != OURSELVES:
             return None
-        satisfied = self._expectations.satisfied(key)
+        began, result = self._clock.monotonic(), "error"
+        try:
+            again = await self._pass(key, job)
+            result = "success"
+            return again
+        finally:
+            labels = metric.mode(job), result, "reconciling"
+            metric.SYNCS.labels(*labels).inc()
+            metric.DURATION.labels(*labels).observe(self._clock.monotonic() - began)
+
+    async def _pass(self, key: str, job: Object) -> float | None:
+        satisfied = self.owned.expectations.satisfied(key)
         pods = await claim(self._client, job, JOBS, from_object(job["spec"].get("selector")), candidates(self._pods, job), PODS)
         found = take(job, pods, self._released)
         if is_finished(job):
@@ -84,7 +95,8 @@ class Reconciler:
             type, verdict = ("FailureTarget", failed) if failed is not None else ("SuccessCriteriaMet", succeeded)
             assert verdict is not None
             self._add(status, type, "True", verdict, now)
-            problem = await self._delete(key, job, found.active) if satisfied else None
+            if satisfied:
+                problem = await self.owned.act(self._control, key, job, 0, lambda at: {}, found.active)
             if not (found.active or found.terminating or found.release or status["uncountedTerminatedPods"]):
                 self._finish(status, failed, succeeded, now, news)
         elif satisfied and job["metadata"].get("deletionTimestamp") is None:
@@ -97,10 +109,11 @@ class Reconciler:
                 if todo.indexes and not ready:
                     wait = min(waits[number] for number in todo.indexes if number is not None)
                 todo = plan.Work(ready, todo.delete)
-            problem = await self._delete(key, job, todo.delete)
-            if todo.indexes and not wait and problem is None:
-                wait = None
-                problem = await self._create(key, job, todo.indexes, pods)
+            indexes = todo.indexes if not todo.delete and not wait else []  # one or the other in a pass, as upstream
+            owner = job
+            problem = await self.owned.act(self._control, key, owner, len(indexes), lambda at: _pod(owner, indexes[at], pods), todo.delete)
+            if indexes:
+                metric.PODS_CREATED.labels("new", "failed" if problem is not None else "succeeded").inc(len(indexes))
             self._suspend(job, status, now, news)
         status["active"] = len(found.active)
         job = await self._write(job, found, status)
@@ -119,6 +132,8 @@ class Reconciler:
         for name, new in (("succeeded", found.new_succeeded), ("failed", found.new_failed)):
             settled = set(found.settled[name])
             status[name] = (status.get(name) or 0) + len(settled)
+            if settled:
+                metric.PODS_FINISHED.labels(metric.mode(job), name).inc(len(settled))
             noted[name] = [uid for uid in uncounted.get(name) or () if uid not in settled] + [pod["metadata"]["uid"] for pod in new]
         status["uncountedTerminatedPods"] = {name: uids for name, uids in noted.items() if uids}
         if is_indexed(job):
@@ -170,32 +185,6 @@ class Reconciler:
             status["startTime"] = format_time(now)
             news.append(("Normal", "Resumed", "Job resumed"))
 
-    async def _create(self, key: str, job: Object, indexes: list[int | None], pods: Sequence[Object]) -> Exception | None:
-        self._expectations.expect_creations(key, len(indexes))
-
-        async def create(at: int) -> None:
-            await self._control.create(_pod(job, indexes[at], pods), job)
-
-        done, errors = await slow_start(len(indexes), create)
-        self._expectations.created(key, len(indexes) - done)
-        return next((error for error in errors if not (isinstance(error, ApiError) and is_namespace_terminating(error))), None)
-
-    async def _delete(self, key: str, job: Object, pods: Sequence[Object]) -> Exception | None:
-        if not pods:
-            return None
-        self._expectations.expect_deletions(key, [key_of(pod) for pod in pods])
-
-        async def delete(pod: Object) -> None:
-            try:
-                await self._control.delete(pod, job)
-            except (ApiError, ConnectionError) as error:
-                self._expectations.deleted(key, key_of(pod))
-                if not isinstance(error, NotFound):
-                    raise
-
-        errors = await at_once(list(pods), delete)
-        return errors[0] if errors else None
-
     async def _write(self, job: Object, found: Snapshot, status: Object) -> Object:
         """Notes the UIDs first, then lets the pods go: a crash in between loses and doubles nothing."""
         status = _tidy(status)
@@ -205,8 +194,18 @@ class Reconciler:
                 job = await self._client.update(JOBS, {**job, "status": status}, subresource="status")
             except NotFound:
                 return job
+            self._count(job, found)
         await self._release([*found.release, *found.new_succeeded, *found.new_failed, *found.ignored])
         return job
+
+    def _count(self, job: Object, found: Snapshot) -> None:
+        """What the status says now for the first time."""
+        for item in (job.get("status") or {}).get("conditions") or ():
+            if item["type"] in ("Complete", "Failed") and item["status"] == "True":
+                result = "succeeded" if item["type"] == "Complete" else "failed"
+                metric.FINISHED.labels(metric.mode(job), result, item.get("reason") or "").inc()
+        for action, count in found.judged.items():
+            metric.POLICY.labels(action).inc(count)
 
     async def _release(self, pods: Sequence[Object]) -> None:
         """Removes the tracking finalizer."""
@@ -220,6 +219,7 @@ class Reconciler:
             except NotFound:
                 return
             self._released.add(metadata["uid"])
+            metric.TRACKED.labels("delete").inc()
 
         errors = await at_once(list(pods), one)
         if errors:
@@ -230,23 +230,7 @@ class Reconciler:
         assert pod is not None
         if new is None or FINALIZER not in (new["metadata"].get("finalizers") or ()):
             self._released.discard(pod["metadata"]["uid"])
-        reference = controller_of(pod)
-        if reference is None or reference["kind"] != "Job":
-            return
-        key = join_key(pod["metadata"]["namespace"], reference["name"])
-        if new is None or new["metadata"].get("deletionTimestamp") is not None:
-            self._expectations.deleted(key, key_of(pod))
-        elif old is None:
-            self._expectations.created(key)
-
-    def keys(self, pod: Object) -> Sequence[str]:
-        namespace = pod["metadata"]["namespace"]
-        reference = controller_of(pod)
-        if reference is not None:
-            return (join_key(namespace, reference["name"]),) if reference["kind"] == "Job" else ()
-        labels = pod["metadata"].get("labels")
-        return [key_of(job) for job in self._jobs.list(namespace)
-                if labels and from_object(job["spec"].get("selector")).matches(labels)]
+        self.owned.observe(old, new)
 
     async def release_orphans(self, key: str) -> None:
         """Pods of a Job that has gone must not be held by a finalizer that nobody removes."""
@@ -298,7 +282,7 @@ def _tidy(status: Object) -> Object:
 
 def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
-    watches = (Watch(JOBS), Watch(PODS, keys=reconciler.keys, observe=reconciler.observe))
+    watches = (Watch(JOBS), Watch(PODS, keys=reconciler.owned.keys, observe=reconciler.observe))
     return Controller("job", reconciler.reconcile, watches, workers=env.options.concurrency("job", 5), initial_backoff=1.0,
                       maximum_backoff=600.0)
 

@@ -5,6 +5,7 @@ only then is the finalizer removed, and only then does the UID become a number.
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -33,6 +34,8 @@ class Snapshot:
     failed: int = 0
     succeeded_indexes: set[int] = field(default_factory=set)
     failed_indexes: set[int] = field(default_factory=set)
+    judged: Counter[str] = field(default_factory=Counter)
+    """Newly failed pods by the action of the failure policy that matched."""
     fail_job: str = ""
     """Why the failure policy ends the Job."""
 
@@ -105,6 +108,8 @@ def _succeed(job: Object, found: Snapshot, pod: Object, completions: int) -> Non
 
 def _fail(job: Object, found: Snapshot, pod: Object) -> None:
     match = policy.judge(job, pod) if phase(pod) == "Failed" else policy.COUNT
+    if match.message:
+        found.judged[match.action] += 1
     if match.action == "FailJob" and not found.fail_job:
         found.fail_job = match.message
     if match.action == "Ignore":

@@ -5,9 +5,13 @@ from kubepy.api.errors import NotFound
 from kubepy.api.resource import JOBS
 from kubepy.api.types import Object
 from kubepy.base.clock import parse_time
+from kubepy.base.metrics import exponential, histogram
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import split_key
 from kubepy.controllers.kit.environment import Environment
+
+DELETED = histogram("ttl_after_finished_controller_job_deletion_duration_seconds",
+                    "The time it took to delete the job since it became eligible for deletion", (), exponential(0.1, 2, 14))
 
 
 def expires_at(job: Object) -> float | None:
@@ -40,6 +44,7 @@ def controller(env: Environment) -> Controller:
                 metadata = fresh["metadata"]
                 await client.delete(JOBS, name, namespace, propagation="Foreground", uid=metadata["uid"],
                                     resource_version=metadata["resourceVersion"])
+                DELETED.observe(max(env.clock.now() - moment, 0.0))
         except NotFound:
             return None
         return None

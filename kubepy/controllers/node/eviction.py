@@ -14,11 +14,17 @@ from kubepy.api.scheduling import tolerates
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time, parse_time
 from kubepy.base.log import get_logger
+from kubepy.base.metrics import counter, histogram
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import key_of, split_key
 from kubepy.controllers.kit import condition
 from kubepy.controllers.kit.environment import Environment
 
+EVICTED = counter("taint_eviction_controller_pod_deletions_total",
+                  "Total number of Pods deleted by TaintEvictionController since its start.")
+LATENCY = histogram("taint_eviction_controller_pod_deletion_duration_seconds",
+                    "Latency, in seconds, between the time when a taint effect has been activated for the Pod and its deletion via "
+                    "TaintEvictionController.", (), (0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 30, 60, 120, 180, 240))
 log = get_logger("tainteviction")
 
 
@@ -72,13 +78,13 @@ class Reconciler:
             return wait
         self._planned.discard(key)
         self._recorder.event(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {key}")
-        await self._evict(pod)
+        await self._evict(pod, moment)
         return None
 
     def keys_of_node(self, node: Object) -> Sequence[str]:
         return [key_of(pod) for pod in self._pods.by_index("node", node["metadata"]["name"])]
 
-    async def _evict(self, pod: Object) -> None:
+    async def _evict(self, pod: Object, due: float) -> None:
         metadata = pod["metadata"]
         target = condition.build("DisruptionTarget", "True", "DeletionByTaintManager",
                                  "Taint manager: deleting due to NoExecute taint", format_time(self._clock.now()))
@@ -89,6 +95,8 @@ class Reconciler:
             await self._client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
         except NotFound:
             return
+        EVICTED.inc()
+        LATENCY.observe(max(self._clock.now() - due, 0.0))
         log.info("Pod evicted by taint", pod=key_of(pod), node=node_name(pod))
 
 

@@ -11,9 +11,15 @@ from kubepy.api.errors import NotFound
 from kubepy.api.resource import NODES
 from kubepy.api.types import Object
 from kubepy.base.log import get_logger
+from kubepy.base.metrics import counter, gauge
 from kubepy.client.controller import Controller, Watch
 from kubepy.controllers.kit.environment import Environment
 
+CIDRS = ("clusterCIDR",)
+USED = gauge("node_ipam_controller_cidrset_usage_cidrs", "Gauge measuring percentage of allocated CIDRs.", CIDRS)
+MOST = gauge("node_ipam_controller_cirdset_max_cidrs", "Maximum number of CIDRs that can be allocated.", CIDRS)
+ALLOCATED = counter("node_ipam_controller_cidrset_cidrs_allocations_total", "Counter measuring total number of CIDR allocations.", CIDRS)
+RELEASED = counter("node_ipam_controller_cidrset_cidrs_releases_total", "Counter measuring total number of CIDR releases.", CIDRS)
 log = get_logger("nodeipam")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -37,12 +43,16 @@ class CidrSet:
         self._size = 1 << (mask - self.network.prefixlen)
         self._used: set[int] = set()
         self._next = 0
+        self._name = str(self.network)
+        MOST.labels(self._name).set(self._size)
 
     def allocate(self) -> str:
         for offset in range(self._size):
             index = (self._next + offset) % self._size
             if index not in self._used:
                 self._used.add(index)
+                ALLOCATED.labels(self._name).inc()
+                self._measure()
                 self._next = index + 1
                 base = type(self.network.network_address)(int(self.network.network_address) + (index << self._shift))
                 return f"{base}/{self._mask}"
@@ -50,9 +60,16 @@ class CidrSet:
 
     def occupy(self, cidr: str) -> None:
         self._used.update(self._indexes(cidr))
+        self._measure()
 
     def release(self, cidr: str) -> None:
+        before = len(self._used)
         self._used.difference_update(self._indexes(cidr))
+        RELEASED.labels(self._name).inc(before - len(self._used))
+        self._measure()
+
+    def _measure(self) -> None:
+        USED.labels(self._name).set(len(self._used) / self._size)
 
     def _indexes(self, cidr: str) -> Iterable[int]:
         """The ranges that a network touches; none when it is elsewhere or cannot be read."""

@@ -13,12 +13,20 @@ from kubepy.api.resource import LEASES, NODES, PODS
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time
 from kubepy.base.log import get_logger
+from kubepy.base.metrics import counter, exponential, gauge, histogram
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.queue import WorkQueue
 from kubepy.controllers.kit import condition as conditions
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.node import health, zone
 
+ZONE_SIZE = gauge("node_collector_zone_size", "Gauge measuring number of registered Nodes per zones.", ("zone",))
+ZONE_HEALTH = gauge("node_collector_zone_health", "Gauge measuring percentage of healthy nodes per zone.", ("zone",))
+UNHEALTHY = gauge("node_collector_unhealthy_nodes_in_zone", "Gauge measuring number of not Ready Nodes per zones.", ("zone",))
+EVICTIONS = counter("node_collector_evictions_total",
+                    "Number of Node evictions that happened since current instance of NodeController started.", ("zone",))
+LOOKED = histogram("node_collector_update_all_nodes_health_duration_seconds",
+                   "Duration in seconds for NodeController to update the health of all nodes.", (), exponential(0.01, 4, 8))
 log = get_logger("nodelifecycle")
 
 LEASE_NAMESPACE = "kube-node-lease"
@@ -67,6 +75,7 @@ class Reconciler:
         if evicts and not self._may_evict(zone.zone_of(node)):
             return self._options.node_monitor_period
         if evicts:
+            EVICTIONS.labels(zone.zone_of(node)).inc()
             log.info("Node does not answer, its pods will be evicted", node=key, ready=health.readiness(node))
         await self._taint(node, taints)
         return None
@@ -74,7 +83,9 @@ class Reconciler:
     async def monitor(self, queue: WorkQueue[str]) -> None:
         """Looks at every node, for ever."""
         while True:
+            began = self._clock.monotonic()
             await self._look(queue)
+            LOOKED.observe(self._clock.monotonic() - began)
             await self._clock.sleep(self._options.node_monitor_period)
 
     async def _look(self, queue: WorkQueue[str]) -> None:
@@ -126,6 +137,11 @@ class Reconciler:
         zones: dict[str, list[Object]] = {}
         for node in self._nodes.list():
             zones.setdefault(zone.zone_of(node), []).append(node)
+        for name, nodes in zones.items():
+            silent_nodes = sum(1 for node in nodes if health.readiness(node) != "True")
+            ZONE_SIZE.labels(name).set(len(nodes))
+            UNHEALTHY.labels(name).set(silent_nodes)
+            ZONE_HEALTH.labels(name).set(100.0 * (len(nodes) - silent_nodes) / len(nodes))
         options = self._options
         states = {name: zone.state(nodes, options.unhealthy_zone_threshold) for name, nodes in zones.items()}
         silent = bool(states) and all(state == zone.FULL for state in states.values())

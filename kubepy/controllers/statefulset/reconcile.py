@@ -4,15 +4,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubepy.api.errors import AlreadyExists, ApiError, NotFound
-from kubepy.api.pod import available_at, controller_of, is_active
 from kubepy.api.resource import CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
 from kubepy.api.selector import from_object
 from kubepy.api.types import Object
 from kubepy.client.controller import Controller, Watch
-from kubepy.client.store import join_key, key_of, split_key
+from kubepy.client.store import key_of, split_key
 from kubepy.controllers.kit.adoption import candidates, claim, index_by_controller
 from kubepy.controllers.kit.environment import Environment
-from kubepy.controllers.kit.expectation import Expectations
+from kubepy.controllers.kit.owned import OwnedPods, next_availability
 from kubepy.controllers.kit.pod_control import is_namespace_terminating
 from kubepy.controllers.kit.revision import History, template_of
 from kubepy.controllers.statefulset import identity, plan
@@ -27,16 +26,15 @@ class Reconciler:
         self._pods = env.informers.informer(PODS).lister
         self._claims = env.informers.informer(PERSISTENT_VOLUME_CLAIMS).lister
         revisions = env.informers.informer(CONTROLLER_REVISIONS).lister
-        for store in (self._pods, revisions):
-            index_by_controller(store)
+        index_by_controller(revisions)
+        self.owned = OwnedPods(STATEFUL_SETS, self._sets, self._pods, env.clock)
         self._history = History(self._client, revisions, STATEFUL_SETS)
-        self._expectations = Expectations(env.clock)
 
     async def reconcile(self, key: str) -> float | None:
         namespace, name = split_key(key)
         owner = self._sets.get(name, namespace)
         if owner is None:
-            self._expectations.forget(key)
+            self.owned.expectations.forget(key)
             return None
         selector = from_object(owner["spec"].get("selector"))
         found = [pod for pod in candidates(self._pods, owner) if identity.ordinal(owner, pod) is not None]
@@ -49,10 +47,11 @@ class Reconciler:
         if current_name not in names:
             current_name = update_name
         problem: Exception | None = None
-        if self._expectations.satisfied(key):
+        if self.owned.expectations.satisfied(key):
             todo = plan.next_steps(owner, pods, current_name, update_name, self._clock.now())
             try:
                 await self._retain(owner, pods)
+                await self._complete(owner, pods)
                 await self._act(key, owner, todo, names)
             except (ApiError, ConnectionError) as error:
                 problem = error
@@ -70,15 +69,10 @@ class Reconciler:
             raise problem
         live = {plan.revision_of(pod) for pod in pods} | {current_name, update_name}
         await self._history.truncate(owner, revisions, live)
-        return self._next_availability(owner, pods)
-
-    def _next_availability(self, owner: Object, pods: Sequence[Object]) -> float | None:
-        now, min_ready = self._clock.now(), owner["spec"].get("minReadySeconds") or 0
-        waits = [moment - now for pod in pods if is_active(pod) and (moment := available_at(pod, min_ready)) is not None and moment > now]
-        return min(waits) if waits else None
+        return next_availability(owner, pods, self._clock.now())
 
     async def _act(self, key: str, owner: Object, todo: plan.Plan, revisions: dict[str, Object]) -> None:
-        self._expectations.expect(key, len(todo.create), [key_of(pod) for pod in todo.delete])
+        self.owned.expectations.expect(key, len(todo.create), [key_of(pod) for pod in todo.delete])
         created = deleted = 0
         try:
             for pod in todo.delete:
@@ -90,9 +84,9 @@ class Reconciler:
                 await self._create(key, owner, number, revisions[revision])
                 created += 1
         finally:
-            self._expectations.created(key, len(todo.create) - created)
+            self.owned.expectations.created(key, len(todo.create) - created)
             for pod in todo.delete[deleted:]:
-                self._expectations.deleted(key, key_of(pod))
+                self.owned.expectations.deleted(key, key_of(pod))
 
     def _tell_ended(self, owner: Object, pod: Object) -> None:
         metadata = pod["metadata"]
@@ -111,7 +105,7 @@ class Reconciler:
                 await self._ensure_claim(owner, wanted, pod_name)
             await self._client.create(PODS, pod)
         except AlreadyExists:
-            self._expectations.created(key)
+            self.owned.expectations.created(key)
             raise
         except ApiError as error:
             if not is_namespace_terminating(error):
@@ -119,6 +113,13 @@ class Reconciler:
                                      f"create Pod {pod_name} in StatefulSet {name} failed error: {error}")
             raise
         self._recorder.event(owner, "Normal", "SuccessfulCreate", f"create Pod {pod_name} in StatefulSet {name} successful")
+
+    async def _complete(self, owner: Object, pods: Sequence[Object]) -> None:
+        """A pod that waits gets the claims that somebody has deleted."""
+        for pod in pods:
+            if (pod.get("status") or {}).get("phase") == "Pending" and pod["metadata"].get("deletionTimestamp") is None:
+                for wanted in identity.claims(owner, identity.ordinal(owner, pod) or 0):
+                    await self._ensure_claim(owner, wanted, pod["metadata"]["name"])
 
     async def _ensure_claim(self, owner: Object, wanted: Object, pod: str) -> None:
         metadata = wanted["metadata"]
@@ -145,7 +146,7 @@ class Reconciler:
         try:
             await self._client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
         except NotFound:
-            self._expectations.deleted(key, key_of(pod))
+            self.owned.expectations.deleted(key, key_of(pod))
             return
         except ApiError as error:
             self._recorder.event(owner, "Warning", "FailedDelete",
@@ -173,33 +174,12 @@ class Reconciler:
                     await self._client.update(PERSISTENT_VOLUME_CLAIMS, {
                         **present, "metadata": {**present["metadata"], "ownerReferences": owners}})
 
-    def observe(self, old: Object | None, new: Object | None) -> None:
-        pod = new or old
-        assert pod is not None
-        reference = controller_of(pod)
-        if reference is None or reference["kind"] != "StatefulSet":
-            return
-        key = join_key(pod["metadata"]["namespace"], reference["name"])
-        if new is None or new["metadata"].get("deletionTimestamp") is not None:
-            self._expectations.deleted(key, key_of(pod))
-        elif old is None:
-            self._expectations.created(key)
-
-    def keys(self, pod: Object) -> Sequence[str]:
-        namespace = pod["metadata"]["namespace"]
-        reference = controller_of(pod)
-        if reference is not None:
-            return (join_key(namespace, reference["name"]),) if reference["kind"] == "StatefulSet" else ()
-        labels = pod["metadata"].get("labels")
-        return [key_of(item) for item in self._sets.list(namespace)
-                if labels and from_object(item["spec"].get("selector")).matches(labels)]
-
 
 def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     watches = (
         Watch(STATEFUL_SETS),
-        Watch(PODS, keys=reconciler.keys, observe=reconciler.observe),
+        Watch(PODS, keys=reconciler.owned.keys, observe=reconciler.owned.observe),
         Watch(PERSISTENT_VOLUME_CLAIMS, keys=None),
         Watch(CONTROLLER_REVISIONS, keys=None),
     )

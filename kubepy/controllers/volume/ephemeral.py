@@ -5,11 +5,14 @@ from kubepy.api.errors import AlreadyExists
 from kubepy.api.resource import PERSISTENT_VOLUME_CLAIMS, PODS
 from kubepy.api.types import Object
 from kubepy.base.log import get_logger
+from kubepy.base.metrics import counter
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import split_key
 from kubepy.controllers.kit.adoption import owner_reference
 from kubepy.controllers.kit.environment import Environment
 
+ATTEMPTS = counter("ephemeral_volume_controller_create_total", "Number of PersistenVolumeClaims creation requests")
+FAILURES = counter("ephemeral_volume_controller_create_failures_total", "Number of PersistenVolumeClaims creation requests")
 log = get_logger("ephemeral_volume")
 
 
@@ -44,9 +47,11 @@ def controller(env: Environment) -> Controller:
             found = claims.get(claim_name, namespace)
             if found is None:
                 try:
+                    ATTEMPTS.inc()
                     await client.create(PERSISTENT_VOLUME_CLAIMS, wanted)
                     continue
                 except AlreadyExists:
+                    FAILURES.inc()
                     found = await client.get(PERSISTENT_VOLUME_CLAIMS, claim_name, namespace)
             if not is_for_pod(found, pod):
                 message = f"PVC {namespace}/{claim_name} was not created for pod {namespace}/{name} (pod is not owner)"

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -208,6 +210,33 @@ async def test_a_namespace_goes_with_everything_in_it(client: HttpClient) -> Non
         return False
 
     await until(gone, "namespace deletion")
+
+
+METRICS = """
+workqueue_depth workqueue_adds_total workqueue_queue_duration_seconds workqueue_work_duration_seconds workqueue_retries_total
+workqueue_unfinished_work_seconds workqueue_longest_running_processor_seconds rest_client_requests_total
+rest_client_request_duration_seconds leader_election_master_status running_managed_controllers process_cpu_seconds_total
+job_controller_job_syncs_total job_controller_job_sync_duration_seconds job_controller_jobs_finished_total
+job_controller_job_pods_finished_total job_controller_job_pods_creation_total job_controller_terminated_pods_tracking_finalizer_total
+node_collector_zone_size node_collector_zone_health node_collector_unhealthy_nodes_in_zone
+node_collector_update_all_nodes_health_duration_seconds node_ipam_controller_cidrset_usage_cidrs
+node_ipam_controller_cidrset_cidrs_allocations_total garbagecollector_controller_resources_sync_error_total
+endpoint_slice_controller_syncs endpoint_slice_controller_changes endpoint_slice_controller_endpoints_desired
+root_ca_cert_publisher_sync_total cronjob_controller_job_creation_skew_duration_seconds ttl_after_finished_controller_job_deletion_duration_seconds
+pod_gc_collector_force_delete_pods_total taint_eviction_controller_pod_deletions_total ephemeral_volume_controller_create_total
+horizontal_pod_autoscaler_controller_reconciliations_total
+""".split()  # noqa: SIM905, E501
+
+
+async def test_the_metrics_of_upstream_are_there(client: HttpClient, server: ApiServer, manager: Manager) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    request = urllib.request.Request(f"https://127.0.0.1:{manager.port}/metrics", headers={"Authorization": f"Bearer {server.token}"})
+    text = await asyncio.to_thread(lambda: urllib.request.urlopen(request, context=context, timeout=10).read().decode())
+    told = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    missing = [name for name in METRICS if name not in told and f"{name}_total" not in told]
+    assert not missing
+    assert 'job_controller_jobs_finished_total{completion_mode="NonIndexed",reason="CompletionsReached",result="succeeded"} 1.0' in text
 
 
 async def test_nothing_was_refused_and_nothing_failed(client: HttpClient, manager: Manager) -> None:
