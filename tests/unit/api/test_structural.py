@@ -124,6 +124,16 @@ def ruled(rule: str, node: dict[str, Any] | None = None, **more: Any) -> dict[st
                  id="a rule that fails"),
     pytest.param(ruled("self.b__dash__c == 'x'", schema(**{"b-c": TEXT})), {"a": {"b-c": "x"}}, MISSING, [], id="names are escaped"),
     pytest.param(ruled("self > 1.5", {"type": "number"}), {"a": 2}, MISSING, [], id="whole numbers of a number field are floating"),
+    pytest.param(ruled("self == ['b', 'a']", {"type": "array", "items": TEXT, "x-kubernetes-list-type": "set"}), {"a": ["a", "b"]},
+                 MISSING, [], id="sets are equal in any order"),
+    pytest.param(ruled("self < duration('2m')", {**TEXT, "format": "duration"}), {"a": "90s"}, MISSING, [], id="durations are durations"),
+    pytest.param(ruled("self + 1 == 2", {"x-kubernetes-int-or-string": True}), {"a": "1"}, MISSING,
+                 ["a: Invalid value: \"object\": 'no such overload': call arguments did not match a supported operator, function or macro "
+                  "signature for rule: self + 1 == 2"], id="an integer or text that is a text"),
+    pytest.param(ruled("self.all(x, self.all(y, self.all(z, x == y || y == z || x == z || true)))", {"type": "array", "items": TEXT}),
+                 {"a": ["x"] * 80}, MISSING, ["a: Invalid value: \"array\": 'operation cancelled: actual cost limit exceeded': no further "
+                                              "validation rules will be run due to call cost exceeds limit for rule: self.all(x, self.all("
+                                              "y, self.all(z, x == y || y == z || x == z || true)))"], id="one that costs too much"),
 ])
 def test_rules(node: Any, value: Any, old: Any, messages: list[str]) -> None:
     assert [str(error) for error in Rules(parse(node)).check(value, old)] == messages
