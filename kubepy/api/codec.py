@@ -23,6 +23,7 @@ MAX_BODY = 3 * 1024 * 1024
 
 META_ORDER = ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
               "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers", "managedFields")
+_STORED_META = tuple(name for name in META_ORDER if name not in ("resourceVersion", "selfLink"))
 _MANAGED_ORDER = ("manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource")
 _SORT = orjson.OPT_SORT_KEYS
 _UID = b'"uid":"'
@@ -45,14 +46,14 @@ def stored(obj: Object) -> bytes:
     """The canonical bytes of an object: equal objects give equal bytes. `metadata.resourceVersion` and `selfLink` are left out."""
     metadata: Object = obj.get("metadata") or {}
     shown: Object = {}
-    for key in META_ORDER:
-        value = metadata.get(key)
-        if value is None or key == "resourceVersion" or key == "selfLink":
+    for key in _STORED_META:
+        if key not in metadata or (value := metadata[key]) is None:
             continue
-        if key == "managedFields":
-            value = [_managed(entry) for entry in value]
-        elif type(value) is dict or type(value) is list:
-            value = orjson.Fragment(orjson.dumps(value, option=_SORT))
+        if type(value) is not str and type(value) is not int:
+            if key == "managedFields":
+                value = [_managed(entry) for entry in value]
+            else:
+                value = orjson.Fragment(orjson.dumps(value, option=_SORT))
         shown[key] = value
     whole: Object = {"kind": obj.get("kind", ""), "apiVersion": obj.get("apiVersion", ""), "metadata": shown}
     for key in sorted(obj):

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -60,7 +62,8 @@ def json_of(data: bytes, kind: str) -> bytes:
         raise unrecognized(kind, str(error), data) from error
 
 
-def decode_patched(context: Context, kind: Kind, patched: Object, shown: str = "", old: Object | None = None) -> Object:
+def decode_patched(context: Context, kind: Kind, patched: Object, shown: Callable[[], str] | None = None,
+                   old: Object | None = None) -> Object:
     """The outcome of a patch as an object of the kind; raises Invalid in the words of upstream's patch handler.
 
     `shown` stands for the value in them, by default the patched object. Sections that `patched` shares with `old`, which was stored,
@@ -74,31 +77,37 @@ def decode_patched(context: Context, kind: Kind, patched: Object, shown: str = "
         if custom is not None:
             return decode_custom_patch(context, custom, patched)
         assert shape is not None
-        kept = _untouched(patched, old) if old is not None and kind.conversion is None else {}
-        changed = {key: value for key, value in patched.items() if key not in kept} if kept else patched
-        obj, warnings = decode_value(shape, changed, validation=context.field_validation, converter=bool(shown))
+        changed, kept, owners = _changed(patched, old) if old is not None and kind.conversion is None else (patched, {}, None)
+        obj, warnings = decode_value(shape, changed, validation=context.field_validation, converter=shown is not None)
     except (CoerceError, DecodeError) as error:
-        shown = orjson.dumps(shown or _shown_patch(patched, custom is not None)).decode()
-        raise Invalid.of("", "", "", [FieldError("patch", "FieldValueInvalid", f"Invalid value: {shown}: {error}")]) from error
+        text = orjson.dumps(shown() if shown is not None else _shown_patch(patched, custom is not None)).decode()
+        raise Invalid.of("", "", "", [FieldError("patch", "FieldValueInvalid", f"Invalid value: {text}: {error}")]) from error
     for text in warnings:
         context.warn(text)
     obj["kind"], obj["apiVersion"] = resource.kind, resource.api_version
     if custom is None:
         obj |= kept
-    return _with_metadata(obj)
+    obj = _with_metadata(obj)
+    if custom is None and owners:
+        obj["metadata"]["managedFields"] = owners
+    return obj
 
 
-def _untouched(patched: Object, old: Object) -> Object:
-    """Copies of the sections that are still the old object's own."""
-    found: Object = {key: value for key, value in patched.items()
-                     if type(value) is dict and key != "metadata" and value is old.get(key)}
-    if not found:
-        return found
+def _changed(patched: Object, old: Object) -> tuple[Object, Object, Any]:
+    """What is to be decoded of a patched object, copies of the sections that are still the old object's, and its managedFields if they are.
+
+    Those are not copied, as they are written anew."""
+    kept: Object = {key: value for key, value in patched.items()
+                    if key != "metadata" and type(value) is dict and value is old.get(key)}
+    changed: Object = {key: value for key, value in patched.items() if key not in kept}
+    owners = None
+    if type(metadata := patched.get("metadata")) is dict and metadata.get("managedFields") is old["metadata"].get("managedFields"):
+        changed["metadata"] = dict(metadata)
+        owners = changed["metadata"].pop("managedFields", None)
     try:
-        found = orjson.loads(orjson.dumps(found))
+        return changed, orjson.loads(orjson.dumps(kept)) if kept else kept, owners
     except TypeError:  # numbers beyond 64 bits
-        return {}
-    return found
+        return patched, {}, None
 
 
 def _shown_patch(patched: Object, custom: bool) -> str:

@@ -62,8 +62,7 @@ class Exchange:
 
     @staticmethod
     def of(scope: Scope) -> Exchange:
-        found = scope[_KEY]
-        assert isinstance(found, Exchange)
+        found: Exchange = scope[_KEY]
         return found
 
     def header(self, name: bytes) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -26,8 +26,7 @@ _SYSTEM: FieldSet = {
 """What nobody owns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """What tells entries apart: an Apply entry keeps its place when its version changes, an Update entry does not."""
 
     manager: str
@@ -166,9 +165,9 @@ class FieldManager:
             change = compare_new(_without_managed(live), new, self._shape, self._known)
         taken = union(change.added, change.modified)
         # what the endpoint resets anyway is nobody's loss
-        self._take_from(managed, live, new, recursive_difference(taken, self._reset), recursive_difference(change.removed, self._reset),
-                        versions or self._versions)
-        gained = difference(recursive_difference(taken, self._reset), _SYSTEM)
+        taken = recursive_difference(taken, self._reset)
+        self._take_from(managed, live, new, taken, recursive_difference(change.removed, self._reset), versions or self._versions)
+        gained = difference(taken, _SYSTEM)
         if gained:
             previous = managed.get(owner)
             fields = union(gained, previous.fields) if previous else gained

@@ -208,7 +208,7 @@ def _compare_maps(old: dict[str, Any], new: dict[str, Any], shape: Shape) -> _Ch
     modified: FieldSet = {}
     for name, value in new.items():
         before = old.get(name, _ABSENT)
-        if before is value:
+        if before is value or (type(value) is str and before == value):
             continue
         _collect(f"f:{name}", _compare(before, value, shape.field(name)), added, removed, modified)
     for name, value in old.items():

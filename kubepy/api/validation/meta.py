@@ -21,6 +21,8 @@ METADATA = Path("metadata")
 IMMUTABLE = "field is immutable"
 MAX_ANNOTATIONS = 256 * 1024
 """Bytes that all annotations of an object may have together."""
+_FIXED_TEXTS = ("name", "namespace", "uid")
+_FIXED = (*_FIXED_TEXTS, "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 _STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 _OWNER_FIELDS = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
 
@@ -52,10 +54,11 @@ def validate_meta(metadata: Object, namespaced: bool, validate_name: names.Valid
         errors.append(invalid(path.child("generation"), generation, "must be greater than or equal to 0"))
     if not judged:
         errors += _validate_common(metadata, path)
-    errors += _validate_finalizers(metadata.get("finalizers") or (), path.child("finalizers"))
+    if finalizers := metadata.get("finalizers"):
+        errors += _validate_finalizers(finalizers, path.child("finalizers"))
     if not judged:
         errors += _validate_managed_fields(metadata.get("managedFields") or (), path.child("managedFields"))
-    return errors + (_validate_kube_finalizers(metadata, path) if kube else [])
+    return errors + (validate_kube_finalizers(metadata, path) if kube else [])
 
 
 def validate_meta_update(metadata: Object, old: Object, path: Path = METADATA, *, kube: bool = True, judged: bool = False) -> Errors:
@@ -72,16 +75,15 @@ def validate_meta_update(metadata: Object, old: Object, path: Path = METADATA, *
     generation = metadata.get("generation") or 0
     if generation < (old.get("generation") or 0):
         errors.append(invalid(path.child("generation"), generation, "must not be decremented"))
-    for field in ("name", "namespace", "uid"):
-        if (value := metadata.get(field) or "") != (old.get(field) or ""):
-            errors.append(invalid(path.child(field), value, IMMUTABLE))
-    for field in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
-        if (moment := metadata.get(field)) != old.get(field):
-            errors.append(invalid(path.child(field), moment, IMMUTABLE))
+    for field in _FIXED:
+        if (value := metadata.get(field)) != old.get(field):
+            if field in _FIXED_TEXTS and (value or "") == (old.get(field) or ""):
+                continue
+            errors.append(invalid(path.child(field), value or "" if field in _FIXED_TEXTS else value, IMMUTABLE))
     if not judged:
         errors += _validate_common(metadata, path)
         errors += _validate_managed_fields(metadata.get("managedFields") or (), path.child("managedFields"))
-    return errors + (_validate_kube_finalizers(metadata, path) if kube else [])
+    return errors + (validate_kube_finalizers(metadata, path) if kube else [])
 
 
 def validate_annotations(annotations: Mapping[str, str] | None, path: Path) -> Errors:
@@ -97,9 +99,14 @@ def validate_annotations(annotations: Mapping[str, str] | None, path: Path) -> E
 
 
 def _validate_common(metadata: Object, path: Path) -> Errors:
-    return (validate_labels(metadata.get("labels"), path.child("labels"))
-            + validate_annotations(metadata.get("annotations"), path.child("annotations"))
-            + validate_owner_references(metadata.get("ownerReferences") or (), path.child("ownerReferences")))
+    errors: Errors = []
+    if labels := metadata.get("labels"):
+        errors += validate_labels(labels, path.child("labels"))
+    if annotations := metadata.get("annotations"):
+        errors += validate_annotations(annotations, path.child("annotations"))
+    if references := metadata.get("ownerReferences"):
+        errors += validate_owner_references(references, path.child("ownerReferences"))
+    return errors
 
 
 def validate_owner_references(references: Sequence[Object], path: Path) -> Errors:
@@ -147,7 +154,8 @@ def _validate_finalizers(finalizers: Sequence[str], path: Path) -> Errors:
     return errors
 
 
-def _validate_kube_finalizers(metadata: Object, path: Path) -> Errors:
+def validate_kube_finalizers(metadata: Object, path: Path = METADATA) -> Errors:
+    """What `kube` adds to the functions above."""
     return [invalid(path.child("finalizers").index(position), item, "name is neither a standard finalizer name nor is it fully qualified")
             for position, item in enumerate(metadata.get("finalizers") or ()) if "/" not in item and item not in _STANDARD_FINALIZERS]
 

@@ -39,10 +39,11 @@ def _split(path: str) -> tuple[str, ...]:
 
 def at(obj: Any, path: str, default: Any = None) -> Any:
     """The value at a dotted path of an object, or the default."""
-    for key in _split(path):
-        if not isinstance(obj, dict):
-            return default
-        obj = obj.get(key)
+    try:
+        for key in _split(path):
+            obj = obj.get(key)
+    except AttributeError:  # something on the way is no object
+        return default
     return default if obj is None else obj
 
 

@@ -59,6 +59,8 @@ class Cache:
         self._filled = asyncio.Event()
         self._own: dict[str, Entry] = {}
         self._gone: dict[str, int] = {}
+        self.writing: dict[str, tuple[bytes, Entry]] = {}
+        """What this process is writing: the stored bytes, which are like no others, and the entry that they make."""
         self._watchers: dict[Scope, set[CacheWatcher]] = {}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._asking = asyncio.Event()
@@ -231,7 +233,7 @@ class Cache:
                     self._remove(key, old)
                     events.append(Event("DELETED", revision, old.at(revision), old))
                 continue
-            entry = self._own_until(key, revision) or self._decode(kv)
+            entry = self._own_until(key, revision) or self._written(key, kv) or self._decode(kv)
             if entry is None:
                 continue
             self._put(key, entry, old)
@@ -246,6 +248,15 @@ class Cache:
             return None
         del self._own[key]
         return own if own.revision == revision else None
+
+    def _written(self, key: str, kv: KeyValue) -> Entry | None:
+        """The entry of a write that is under way here, when this is what it wrote."""
+        pending = self.writing.get(key)
+        if pending is None or pending[0] != kv.value:
+            return None
+        entry = pending[1]
+        entry.revision = kv.mod_revision
+        return entry
 
     def _decode(self, kv: KeyValue) -> Entry | None:
         try:

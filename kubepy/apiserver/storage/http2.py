@@ -29,15 +29,11 @@ MAX_FRAME = 1 << 14
 STREAM_WINDOW = 8 << 20  # bytes of a stream that may be on their way unread
 CONNECTION_WINDOW = 1 << 30
 KEEPALIVE_SECONDS = 30.0
-ANSWER_SECONDS = 10.0
-"""How long a PING may go unanswered."""
-PROBE_SECONDS = 2.0
-"""The same after a request has timed out."""
+ANSWER_SECONDS = 10.0  # how long a PING may go unanswered
+PROBE_SECONDS = 2.0  # the same after a request has timed out
 BANDWIDTH_PING = b"\x02\x04\x10\x10\t\x0e\x07\x07"
 BANDWIDTH_SECONDS = 1.0
-MAX_STREAM = 1 << 30
-MAX_KNOWN_HEADERS = 64
-MAX_MESSAGE = 1 << 30
+MAX_STREAM, MAX_KNOWN_HEADERS, MAX_MESSAGE = 1 << 30, 64, 1 << 30
 _HEAD = struct.Struct(">BHBBI")
 _OPENING = PREFACE + _HEAD.pack(0, 18, SETTINGS, 0, 0) + struct.pack(">HIHIHI", 1, 0, 2, 0, 4, STREAM_WINDOW) \
     + _HEAD.pack(0, 4, WINDOW_UPDATE, 0, 0) + struct.pack(">I", CONNECTION_WINDOW - 65_535)
@@ -51,20 +47,18 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 class Stream:
     """One gRPC call: messages out with `write`, messages in with `read`. Ends with a status."""
 
+    __slots__ = ("_connection", "_due", "_messages", "_part", "_waiter", "ended", "last", "number", "waiting", "window")
+
     def __init__(self, connection: Connection, number: int, window: int) -> None:
         self._connection = connection
         self.number = number
-        self.window = window
-        """Bytes that the server takes from us now."""
-        self.waiting = bytearray()
-        """What it does not take yet."""
+        self.window = window  # bytes that the server takes from us now
+        self.waiting = bytearray()  # what it does not take yet; `last` tells whether nothing follows that
         self.last = False
-        """Whether nothing follows that."""
         self.ended: RpcError | None = None
         self._messages: deque[bytes] = deque()
         self._part = bytearray()
-        self._due = 0
-        """Bytes read for which the server was given no credit yet."""
+        self._due = 0  # bytes read for which the server was given no credit yet
         self._waiter: asyncio.Future[None] | None = None
 
     def write(self, message: bytes, *, last: bool = False) -> None:
@@ -106,6 +100,11 @@ class Stream:
     def data(self, payload: bytes) -> None:
         """Takes in what came. Part of a message is credited at once: it cannot be read before the rest is here."""
         part = self._part
+        if not part and payload[:1] == b"\x00" and len(payload) == int.from_bytes(payload[1:5], "big") + 5:
+            self._messages.append(payload[5:])
+            self._due += 5
+            self._wake()
+            return  # as mostly: one whole message
         part += payload
         self._credit(len(payload))
         while len(part) >= 5:
@@ -160,8 +159,7 @@ class Connection(asyncio.Protocol):
         self._window = self._stream_window = 65_535
         self._unacknowledged = 0
         self._blocked: dict[int, Stream] = {}
-        self._block: tuple[int, int, bytes] | None = None
-        """A header block that goes on: stream, flags, bytes."""
+        self._block: tuple[int, int, bytes] | None = None  # a header block that goes on: stream, flags, bytes
         self._decoder = Decoder()
         self._decoder.max_allowed_table_size = 0
         self._decoder.header_table_size = 0

@@ -18,7 +18,7 @@ from kubepy.apiserver.storage.cache import Cache, too_large
 from kubepy.apiserver.storage.entry import Codec, Entry, Undecodable, marked, same
 from kubepy.apiserver.storage.index import LabelMatcher
 from kubepy.apiserver.storage.interface import Change, Matcher
-from kubepy.apiserver.storage.kv import KV, FutureRevision, KeyValue, Written, prefix_end
+from kubepy.apiserver.storage.kv import KV, FutureRevision, KeyValue, Write, Written, prefix_end
 from kubepy.apiserver.storage.lease import Leases
 from kubepy.apiserver.storage.page import Freshness, ListPage, encode_token, parse_options, parse_revision
 from kubepy.apiserver.storage.scan import Scan, Translated
@@ -255,17 +255,16 @@ class Store:
 
     async def create(self, namespace: str, name: str, obj: Object, *, ttl: int | None = None) -> Entry:
         key = _key(namespace, name)
-        stored, raw = self._stored(key), self._codec.encode(obj)
+        raw = self._codec.encode(obj)
         with Translated():
             lease = await self._leases.get(ttl) if ttl else 0
-            write = await self._kv.put(stored, self._transformer.write(stored, marked(raw)), expected=0, lease=lease)
+            write, entry = await self._put(key, raw, obj, expected=0, lease=lease)
         if not write.ok:
             raise errors.AlreadyExists.of(self.resource, name)
-        return self._wrote(key, raw, write.revision, obj)
+        return entry
 
     async def update(self, namespace: str, name: str, change: Change, *, ttl: int | None = None) -> tuple[Entry, bool]:
         key = _key(namespace, name)
-        stored = self._stored(key)
         entry = self.cache.latest(key)
         fresh = entry is None
         if entry is None:
@@ -286,9 +285,9 @@ class Store:
                 continue
             with Translated():
                 lease = await self._leases.get(ttl) if ttl else None
-                write = await self._kv.put(stored, self._transformer.write(stored, marked(raw)), expected=entry.revision, lease=lease)
+                write, written = await self._put(key, raw, obj, expected=entry.revision, lease=lease)
             if write.ok:
-                return self._wrote(key, raw, write.revision, obj), True
+                return written, True
             if write.current is None:
                 raise errors.NotFound.of(self.resource, name)
             entry, fresh = self._decode(write.current, key), True
@@ -358,10 +357,22 @@ class Store:
         except Undecodable as error:
             raise errors.InternalError.of(str(error)) from error
 
-    def _wrote(self, key: str, raw: bytes, revision: int, obj: Object) -> Entry:
-        entry = self._codec.entry(raw, revision, obj)
-        self.cache.wrote(key, entry)
-        return entry
+    async def _put(self, key: str, raw: bytes, obj: Object, *, expected: int, lease: int | None) -> tuple[Write, Entry]:
+        """Writes, and gives the entry that it makes. The cache is told before: etcd often sends the event ahead of the answer."""
+        stored = self._stored(key)
+        value = self._transformer.write(stored, marked(raw))
+        entry = self._codec.entry(raw, 0, obj)
+        cache = self.cache
+        cache.writing[key] = value, entry
+        try:
+            write = await self._kv.put(stored, value, expected=expected, lease=lease)
+        finally:
+            if (pending := cache.writing.get(key)) is not None and pending[1] is entry:
+                del cache.writing[key]
+        if write.ok:
+            entry.revision = write.revision
+            cache.wrote(key, entry)
+        return write, entry
 
 
 def _states(keys: Iterator[str], entries: dict[str, Entry], then: dict[str, Entry | None]) -> Iterator[tuple[str, Entry]]:

@@ -12,7 +12,7 @@ from kubepy.api import name as names
 from kubepy.api.errors import ApiError, BadRequest, Conflict, Invalid
 from kubepy.api.field import Errors, Path, invalid
 from kubepy.api.types import Object
-from kubepy.api.validation.meta import validate_meta, validate_meta_update
+from kubepy.api.validation.meta import validate_kube_finalizers, validate_meta, validate_meta_update
 from kubepy.apiserver.registry.kind import Kind, Strategy, keep_metadata
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.verbs.partial import KEEP
@@ -168,7 +168,7 @@ def validate_update(context: Context, kind: Kind, obj: Object, old: Object, subr
     errors += validate_meta_update(metadata, before, kube=False, judged=judged)
     strategy = kind.strategy
     if strategy.rechecks_metadata:
-        errors += validate_meta_update(metadata, before, judged=judged)
+        errors += validate_meta_update(metadata, before, judged=judged) if errors else validate_kube_finalizers(metadata)
     own = _part_strategy(kind, subresource)
     if subresource == "status":
         errors += strategy.validate_status(context, obj, old)

@@ -1,6 +1,7 @@
 """What a patch does to an object: one `Patch` value a request, applied to each state the guaranteed update meets."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from kubepy.api.codec import go_kind, parse_json
@@ -30,7 +31,7 @@ class Patch:
     """A parsed patch. `tracks` tells that `apply` keeps managedFields itself."""
 
     tracks = False
-    shown = ""
+    shown: Callable[[], str] | None = None
     """How a strategic patch is shown when its outcome does not decode."""
 
     def apply(self, old: Object, now: float) -> Object:
@@ -84,7 +85,7 @@ class MergePatch(Patch):
 class StrategicPatch(Patch):
     def __init__(self, value: Object, shape: Struct | None) -> None:
         self.value, self.shape = value, shape
-        self.shown = go_value(value)
+        self.shown = lambda: go_value(value)
 
     def apply(self, old: Object, now: float) -> Object:
         try:

@@ -143,9 +143,11 @@ class HttpProtocol(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         self._headers.append((name, value))
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self._count(0)
         if name == b"expect" and value.lower() == b"100-continue":
             self._expect = True
-        self._count(len(name) + len(value))
 
     def _count(self, size: int) -> None:
         self._header_bytes += size

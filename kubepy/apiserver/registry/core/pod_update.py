@@ -53,6 +53,8 @@ def annotations_update(obj: Object, old: Object) -> Errors:
     new, before = (((pod.get("metadata") or {}).get("annotations") or {}) for pod in (obj, old))
     if not new and not before:
         return []
+    if new == before and obj.get("spec") == old.get("spec"):
+        return []
     path = Path("metadata.annotations")
     return annotation_changes(new, before, path) + pod_annotations(new, obj.get("spec") or {}, path)
 
