@@ -49,6 +49,7 @@ def check(settings: Settings, *, running: bool) -> list[Problem]:
         "runc": ("runc", not settings.runtime_endpoint, ""),
         "iptables-restore": ("iptables", True, ""),
         "conntrack": ("conntrack", True, ""),
+        "nft": ("nftables", settings.network_backend != "none", " (network policies are written with it)"),
         "nginx": ("nginx-light", settings.ingress, " (or leave out --ingress)"),
     }
     for program, (package, wanted, otherwise) in needed.items():

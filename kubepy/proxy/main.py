@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from kubepy.proxy import config, health
 from kubepy.proxy.backend import Backend, BackendError
 from kubepy.proxy.mode import MODES, Settings, make
 from kubepy.proxy.model import Family
+from kubepy.proxy.policy import enforcer
 from kubepy.proxy.syncer import Options, Syncer
 
 log = logs.get_logger("proxy")
@@ -64,6 +66,12 @@ def _cleanup(args: argparse.Namespace) -> int:
         except kernel.NetworkError as error:
             log.error("Cannot clean up the pod network", error)
             code = 1
+        if shutil.which("nft"):
+            try:
+                await enforcer.cleanup()
+            except BackendError as error:
+                log.error("Cannot clean up network policies", error)
+                code = 1
         return code
 
     return asyncio.run(run())
@@ -120,6 +128,10 @@ async def _work(process: daemon.Daemon, settings: dict[Family, Settings]) -> Non
         network = NetworkAgent(options.node, args.network_backend, pods, process.clock)
         network.register(factory)
         process.tasks.keep(network.run, "network")
+    if args.network_policy:
+        policies = enforcer.Enforcer(options.node, process.clock)
+        policies.register(factory)
+        process.tasks.keep(policies.run, "policy")
     gc.set_threshold(50_000, 20, 50)  # thousands of endpoints are no garbage
     factory.start(process.tasks)
     runners: list[web.AppRunner] = []

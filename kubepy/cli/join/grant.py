@@ -46,6 +46,8 @@ def plan_grants(settings: Settings) -> tuple[Applied, ...]:
         _role("", "kubepy:certificatesigningrequests:nodeproxy", ("certificates.k8s.io",),
               ("certificatesigningrequests/nodeproxy",), ("create",)),
         _bind("", "kubepy:certificatesigningrequests:nodeproxy", "Group", bootstrap, nodes),
+        _role("", "kubepy:network-policy", ("", "networking.k8s.io"), ("pods", "namespaces", "networkpolicies"), ("list", "watch")),
+        _bind("", "kubepy:network-policy", "User", "system:kube-proxy"),
         _role("", "kubepy:certificate-approver", ("certificates.k8s.io",), ("signers",), ("approve",),
               ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client")),
         _bind("", "kubepy:certificate-approver", "ServiceAccount", "certificate-controller"),
