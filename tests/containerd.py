@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -60,15 +60,30 @@ def start(directory: Path, *, binary: str = "containerd", network_namespace: str
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     log.close()
     runtime = Containerd(directory, directory / "state" / "containerd.sock", cni, process)
+    _wait(runtime)
+    return runtime
+
+
+def _wait(runtime: Containerd) -> None:
     for _ in range(150):
         try:
             runtime.ctr("version")
-            return runtime
+            return
         except RuntimeError:
-            if process.poll() is not None:
-                raise RuntimeError((directory / "containerd.log").read_text()[-2000:]) from None
+            if runtime.process.poll() is not None:
+                raise RuntimeError((runtime.directory / "containerd.log").read_text()[-2000:]) from None
             time.sleep(0.1)
     raise RuntimeError("containerd did not answer within 15 s")
+
+
+def resume(runtime: Containerd) -> Containerd:
+    """Starts the containerd of that directory again, after it was killed: its containers still run."""
+    command = runtime.process.args
+    with open(runtime.directory / "containerd.log", "ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    fresh = replace(runtime, process=process)
+    _wait(fresh)
+    return fresh
 
 
 def stop(runtime: Containerd) -> None:

@@ -1,6 +1,9 @@
 """A CSI driver like upstream's hostpath one, in this process: volumes are directories, staged and published by bind mounts."""
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -35,6 +38,8 @@ class HostPathDriver:
             "NodeStageVolume": (csi.NodeStageVolumeRequest, self._stage),
             "NodeUnstageVolume": (csi.NodeUnstageVolumeRequest, self._unstage),
             "NodePublishVolume": (csi.NodePublishVolumeRequest, self._publish),
+            "NodeExpandVolume": (csi.NodeExpandVolumeRequest, self._expand),
+            "NodeGetVolumeStats": (csi.NodeGetVolumeStatsRequest, self._usage),
             "NodeUnpublishVolume": (csi.NodeUnpublishVolumeRequest, self._unpublish)})
         registry = self._root / "plugins_registry"
         registry.mkdir(parents=True, exist_ok=True)
@@ -70,11 +75,23 @@ class HostPathDriver:
                                        accessible_topology=csi.Topology(segments={"topology.test.kubepy.io/node": "n1"}))
 
     async def _capabilities(self, request: Any) -> Any:
-        rpc = csi.NodeServiceCapability.RPC(type=csi.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME)
-        return csi.NodeGetCapabilitiesResponse(capabilities=[csi.NodeServiceCapability(rpc=rpc)])
+        kinds = (csi.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME, csi.NodeServiceCapability.RPC.EXPAND_VOLUME,
+                 csi.NodeServiceCapability.RPC.GET_VOLUME_STATS)
+        return csi.NodeGetCapabilitiesResponse(capabilities=[
+            csi.NodeServiceCapability(rpc=csi.NodeServiceCapability.RPC(type=kind)) for kind in kinds])
+
+    async def _expand(self, request: Any) -> Any:
+        self.calls.append(("expand", request))
+        return csi.NodeExpandVolumeResponse(capacity_bytes=request.capacity_range.required_bytes)
+
+    async def _usage(self, request: Any) -> Any:
+        bytes_ = csi.VolumeUsage(unit=csi.VolumeUsage.BYTES, total=1000, used=400, available=600)
+        return csi.NodeGetVolumeStatsResponse(usage=[bytes_, csi.VolumeUsage(unit=csi.VolumeUsage.INODES, total=10, used=3, available=7)])
 
     async def _stage(self, request: Any) -> Any:
         self.calls.append(("stage", request))
+        if request.volume_capability.HasField("block"):
+            return csi.NodeStageVolumeResponse()
         _bind(self._volume(request.volume_id), Path(request.staging_target_path))
         return csi.NodeStageVolumeResponse()
 
@@ -85,6 +102,10 @@ class HostPathDriver:
 
     async def _publish(self, request: Any) -> Any:
         self.calls.append(("publish", request))
+        if request.volume_capability.HasField("block"):
+            with contextlib.suppress(FileExistsError):
+                os.mknod(request.target_path, 0o600 | stat.S_IFBLK, os.makedev(7, 0))
+            return csi.NodePublishVolumeResponse()
         source = Path(request.staging_target_path) if request.staging_target_path else self._volume(request.volume_id)
         _bind(source, Path(request.target_path), read_only=request.readonly)
         return csi.NodePublishVolumeResponse()
@@ -118,4 +139,7 @@ def _bind(source: Path, target: Path, *, read_only: bool = False) -> None:
 
 def _unbind(target: Path) -> None:
     subprocess.run(["umount", str(target)], check=False, capture_output=True)
-    target.rmdir()
+    if target.is_dir():
+        target.rmdir()
+    else:
+        target.unlink(missing_ok=True)

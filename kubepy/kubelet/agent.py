@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kubepy.api.resource import NODES, PODS, SERVICES
@@ -23,6 +23,7 @@ from kubepy.kubelet.cpu.manager import CpuManager
 from kubepy.kubelet.cpu.topology import parse as parse_cpus
 from kubepy.kubelet.cpu.topology import read_nodes, read_topology
 from kubepy.kubelet.cri.interface import Runtime
+from kubepy.kubelet.cri.runtime_pb2 import RuntimeHandlerFeatures
 from kubepy.kubelet.csi.registry import Registry
 from kubepy.kubelet.csi.volume import CsiVolumes
 from kubepy.kubelet.device.manager import Devices
@@ -46,11 +47,14 @@ from kubepy.kubelet.pod.admission import admit
 from kubepy.kubelet.pod.logrotate import LogRotation
 from kubepy.kubelet.pod.manager import Pods
 from kubepy.kubelet.pod.pleg import Pleg
+from kubepy.kubelet.pod.preempt import REASON as PREEMPTED
+from kubepy.kubelet.pod.preempt import plan_preemption
 from kubepy.kubelet.pod.reporter import Reporter
 from kubepy.kubelet.pod.status import Node
 from kubepy.kubelet.pod.worker import Shared
 from kubepy.kubelet.probe.manager import Probes
 from kubepy.kubelet.server.stat import Statistics
+from kubepy.kubelet.server.volumestat import VolumeStatistics
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.source.file import FileSource
 from kubepy.kubelet.source.url import UrlSource
@@ -89,8 +93,9 @@ class Kubelet:
         self.device_plugins = DevicePlugins(settings.root_dir, clock, self._devices_changed)
         self.devices = Devices(self.device_plugins, clock)
         self.plugins = Plugins(settings.root_dir, clock, (self.drivers, self.claims, self.device_plugins))
-        self.csi = CsiVolumes(settings, client, self.drivers)
-        self.volumes = Volumes(settings, client, self.objects, Tokens(client, clock), self._sources, self.csi)
+        tokens = Tokens(client, clock)
+        self.csi = CsiVolumes(settings, client, self.drivers, tokens)
+        self.volumes = Volumes(settings, client, self.objects, tokens, self._sources, self.csi, self.events)
         self.actor = Actor(runtime, client, settings, self.cgroups, self.images, self.objects, self.events, clock, self.around)
         self.cpus = _cpu_manager(settings)
         self.allocator = Allocator(self.cpus, self.devices, settings.topology_manager_policy, settings.topology_manager_scope,
@@ -101,16 +106,20 @@ class Kubelet:
         self.probes = Probes(runtime, self.events, clock, self.pods.wake, self.ips[0])
         self.reporter = Reporter(client, clock, self.pods.api_pod)
         self.pleg = Pleg(runtime, clock, self.pods.wake)
-        self.statistics = Statistics(settings, runtime, clock)
+        self.volume_statistics = VolumeStatistics(lambda: self.pods.others(""), self.volumes.paths, self.csi, clock)
+        self.statistics = Statistics(settings, runtime, clock, self.volume_statistics.of)
         self.collector = ImageCollector(settings, runtime, clock, gone=self.records.forget)
         self.eviction = Eviction(settings, self.pods, self.statistics, self.events, clock, lambda: self.collector.look(everything=True))
         self.node = NodeAgent(settings, client, runtime, self.machine, self.events, clock, ips=self.ips, port=lambda: settings.port,
                               problem=self._problem, pressures=self.eviction.pressures,
-                              volumes_in_use=self.csi.in_use, extended=self._extended)
+                              volumes_in_use=self.csi.in_use, extended=self._extended,
+                              handlers=self._learn_handlers)
         self.shutdown = Shutdown(settings, self.pods, clock, self.node.refresh)
         self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={settings.node_name}", clock=clock)
         self._node_informer = Informer(client, NODES, field_selector=f"metadata.name={settings.node_name}", clock=clock)
         self._service_informer = Informer(client, SERVICES, clock=clock)
+        self._awaited: dict[str, list[str]] = {}
+        """By critical pod, those that end to make room for it."""
         self._static: dict[str, list[Object]] = {}
         """By source; pods are not removed before all sources have been heard."""
         self._sources_expected = bool(settings.static_pod_path) + bool(settings.static_pod_url)
@@ -123,6 +132,7 @@ class Kubelet:
             os.makedirs(directory, exist_ok=True)
         self.cgroups.start()
         self.devices.load()
+        self.actor.users.load()
         self.claims.load()
         for part in (self.device_plugins, self.pod_resources):
             try:
@@ -131,9 +141,9 @@ class Kubelet:
                 log.error("Not served", error)
         metric.NODE_NAME.labels(settings.node_name).set(1)
         self.pods.shared = Shared(self.actor, self.reporter, self.probes, self.volumes, self.cgroups, self.objects, self.events, self.clock,
-                                  lambda: Node(self.ips, self.around.runtime), lambda: self.node.state.network_problem,
+                                  self._shown_node, lambda: self.node.state.network_problem,
                                   self.pods.others, lambda: amounts(self.around.allocatable), settings.sync_frequency,
-                                  settings.crash_loop_max, self.allocator.admit, self.claims)
+                                  settings.crash_loop_max, self._allocate, self.claims)
         self.pods.admit = self._admit
         self.events.start(self.tasks)
         self.tasks.keep(self.reporter.run, "status")
@@ -155,6 +165,7 @@ class Kubelet:
         self.tasks.keep(self._watch_pods, "sources")
         self.tasks.keep(self.pods.run, "cleanup")
         self.tasks.keep(self.objects.run, "objects")
+        self.tasks.keep(self.volume_statistics.run, "volumes")
         self.tasks.keep(self._network_back, "network")
         self.tasks.keep(LogRotation(settings, self.runtime, self.clock).run, "logs")
         self.tasks.keep(self.collector.run, "images")
@@ -198,6 +209,13 @@ class Kubelet:
         self._static[source] = pods
         self.pods.set_static([pod for found in self._static.values() for pod in found])
 
+    def _shown_node(self) -> Node:
+        features = self.around.handlers.get("")
+        return Node(self.ips, self.around.runtime, features is not None and features.recursive_read_only_mounts)
+
+    def _learn_handlers(self, handlers: Mapping[str, RuntimeHandlerFeatures]) -> None:
+        self.around.handlers = handlers
+
     def _objects_changed(self, uids: set[str]) -> None:
         for uid in uids:
             self.pods.wake(uid)
@@ -211,8 +229,28 @@ class Kubelet:
     def _admit(self, pod: Object, others: list[Object]) -> tuple[str, str] | None:
         if self.shutdown.active:
             return REFUSAL
-        return admit(pod, others, node=lambda: self.node.node, settings=self.settings, machine=self.machine,
-                     pressures=self.eviction.pressures, extended=self.devices.allocatable())
+        refused = admit(pod, others, node=lambda: self.node.node, settings=self.settings, machine=self.machine,
+                        pressures=self.eviction.pressures, extended=self.devices.allocatable())
+        if refused is None or not refused[0].startswith("OutOf") or not podspec.is_critical(pod):
+            return refused
+        victims = plan_preemption(pod, others, {**self.around.allocatable, **self.devices.allocatable()})
+        if victims is None:
+            return refused
+        for victim in victims:
+            worker = self.pods.worker(podspec.uid_of(victim))
+            if worker is not None:
+                log.warning("Preempting a pod for a critical one", pod=podspec.full_name(victim), critical=podspec.full_name(pod))
+                self.events.event(victim, "Warning", *PREEMPTED)
+                worker.end(failed=PREEMPTED)
+        self._awaited[podspec.uid_of(pod)] = [podspec.uid_of(victim) for victim in victims]
+        return None
+
+    async def _allocate(self, pod: Object) -> tuple[str, str] | None:
+        """Once those who make room for it have ended, a pod gets what is to be its own."""
+        waits_for = self._awaited.pop(podspec.uid_of(pod), [])
+        while any(self._uses_resources(uid) for uid in waits_for):
+            await self.clock.sleep(0.1)
+        return await self.allocator.admit(pod)
 
     def _uses_resources(self, uid: str) -> bool:
         """A pod that has ended keeps its object and its logs, and nothing else."""
@@ -239,6 +277,7 @@ class Kubelet:
             if not self.pods.ready:
                 continue
             self.allocator.release()
+            self.actor.users.release(lambda uid: self.pods.worker(uid) is not None)
             for uid in self.claims.stale(lambda uid: self.pods.worker(uid) is not None):
                 try:
                     await self.claims.unprepare(uid)

@@ -19,6 +19,7 @@ from typing import Any
 import uvloop
 
 from kubepy.base import log as logs
+from kubepy.base import metrics
 from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.flag import add_boolean, comma_list, duration, mapping
 from kubepy.base.http.tls import ServerTls
@@ -279,6 +280,7 @@ async def _run(settings: Settings, config: Config | None) -> int:
     settings = await _believe_runtime(settings, runtime)
     kubelet = Kubelet(settings, client, runtime, clock)
     statistics = kubelet.statistics
+    metrics.REGISTRY.register(kubelet.volume_statistics)
     listeners: list[Listener] = []
     try:
         if settings.enable_server and settings.port:

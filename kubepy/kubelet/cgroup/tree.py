@@ -115,6 +115,11 @@ class Cgroups:
             gone = gone and not directory.exists()
         return gone
 
+    def remove_all(self) -> bool:
+        """The whole tree of a kubelet that is done with this machine; returns whether nothing is left."""
+        gone = all([self.remove(self.name(quality)) for quality in ("BestEffort", "Burstable", "Guaranteed")])
+        return gone and (not self.parent or self.driver == "systemd" or self.remove("/" + self.parent))
+
     def remove_pod(self, uid: str) -> bool:
         return not self.per_qos or all([self.remove(self.name(quality, uid)) for quality in ("Guaranteed", "Burstable", "BestEffort")])
 

@@ -1,7 +1,9 @@
 """A container's mounts: its volumes, subpaths, /etc/hosts and its termination message."""
 from __future__ import annotations
 
+import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,9 +21,9 @@ class MountError(Exception):
 
 
 def container_mounts(pod: Object, container: Object, volumes: Mapping[str, Path], directory: Path, env: Mapping[str, str], *,
-                     hosts: str | None, image_refs: Mapping[str, str]) -> list[pb.Mount]:
+                     hosts: str | None, image_refs: Mapping[str, str], recursive: bool = False) -> list[pb.Mount]:
     """The runtime's mounts. `directory` is the pod's, `hosts` the content of its /etc/hosts (None: none is managed),
-    `image_refs` the pulled reference of each image volume."""
+    `image_refs` the pulled reference of each image volume, `recursive` whether the runtime can make what lies below read-only too."""
     result = []
     own_hosts = False
     for index, entry in enumerate(container.get("volumeMounts") or ()):
@@ -49,10 +51,13 @@ def container_mounts(pod: Object, container: Object, volumes: Mapping[str, Path]
                 where = f'volumeMount "{name}" of container "{container["name"]}"'
                 raise MountError(f"failed to prepare subPath for {where}: {error}") from error
         read_only = bool(entry.get("readOnly")) or _content_volume(pod, name)
+        if entry.get("recursiveReadOnly") == "Enabled" and not recursive:
+            raise MountError(f'failed to resolve recursive read-only mode: volume "{name}" requested recursive read-only mode, but it is '
+                             'not supported by the runtime')
         result.append(pb.Mount(
             container_path=target, host_path=str(source), readonly=read_only,
             propagation=_PROPAGATION.get(entry.get("mountPropagation") or "", pb.PROPAGATION_PRIVATE),
-            recursive_read_only=entry.get("recursiveReadOnly") == "Enabled"))
+            recursive_read_only=entry.get("recursiveReadOnly") in ("Enabled", "IfPossible") and recursive))
     if hosts is not None and not own_hosts:
         path = directory / "etc-hosts"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +72,22 @@ def container_mounts(pod: Object, container: Object, volumes: Mapping[str, Path]
     message.chmod(0o666)  # the container may run as anyone
     result.append(pb.Mount(container_path=container.get("terminationMessagePath") or DEFAULT_TERMINATION_PATH, host_path=str(message)))
     return result
+
+
+def container_devices(pod: Object, container: Object, volumes: Mapping[str, Path]) -> list[pb.Device]:
+    """Raw block volumes as devices. Raises MountError."""
+    found = []
+    for entry in container.get("volumeDevices") or ():
+        source = volumes.get(entry["name"])
+        if source is None:
+            raise MountError(f"cannot find volume \"{entry['name']}\" to pass into container \"{container['name']}\"")
+        path = os.path.realpath(source)
+        if not stat.S_ISBLK(os.stat(path).st_mode):
+            raise MountError(f"volume \"{entry['name']}\" of container \"{container['name']}\" is not a block device: {path}")
+        read_only = any((volume.get("persistentVolumeClaim") or {}).get("readOnly") for volume in pod["spec"].get("volumes") or ()
+                        if volume["name"] == entry["name"])
+        found.append(pb.Device(host_path=path, container_path=entry["devicePath"], permissions="r" if read_only else "mrw"))
+    return found
 
 
 def _content_volume(pod: Object, name: str) -> bool:

@@ -25,9 +25,6 @@ class Driver:
             self._capabilities = frozenset(int(entry.rpc.type) for entry in answer.capabilities if entry.HasField("rpc"))
         return self._capabilities
 
-    async def stages(self) -> bool:
-        return pb.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME in await self.capabilities()
-
     async def info(self) -> pb.NodeGetInfoResponse:
         return await self._call("NodeGetInfo", pb.NodeGetInfoRequest(), pb.NodeGetInfoResponse)
 
@@ -44,6 +41,12 @@ class Driver:
     async def unpublish(self, volume_id: str, path: str) -> None:
         await self._call("NodeUnpublishVolume", pb.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=path),
                          pb.NodeUnpublishVolumeResponse)
+
+    async def expand(self, request: pb.NodeExpandVolumeRequest) -> None:
+        await self._call("NodeExpandVolume", request, pb.NodeExpandVolumeResponse)
+
+    async def usage(self, request: pb.NodeGetVolumeStatsRequest) -> pb.NodeGetVolumeStatsResponse:
+        return await self._call("NodeGetVolumeStats", request, pb.NodeGetVolumeStatsResponse)
 
     async def _call(self, method: str, request: Message, answer: type[M]) -> M:
         return await self._socket.call(f"/csi.v1.Node/{method}", request, answer)

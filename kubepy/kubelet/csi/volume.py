@@ -1,7 +1,8 @@
-"""A pod's CSI volumes: attached (waited for), staged once on the node, published for the pod; and all of it back.
+"""A pod's CSI volumes: attached (waited for), staged once on the node, published for the pod, grown, measured; and all of it back.
 
-Paths and `vol_data.json` are upstream's, so that a restarted kubelet of either kind takes down what the other has mounted.
-Known differences: no raw block volumes, no service account tokens for drivers (both fail or are left out with a clear message).
+Paths and `vol_data.json` are upstream's, so that a restarted kubelet of either kind takes down what the other has mounted. A raw block
+volume is published as a file below `plugins/kubernetes.io/csi/volumeDevices`; the pod's directory has a link to it.
+Known differences: SELinux contexts are left to the driver; a block volume is not bound to a loop device, the kubelet does not lock it.
 """
 from __future__ import annotations
 
@@ -10,7 +11,6 @@ import base64
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -23,143 +23,136 @@ from kubepy.client.interface import Client
 from kubepy.kubelet.csi import csi_pb2 as pb
 from kubepy.kubelet.csi.client import Driver
 from kubepy.kubelet.csi.registry import Registry
+from kubepy.kubelet.csi.spec import Volume, attachment_name, capability, gives_group, keep, pod_info
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.rpc import RpcError
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.volume import mount as mounts
 from kubepy.kubelet.volume.ownership import set_group
+from kubepy.kubelet.volume.token import Tokens
 
 log = get_logger("csi")
-_MODE = pb.VolumeCapability.AccessMode
-_MODES = {"ReadWriteOnce": _MODE.SINGLE_NODE_WRITER, "ReadOnlyMany": _MODE.MULTI_NODE_READER_ONLY,
-          "ReadWriteMany": _MODE.MULTI_NODE_MULTI_WRITER, "ReadWriteOncePod": _MODE.SINGLE_NODE_WRITER}
+_RPC = pb.NodeServiceCapability.RPC
+_TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 
 
 class CsiVolumeError(Exception):
     """The volume is not there yet; the message is part of the FailedMount event's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """What is to be mounted, from a persistent volume or from the pod itself (`ephemeral`)."""
-
-    name: str
-    """Of the persistent volume, or of the pod's volume: the directory's name."""
-    driver: str
-    handle: str
-    attributes: dict[str, str]
-    fs_type: str = ""
-    mode: str = "ReadWriteOnce"
-    mount_flags: tuple[str, ...] = ()
-    read_only: bool = False
-    ephemeral: bool = False
-    stage_secret: tuple[str, str] | None = None
-    publish_secret: tuple[str, str] | None = None
-
-
-def persistent(volume: Object, *, read_only: bool) -> Volume:
-    spec = volume["spec"]
-    source = spec["csi"]
-    modes = spec.get("accessModes") or ["ReadWriteOnce"]
-    mode = next((mode for mode in ("ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod", "ReadOnlyMany") if mode in modes), modes[0])
-    return Volume(volume["metadata"]["name"], source["driver"], source["volumeHandle"], source.get("volumeAttributes") or {},
-                  source.get("fsType") or "", mode, tuple(spec.get("mountOptions") or ()), read_only or bool(source.get("readOnly")),
-                  stage_secret=_secret(source.get("nodeStageSecretRef")), publish_secret=_secret(source.get("nodePublishSecretRef")))
-
-
-def inline(pod: Object, volume: Object) -> Volume:
-    source = volume["csi"]
-    handle = "csi-" + hashlib.sha256((podspec.uid_of(pod) + volume["name"]).encode()).hexdigest()
-    secret = source.get("nodePublishSecretRef")
-    namespace = pod["metadata"].get("namespace") or "default"
-    return Volume(volume["name"], source["driver"], handle, source.get("volumeAttributes") or {}, source.get("fsType") or "",
-                  read_only=bool(source.get("readOnly")), ephemeral=True, publish_secret=(namespace, secret["name"]) if secret else None)
-
-
-def _secret(reference: Object | None) -> tuple[str, str] | None:
-    return (reference["namespace"], reference["name"]) if reference else None
-
-
-def attachment_name(volume: Volume, node: str) -> str:
-    return "csi-" + hashlib.sha256((volume.handle + volume.driver + node).encode()).hexdigest()
-
-
-def capability(volume: Volume) -> pb.VolumeCapability:
-    return pb.VolumeCapability(mount=pb.VolumeCapability.MountVolume(fs_type=volume.fs_type, mount_flags=volume.mount_flags),
-                               access_mode=pb.VolumeCapability.AccessMode(mode=_MODES.get(volume.mode, _MODE.SINGLE_NODE_WRITER)))
-
-
-def gives_group(volume: Volume, policy: str) -> bool:
-    """Whether the kubelet changes the volume's group (CSIDriver.spec.fsGroupPolicy)."""
-    if volume.read_only or policy == "None":
-        return False
-    return policy == "File" or (bool(volume.fs_type) and volume.mode in ("ReadWriteOnce", "ReadWriteOncePod"))
-
-
 class CsiVolumes:
-    def __init__(self, settings: Settings, client: Client, registry: Registry) -> None:
+    def __init__(self, settings: Settings, client: Client, registry: Registry, tokens: Tokens) -> None:
         self._settings = settings
         self._client = client
         self._registry = registry
+        self._tokens = tokens
         self._locks: dict[str, asyncio.Lock] = {}
         """By volume handle: staging and unstaging take turns."""
 
-    def staging(self, driver: str, handle: str) -> Path:
-        digest = hashlib.sha256(handle.encode()).hexdigest()
-        return Path(self._settings.root_dir, "plugins", "kubernetes.io", "csi", driver, digest, "globalmount")
+    @property
+    def _plugin(self) -> Path:
+        return Path(self._settings.root_dir, "plugins", "kubernetes.io", "csi")
 
-    async def mount(self, pod: Object, volume: Volume) -> Path:
-        """Where the pod's volume is, mounted. Raises CsiVolumeError, RpcError, ApiError, OSError."""
-        uid = podspec.uid_of(pod)
+    def staging(self, volume: Volume) -> Path:
+        if volume.block:
+            return self._plugin / "volumeDevices" / "staging" / volume.name
+        return self._plugin / volume.driver / hashlib.sha256(volume.handle.encode()).hexdigest() / "globalmount"
+
+    def _places(self, uid: str, volume: Volume) -> tuple[Path, Path]:
+        """(where the kubelet remembers the pod's volume, what is published)."""
+        if volume.block:
+            home = self._settings.pods_dir / uid / "volumeDevices" / "kubernetes.io~csi" / volume.name
+            return home, self._plugin / "volumeDevices" / "publish" / volume.name / uid
         home = self._settings.pods_dir / uid / "volumes" / "kubernetes.io~csi" / volume.name
-        target = home / "mount"
-        if (home / "vol_data.json").exists() and mounts.is_mount_point(target):
-            return target
-        driver = self._registry.find(volume.driver)
+        return home, home / "mount"
+
+    def _driver(self, name: str) -> Driver:
+        driver = self._registry.find(name)
         if driver is None:
             raise CsiVolumeError("kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name "
-                                 f"{volume.driver} not found in the list of registered CSI drivers")
+                                 f"{name} not found in the list of registered CSI drivers")
+        return driver
+
+    async def mount(self, pod: Object, volume: Volume) -> Path:
+        """Where the pod's volume (or its device) is, published. Raises CsiVolumeError, RpcError, ApiError, OSError."""
+        home, target = self._places(podspec.uid_of(pod), volume)
+        there = (home / "vol_data.json").exists() and (target.exists() if volume.block else mounts.is_mount_point(target))
         spec = await self._driver_spec(volume.driver)
-        modes = spec.get("volumeLifecycleModes") or ["Persistent"]
-        if (mode := "Ephemeral" if volume.ephemeral else "Persistent") not in modes:
+        if there and not spec.get("requiresRepublish"):
+            return target
+        driver = self._driver(volume.driver)
+        if (mode := "Ephemeral" if volume.ephemeral else "Persistent") not in (spec.get("volumeLifecycleModes") or ["Persistent"]):
             raise CsiVolumeError(f"kubernetes.io/csi: mounter.SetUpAt failed to check volume lifecycle mode: volume mode \"{mode}\" not "
-                                 f"supported by driver {volume.driver} (only supports {modes})")
+                                 f"supported by driver {volume.driver} (only supports {spec.get('volumeLifecycleModes')})")
+        able = await driver.capabilities()
+        security = pod["spec"].get("securityContext") or {}
+        group = security.get("fsGroup")
+        wish = capability(volume, able, group)
         context = await self._attached(volume) if spec.get("attachRequired", True) and not volume.ephemeral else {}
-        staged = ""
         async with self._lock(volume.handle):
-            if not volume.ephemeral and await driver.stages():
-                staged = str(await self._stage(driver, volume, context))
-            _keep(home, volume, self._settings.node_name)
-            attributes = {**volume.attributes, **(_pod_info(pod, volume) if spec.get("podInfoOnMount") else {})}
+            staged = ""
+            if not volume.ephemeral and _RPC.STAGE_UNSTAGE_VOLUME in able:
+                staged = str(self.staging(volume)) if there else str(await self._stage(driver, volume, wish, context))
+            keep(home, volume, self._settings.node_name)
+            if volume.block:
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+            attributes = {**volume.attributes, **(pod_info(pod, volume) if spec.get("podInfoOnMount") else {})}
             if volume.ephemeral:
                 attributes["csi.storage.k8s.io/ephemeral"] = "true"
+            secrets = await self._secrets(volume.publish_secret)
+            if spec.get("tokenRequests"):
+                tokens = await self._service_account_tokens(pod, spec["tokenRequests"])
+                (secrets if spec.get("serviceAccountTokenInSecrets") else attributes)[_TOKENS] = tokens
             await driver.publish(pb.NodePublishVolumeRequest(
                 volume_id=volume.handle, publish_context=context, staging_target_path=staged, target_path=str(target),
-                volume_capability=capability(volume), readonly=volume.read_only, secrets=await self._secrets(volume.publish_secret),
-                volume_context=attributes))
-        security = pod["spec"].get("securityContext") or {}
-        if (gid := security.get("fsGroup")) is not None and gives_group(volume, spec.get("fsGroupPolicy") or "ReadWriteOnceWithFSType"):
-            await asyncio.to_thread(set_group, target, gid, only_if_root_differs=security.get("fsGroupChangePolicy") == "OnRootMismatch")
+                volume_capability=wish, readonly=volume.read_only, secrets=secrets, volume_context=attributes))
+        if group is not None and not there and not volume.block and _RPC.VOLUME_MOUNT_GROUP not in able and \
+                gives_group(volume, spec.get("fsGroupPolicy") or "ReadWriteOnceWithFSType"):
+            await asyncio.to_thread(set_group, target, group, only_if_root_differs=security.get("fsGroupChangePolicy") == "OnRootMismatch")
         return target
+
+    async def expand(self, pod: Object, volume: Volume) -> bool:
+        """Tells the driver that the volume has become larger; False when it has nothing to do with that."""
+        driver = self._driver(volume.driver)
+        able = await driver.capabilities()
+        if _RPC.EXPAND_VOLUME not in able:
+            return False
+        _, target = self._places(podspec.uid_of(pod), volume)
+        staged = str(self.staging(volume)) if _RPC.STAGE_UNSTAGE_VOLUME in able else ""
+        await driver.expand(pb.NodeExpandVolumeRequest(
+            volume_id=volume.handle, volume_path=str(target), staging_target_path=staged, volume_capability=capability(volume, able),
+            capacity_range=pb.CapacityRange(required_bytes=volume.size), secrets=await self._secrets(volume.expand_secret)))
+        log.info("Volume expanded on the node", volume=volume.name, bytes=volume.size)
+        return True
+
+    async def usage(self, driver_name: str, handle: str, path: Path) -> pb.NodeGetVolumeStatsResponse | None:
+        """What the driver says of a published volume; None when it measures none. Raises RpcError."""
+        driver = self._registry.find(driver_name)
+        if driver is None or _RPC.GET_VOLUME_STATS not in await driver.capabilities():
+            return None
+        return await driver.usage(pb.NodeGetVolumeStatsRequest(volume_id=handle, volume_path=str(path)))
 
     async def unmount(self, uid: str) -> None:
         """Unpublishes all of a pod's volumes and unstages what no other pod uses. Raises OSError when a driver cannot."""
         for home in await asyncio.to_thread(_homes, self._settings.pods_dir / uid):
             data = orjson.loads(await asyncio.to_thread((home / "vol_data.json").read_bytes))
-            name, handle = data["driverName"], data["volumeHandle"]
-            driver = self._registry.find(name)
+            volume = Volume(data.get("specVolID") or home.name, data["driverName"], data["volumeHandle"], {},
+                            block="volumeDevices" in home.parts)
+            driver = self._registry.find(volume.driver)
             if driver is None:
-                raise OSError(f"cannot unmount {home}: driver name {name} not found in the list of registered CSI drivers")
-            async with self._lock(handle):
+                raise OSError(f"cannot unmount {home}: driver name {volume.driver} not found in the list of registered CSI drivers")
+            _, target = self._places(uid, volume)
+            async with self._lock(volume.handle):
                 try:
-                    await driver.unpublish(handle, str(home / "mount"))
-                    mounts.unmount(home / "mount")
+                    await driver.unpublish(volume.handle, str(target))
+                    mounts.unmount(target)
+                    await asyncio.to_thread(_remove, target)
                     await asyncio.to_thread(shutil.rmtree, home)
-                    staging = self.staging(name, handle)
-                    if staging.parent.is_dir() and not await asyncio.to_thread(self._used, handle):
-                        await driver.unstage(handle, str(staging))
+                    staging = self.staging(volume)
+                    if staging.is_dir() and not await asyncio.to_thread(self._used, volume.handle):
+                        await driver.unstage(volume.handle, str(staging))
                         mounts.unmount(staging)
-                        await asyncio.to_thread(shutil.rmtree, staging.parent)
+                        await asyncio.to_thread(shutil.rmtree, staging if volume.block else staging.parent, True)
                 except RpcError as error:
                     raise OSError(f"cannot unmount {home}: {error}") from error
 
@@ -173,21 +166,30 @@ class CsiVolumes:
 
     def _all(self) -> list[dict[str, str]]:
         found = []
-        for file in self._settings.pods_dir.glob("*/volumes/kubernetes.io~csi/*/vol_data.json"):
+        for file in self._settings.pods_dir.glob("*/volume*/kubernetes.io~csi/*/vol_data.json"):
             try:
                 found.append(orjson.loads(file.read_bytes()))
             except (OSError, orjson.JSONDecodeError):
                 continue
         return found
 
-    async def _stage(self, driver: Driver, volume: Volume, context: dict[str, str]) -> Path:
-        path = self.staging(volume.driver, volume.handle)
-        _keep(path.parent, volume, self._settings.node_name)
+    async def _stage(self, driver: Driver, volume: Volume, wish: pb.VolumeCapability, context: dict[str, str]) -> Path:
+        path = self.staging(volume)
+        if not volume.block:
+            keep(path.parent, volume, self._settings.node_name)
         os.makedirs(path, exist_ok=True, mode=0o750)
         await driver.stage(pb.NodeStageVolumeRequest(
-            volume_id=volume.handle, publish_context=context, staging_target_path=str(path), volume_capability=capability(volume),
+            volume_id=volume.handle, publish_context=context, staging_target_path=str(path), volume_capability=wish,
             secrets=await self._secrets(volume.stage_secret), volume_context=volume.attributes))
         return path
+
+    async def _service_account_tokens(self, pod: Object, requests: list[Object]) -> str:
+        found = {}
+        for request in requests:
+            source = {"audience": request.get("audience") or "", "expirationSeconds": request.get("expirationSeconds")}
+            text, expires = await self._tokens.with_expiry(pod, source)
+            found[source["audience"]] = {"token": text, "expirationTimestamp": expires}
+        return orjson.dumps(found).decode()
 
     async def _driver_spec(self, name: str) -> Object:
         try:
@@ -216,20 +218,11 @@ class CsiVolumes:
         return self._locks.setdefault(handle, asyncio.Lock())
 
 
-def _pod_info(pod: Object, volume: Volume) -> dict[str, str]:
-    metadata = pod["metadata"]
-    return {"csi.storage.k8s.io/pod.name": metadata["name"], "csi.storage.k8s.io/pod.namespace": metadata.get("namespace") or "default",
-            "csi.storage.k8s.io/pod.uid": metadata["uid"],
-            "csi.storage.k8s.io/serviceAccount.name": pod["spec"].get("serviceAccountName") or "",
-            "csi.storage.k8s.io/ephemeral": str(volume.ephemeral).lower()}
-
-
-def _keep(directory: Path, volume: Volume, node: str) -> None:
-    directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-    data = {"attachmentID": attachment_name(volume, node), "driverName": volume.driver, "nodeName": node, "specVolID": volume.name,
-            "volumeHandle": volume.handle, "volumeLifecycleMode": "Ephemeral" if volume.ephemeral else "Persistent"}
-    (directory / "vol_data.json").write_bytes(orjson.dumps(data))
-
-
 def _homes(directory: Path) -> list[Path]:
-    return [file.parent for file in directory.glob("volumes/kubernetes.io~csi/*/vol_data.json")]
+    return [file.parent for file in directory.glob("volume*/kubernetes.io~csi/*/vol_data.json")]
+
+
+def _remove(target: Path) -> None:
+    """What a driver left of a published device."""
+    if target.is_file() and not target.is_symlink():
+        target.unlink()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from kubepy.api.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kubepy.api.resource import LEASES, NODES
@@ -17,6 +17,7 @@ from kubepy.base.log import get_logger
 from kubepy.client.events import Recorder
 from kubepy.client.interface import Client
 from kubepy.kubelet.cni import write_conflist
+from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.node.machine import Machine
 from kubepy.kubelet.node.status import RuntimeState, labels, new_node, node_status, same_but_heartbeat
@@ -34,8 +35,9 @@ class NodeAgent:
     def __init__(self, settings: Settings, client: Client, runtime: Runtime, machine: Machine, events: Recorder, clock: Clock, *,
                  ips: tuple[str, ...], port: Callable[[], int], problem: Callable[[], str],
                  pressures: Callable[[], frozenset[str]], volumes_in_use: Callable[[], list[str]] = list,
-                 extended: Callable[[], tuple[dict[str, str], dict[str, str]]] = lambda: ({}, {})) -> None:
-        """`extended` tells capacity and allocatable of the resources of device plugins."""
+                 extended: Callable[[], tuple[dict[str, str], dict[str, str]]] = lambda: ({}, {}),
+                 handlers: Callable[[Mapping[str, pb.RuntimeHandlerFeatures]], None] = lambda handlers: None) -> None:
+        """`handlers` is told what the runtime's handlers can, `extended` tells capacity and allocatable of device plugins' resources."""
         self.settings = settings
         self._client = client
         self._runtime = runtime
@@ -48,6 +50,7 @@ class NodeAgent:
         self._pressures = pressures
         self._volumes_in_use = volumes_in_use
         self._extended = extended
+        self._handlers = handlers
         self.state = RuntimeState(problem="kubelet has not looked yet", network_problem="not known yet")
         self.node: Object | None = None
         """As last seen in the API."""
@@ -100,12 +103,16 @@ class NodeAgent:
     async def look(self) -> None:
         """Asks the runtime how it is."""
         problem, network = self._problem(), ""
+        handlers, features = self.state.handlers, self.state.supplemental_groups_policy
         version = self.state.version
         try:
             if not version:
                 answer = await self._runtime.version()
                 version = f"{answer.runtime_name}://{answer.runtime_version.removeprefix('v')}"
-            status = (await self._runtime.status()).status
+            answer_now = await self._runtime.status()
+            status, features = answer_now.status, answer_now.features.supplemental_groups_policy
+            handlers = {entry.name: entry.features for entry in answer_now.runtime_handlers}
+            self._handlers(handlers)
             conditions = {condition.type: condition for condition in status.conditions}
             for kind in ("RuntimeReady", "NetworkReady"):
                 condition = conditions.get(kind)
@@ -119,7 +126,7 @@ class NodeAgent:
         except CriError as error:
             problem = problem or f"container runtime is down: {error.go()}"
         before = self.state
-        self.state = RuntimeState(version, problem, network, self._pressures())
+        self.state = RuntimeState(version, problem, network, self._pressures(), handlers, features)
         if before.network_problem and not network:
             self.network_changed.set()
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubepy import KUBERNETES_VERSION
 from kubepy.api.scheduling import amount
@@ -24,6 +24,9 @@ class RuntimeState:
     network_problem: str = ""
     pressures: frozenset[str] = frozenset()
     """MemoryPressure, DiskPressure, PIDPressure."""
+    handlers: Mapping[str, pb.RuntimeHandlerFeatures] = field(default_factory=dict)
+    """What the runtime's handlers can; empty for a runtime that does not say."""
+    supplemental_groups_policy: bool = False
 
 
 def capacity(settings: Settings, machine: Machine) -> Object:
@@ -89,10 +92,18 @@ def node_status(settings: Settings, machine: Machine, state: RuntimeState, image
                      "kernelVersion": machine.kernel, "osImage": machine.os_image, "containerRuntimeVersion": state.version,
                      "kubeletVersion": KUBERNETES_VERSION, "kubeProxyVersion": "", "operatingSystem": "linux",
                      "architecture": machine.arch, **({"swap": {"capacity": machine.swap}} if machine.swap else {})},
-        "images": _images(images),
+        "images": _images(images), **_features(state),
         # what the API server's NodeDeclaredFeatureValidator asks for when a pod is resized
         **({"declaredFeatures": ["GuaranteedQoSPodCPUResize"]} if settings.cpu_manager_policy == "none" else {}),
     }
+
+
+def _features(state: RuntimeState) -> Object:
+    if not state.handlers:
+        return {}
+    shown = [{"name": name, "features": {"recursiveReadOnlyMounts": handler.recursive_read_only_mounts,
+                                         "userNamespaces": handler.user_namespaces}} for name, handler in sorted(state.handlers.items())]
+    return {"features": {"supplementalGroupsPolicy": state.supplemental_groups_policy}, "runtimeHandlers": shown}
 
 
 def _conditions(state: RuntimeState, old: Mapping[str, Object], now: float) -> list[Object]:
@@ -138,7 +149,7 @@ def same_but_heartbeat(one: Object, other: Object) -> bool:
         conditions = [{key: value for key, value in entry.items() if key != "lastHeartbeatTime"}
                       for entry in status.get("conditions") or ()]
         return {**{key: status.get(key) for key in ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images",
-                                                  "volumesInUse", "declaredFeatures")},
+                                                  "volumesInUse", "declaredFeatures", "features", "runtimeHandlers")},
                 "conditions": sorted(conditions, key=lambda entry: str(entry["type"]))}
 
     return still(one) == still(other)

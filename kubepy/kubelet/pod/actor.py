@@ -21,6 +21,7 @@ from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.client.events import Recorder
 from kubepy.client.interface import Client
+from kubepy.kubelet import userns
 from kubepy.kubelet.allocate import Extras
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container import mount as container_mount
@@ -65,6 +66,8 @@ class Surroundings:
     services: Sequence[Object] = ()
     allocatable: Mapping[str, str] = field(default_factory=dict)
     runtime: str = "containerd"
+    handlers: Mapping[str, pb.RuntimeHandlerFeatures] = field(default_factory=dict)
+    """What the runtime's handlers can, as it says; empty for a runtime that does not say."""
 
 
 class Actor:
@@ -84,6 +87,7 @@ class Actor:
         self._messages: dict[str, str] = {}
         self._gate = Gate()
         self.given: Extras | None = None
+        self.users = userns.UserNamespaces(settings.pods_dir, settings.max_pods)
 
     # --- observing ---
 
@@ -121,17 +125,31 @@ class Actor:
 
     async def sandbox_config(self, pod: Object, attempt: int) -> pb.PodSandboxConfig:
         resolver = await asyncio.to_thread(_host_resolver, self._settings.resolv_conf)
-        return sandbox_config(pod, self._settings, attempt=attempt, cgroup_parent=self._cgroups.pod_path(pod), host_resolver=resolver)
+        config = sandbox_config(pod, self._settings, attempt=attempt, cgroup_parent=self._cgroups.pod_path(pod), host_resolver=resolver)
+        userns.apply(self.users.of(pod), config.linux.security_context.namespace_options)
+        return config
 
-    async def create_sandbox(self, pod: Object, attempt: int) -> str:
-        """Runs a sandbox; its ID. Raises StartError."""
-        config = await self.sandbox_config(pod, attempt)
+    async def _handler(self, pod: Object) -> tuple[str, pb.RuntimeHandlerFeatures]:
+        """The runtime's handler for the pod, and what it can. Raises StartError."""
         handler = ""
         if name := pod["spec"].get("runtimeClassName"):
             try:
                 handler = (await self._client.get(RUNTIME_CLASSES, name)).get("handler", "")
             except ApiError as error:
                 raise StartError("CreatePodSandboxError", f"failed to get sandbox runtime: {error.message}") from error
+        return handler, self._around.handlers.get(handler, pb.RuntimeHandlerFeatures())
+
+    async def create_sandbox(self, pod: Object, attempt: int) -> str:
+        """Runs a sandbox; its ID. Raises StartError."""
+        handler, features = await self._handler(pod)
+        try:
+            if userns.wanted(pod) and not features.user_namespaces:
+                raise userns.UserNamespaceError(f'RuntimeClass handler "{handler}" does not support user namespaces')
+            config = await self.sandbox_config(pod, attempt)
+        except userns.UserNamespaceError as error:
+            message = f"Failed to create pod sandbox: {error}"
+            self._events.event(pod, "Warning", "FailedCreatePodSandBox", message)
+            raise StartError("", message, 10.0) from error
         os.makedirs(config.log_directory, mode=0o755, exist_ok=True)
         try:
             async with self._gate.enter(BEGIN):
@@ -154,6 +172,7 @@ class Actor:
             self._event(pod, name, kind, reason, message)
 
         sandbox_conf = await self.sandbox_config(pod, sandbox.attempt)
+        recursive = podspec.may_be_recursive(container) and (await self._handler(pod))[1].recursive_read_only_mounts
         try:
             image_ref, image = await self._images.ensure(pod, container, secrets, event, sandbox_conf)
             refs = {}
@@ -163,8 +182,10 @@ class Actor:
         except ImageError as error:
             if error.reason in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"):
                 event("Warning", "Failed", f"Error: {error.reason}")
-            raise StartError(error.reason, error.message, max(1.0, self._images.retry_in(pod, container) or 10.0)) from error
-        config = await self._config(pod, container, attempt, view, volumes, image_ref, image, refs)
+            # A pull that has just failed is looked at once more before it is due: then the container shows that it backs off.
+            wait = self._images.retry_in(pod, container) or 10.0
+            raise StartError(error.reason, error.message, max(1.0, wait / 2 if error.reason == "ErrImagePull" else wait)) from error
+        config = await self._config(pod, container, attempt, view, volumes, image_ref, image, refs, recursive)
         try:
             async with self._gate.enter(FINISH):
                 container_id = await self.runtime.create_container(sandbox.id, config, sandbox_conf)
@@ -186,7 +207,7 @@ class Actor:
         return container_id
 
     async def _config(self, pod: Object, container: Object, attempt: int, view: PodView, volumes: Mapping[str, Path], image_ref: str,
-                      image: pb.Image | None, refs: Mapping[str, str]) -> pb.ContainerConfig:
+                      image: pb.Image | None, refs: Mapping[str, str], recursive: bool) -> pb.ContainerConfig:
         name = container["name"]
         namespace = pod["metadata"].get("namespace") or "default"
         sandbox = view.sandbox
@@ -198,17 +219,21 @@ class Actor:
             host = await asyncio.to_thread(_read, "/etc/hosts") if podspec.host_network(pod) else ""
             mounts = container_mount.container_mounts(
                 pod, container, volumes, self._settings.pods_dir / podspec.uid_of(pod), env,
-                hosts=hosts_file(pod, ips, self._settings.cluster_domain, host), image_refs=refs)
-        except (EnvError, SecurityError, container_mount.MountError) as error:
-            self._event(pod, name, "Warning", "Failed", f"Error: {error}")
-            raise StartError("CreateContainerConfigError", str(error)) from error
+                hosts=hosts_file(pod, ips, self._settings.cluster_domain, host), image_refs=refs,
+                recursive=recursive)
+            devices = container_mount.container_devices(pod, container, volumes)
         except (ApiError, ConnectionError) as error:
+            raise StartError("CreateContainerConfigError", str(error)) from error
+        except (EnvError, SecurityError, container_mount.MountError, OSError) as error:
+            self._event(pod, name, "Warning", "Failed", f"Error: {error}")
             raise StartError("CreateContainerConfigError", str(error)) from error
         target = container.get("targetContainerName")
         other = view.newest(target) if target else None
         config = container_config(pod, container, self._settings, attempt=attempt, image_ref=image_ref, image=image, env=env, mounts=mounts,
                                   memory_capacity=self._around.memory, cgroup_v2=self._cgroups.v2,
                                   target_id=other.id if other is not None else "")
+        config.devices.extend(devices)
+        userns.apply(self.users.of(pod), config.linux.security_context.namespace_options, config.mounts)
         if self.given is not None:
             try:
                 await self.given.configure(pod, container, config)

@@ -103,6 +103,11 @@ def restart_wanted(pod: Object, container: Object, exit_code: int) -> bool:
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 
+def may_be_recursive(container: Object) -> bool:
+    """Some mount asks to be read-only with all that is mounted below it."""
+    return any((mount.get("recursiveReadOnly") or "Disabled") != "Disabled" for mount in container.get("volumeMounts") or ())
+
+
 def may_restart(pod: Object, container: Object) -> bool:
     """Whether there is an exit after which the container would run again; a sidecar alone keeps no pod."""
     if is_sidecar(container) and is_init(pod, container["name"]):

@@ -20,6 +20,8 @@ class Node:
 
     host_ips: tuple[str, ...] = ()
     runtime: str = "containerd"
+    recursive: bool = False
+    """The runtime can make mounts read-only with all below them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def pod_status(pod: Object, seen: PodView, now: float, node: Node, facts: Facts)
     status["conditions"] = condition.conditions(
         pod, old.get("conditions") or [], status, now,
         sandbox_ready=sandbox is not None and sandbox.ready and (sandbox.host_network or bool(sandbox.ips)), resize=facts.resize,
-        disrupted=facts.failed is not None and facts.failed[0] in ("Evicted", "Terminated"))
+        disrupted=facts.failed is not None and facts.failed[0] in ("Evicted", "Terminated", "Preempting"))
     return status
 
 
@@ -197,7 +199,7 @@ def _status(pod: Object, container: Object, seen: PodView, old: Object | None, n
         entry["ready"] = view is not None and view.state == EXITED and view.exit_code == 0
     if running and view is not None:
         _resources(entry, facts.resources.get(view.id) or container.get("resources") or {})
-    if mounts := _volume_mounts(container):
+    if mounts := _volume_mounts(container, node):
         entry["volumeMounts"] = mounts
     if any(container is other for other in podspec.ephemeral_containers(pod)):
         entry["ready"] = False
@@ -255,7 +257,7 @@ def _resources(entry: Object, resources: Mapping[str, Object]) -> None:
     entry["resources"] = shown
 
 
-def _volume_mounts(container: Object) -> list[Object]:
+def _volume_mounts(container: Object, node: Node) -> list[Object]:
     """Every mount, and for read-only ones whether what is mounted below them is read-only too."""
     result = []
     for mount in container.get("volumeMounts") or ():
@@ -263,6 +265,7 @@ def _volume_mounts(container: Object) -> list[Object]:
         if mount.get("readOnly"):
             wanted = mount.get("recursiveReadOnly") or "Disabled"
             shown["readOnly"] = True
-            shown["recursiveReadOnly"] = "Enabled" if wanted == "Enabled" else "Disabled"
+            possible = wanted == "IfPossible" and node.recursive
+            shown["recursiveReadOnly"] = "Enabled" if wanted == "Enabled" or possible else "Disabled"
         result.append(shown)
     return result

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +26,13 @@ class _Sample:
 class Statistics:
     """Measured on demand, not more often than every two seconds."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, clock: Clock) -> None:
+    def __init__(self, settings: Settings, runtime: Runtime, clock: Clock,
+                 volumes: Callable[[str], list[dict[str, Any]]] = lambda uid: []) -> None:
+        """`volumes(uid)` are a pod's volumes as last measured."""
         self._settings = settings
         self._runtime = runtime
         self._clock = clock
+        self._volumes = volumes
         self._held: tuple[float, list[pb.ContainerStats], list[pb.PodSandboxStats]] | None = None
         self._samples: dict[str, _Sample] = {}
         self._lock = asyncio.Lock()
@@ -76,6 +79,8 @@ class Statistics:
             pod["cpu"] = _sum(pod["containers"], "cpu", ("usageNanoCores", "usageCoreNanoSeconds"))
             pod["memory"] = _sum(pod["containers"], "memory",
                                  ("usageBytes", "workingSetBytes", "rssBytes", "pageFaults", "majorPageFaults"))
+            pod["volume"] = self._volumes(uid)
+            pod["ephemeral-storage"] = _ephemeral(pod)
             if uid in networks:
                 pod["network"] = _network(networks[uid].linux.network)
                 pod["process_stats"] = {"process_count": networks[uid].linux.process.process_count.value}
@@ -191,6 +196,13 @@ def _sum(containers: list[dict[str, Any]], part: str, names: tuple[str, ...]) ->
     for name in names:
         total[name] = sum(container[part].get(name, 0) for container in containers)
     return total
+
+
+def _ephemeral(pod: dict[str, Any]) -> dict[str, Any]:
+    """What the pod takes of the node's disk: its containers' layers, and its volumes that lie there."""
+    parts = [container["rootfs"] for container in pod["containers"]] + [entry for entry in pod["volume"] if "pvcRef" not in entry]
+    return {"time": pod["containers"][0]["rootfs"]["time"], "usedBytes": sum(part.get("usedBytes", 0) for part in parts),
+            "inodesUsed": sum(part.get("inodesUsed", 0) for part in parts)}
 
 
 def _network(usage: pb.NetworkUsage) -> dict[str, Any]:

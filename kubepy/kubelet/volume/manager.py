@@ -11,18 +11,20 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kubepy.api.errors import ApiError, NotFound
-from kubepy.api.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from kubepy.api.errors import ApiError
 from kubepy.api.scheduling import amount, pod_limits
 from kubepy.api.types import Object
 from kubepy.base.log import get_logger
+from kubepy.client.events import Recorder
 from kubepy.client.interface import Client
 from kubepy.kubelet.container.env import Sources
-from kubepy.kubelet.csi.volume import CsiVolumeError, CsiVolumes, inline, persistent
+from kubepy.kubelet.csi.spec import inline, persistent
+from kubepy.kubelet.csi.volume import CsiVolumeError, CsiVolumes
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.rpc import RpcError
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.volume import mount as mounts
+from kubepy.kubelet.volume.claim import bound, finish_growth, grown
 from kubepy.kubelet.volume.hostpath import HostPathError, check_host_path
 from kubepy.kubelet.volume.objects import Objects
 from kubepy.kubelet.volume.ownership import set_group
@@ -46,13 +48,15 @@ class Volumes:
 
     def __init__(self, settings: Settings, client: Client, objects: Objects, tokens: Tokens,
                  sources: Callable[[Object], Sources],
-                 csi: CsiVolumes) -> None:
+                 csi: CsiVolumes, events: Recorder) -> None:
         self._settings = settings
         self._client = client
         self._objects = objects
         self._tokens = tokens
         self._sources = sources
         self._csi = csi
+        self._events = events
+        self._paths: dict[str, dict[str, Path]] = {}
 
     def directory(self, uid: str) -> Path:
         return self._settings.pods_dir / uid
@@ -75,7 +79,12 @@ class Volumes:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error.message}') from error
             except (OSError, ValueError, RpcError, CsiVolumeError) as error:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
+        self._paths[podspec.uid_of(pod)] = paths
         return paths
+
+    def paths(self, uid: str) -> Mapping[str, Path]:
+        """Where the pod's volumes were put, by name."""
+        return self._paths.get(uid, {})
 
     def refreshes(self, pod: Object) -> bool:
         """Whether the pod has volumes whose content may change."""
@@ -138,14 +147,7 @@ class Volumes:
 
     async def _claim(self, pod: Object, name: str, claim_name: str, *, read_only: bool) -> Path:
         namespace = pod["metadata"].get("namespace") or "default"
-        try:
-            claim = await self._client.get(PERSISTENT_VOLUME_CLAIMS, claim_name, namespace)
-        except NotFound as error:
-            raise PayloadError(f'error getting PVC "{namespace}/{claim_name}": could not find v1.PersistentVolumeClaim') from error
-        bound = claim["spec"].get("volumeName")
-        if not bound or (claim.get("status") or {}).get("phase") != "Bound":
-            raise PayloadError(f'PVC "{namespace}/{claim_name}" is not bound')
-        volume = await self._client.get(PERSISTENT_VOLUMES, bound)
+        claim, volume = await bound(self._client, namespace, claim_name)
         spec = volume["spec"]
         gid = (pod["spec"].get("securityContext") or {}).get("fsGroup")
         if source := spec.get("hostPath"):
@@ -161,9 +163,11 @@ class Volumes:
         elif source := spec.get("nfs"):
             return self._nfs(pod, name, source)
         elif spec.get("csi"):
-            if spec.get("volumeMode") == "Block":
-                raise PayloadError("raw block volumes of CSI drivers are not supported by this kubelet")
-            return await self._csi.mount(pod, persistent(volume, read_only=read_only))
+            mounted = persistent(volume, read_only=read_only)
+            path = await self._csi.mount(pod, mounted)
+            if grown(claim, volume) and not mounted.read_only:
+                await finish_growth(self._client, self._events, pod, claim, volume, lambda: self._csi.expand(pod, mounted))
+            return path
         else:
             kind = next((key for key in _UNSUPPORTED if key in spec), "unknown")
             raise PayloadError(f"volume plugin {kind} is not supported by this kubelet")
@@ -179,6 +183,7 @@ class Volumes:
 
     async def unmount(self, uid: str) -> None:
         """Takes the pod's mounts down and removes its directory. Raises OSError when something will not go."""
+        self._paths.pop(uid, None)
         directory = self.directory(uid)
         if not directory.exists():
             return

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kubepy.api.resource import SERVICE_ACCOUNTS
 from kubepy.api.types import Object
-from kubepy.base.clock import Clock, parse_time
+from kubepy.base.clock import Clock, format_time, parse_time
 from kubepy.client.interface import Client
 
 _DAY = 24 * 3600.0
@@ -29,6 +29,14 @@ class Tokens:
 
     async def get(self, pod: Object, source: Object) -> str:
         """The token for a `serviceAccountToken` projection. An old one is used while the server cannot give a new one."""
+        return (await self._held(pod, source)).text
+
+    async def with_expiry(self, pod: Object, source: Object) -> tuple[str, str]:
+        """(token, when it ends)."""
+        held = await self._held(pod, source)
+        return held.text, format_time(held.expires)
+
+    async def _held(self, pod: Object, source: Object) -> _Token:
         metadata, audience = pod["metadata"], source.get("audience") or ""
         seconds = int(source.get("expirationSeconds") or 3600)
         account = pod["spec"].get("serviceAccountName") or "default"
@@ -36,7 +44,7 @@ class Tokens:
         now = self._clock.now()
         held = self._tokens.get(key)
         if held is not None and now < held.renew_at:
-            return held.text
+            return held
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {
             "audiences": [audience] if audience else None, "expirationSeconds": seconds,
             "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}}}
@@ -47,13 +55,13 @@ class Tokens:
                                              subresource="token")
         except Exception:
             if held is not None and now < held.expires:
-                return held.text
+                return held
             raise
         status = made["status"]
         expires = parse_time(status["expirationTimestamp"])
         life = min((expires - now) * 0.8, _DAY)
-        self._tokens[key] = _Token(status["token"], now + life - random.random() * min(10.0, life / 10), expires)
-        return str(status["token"])
+        fresh = self._tokens[key] = _Token(str(status["token"]), now + life - random.random() * min(10.0, life / 10), expires)
+        return fresh
 
     def forget(self, uid: str) -> None:
         for key in [key for key in self._tokens if key[0] == uid]:

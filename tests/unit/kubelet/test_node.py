@@ -20,6 +20,7 @@ from kubepy.kubelet.node.machine import Machine
 from kubepy.kubelet.node.status import RuntimeState, allocatable, node_status, same_but_heartbeat
 from kubepy.kubelet.pause import pause_program
 from kubepy.kubelet.pod.admission import admit
+from kubepy.kubelet.pod.preempt import plan_preemption
 from kubepy.kubelet.runtime import write_containerd_config
 from kubepy.kubelet.server.access import subresources
 from kubepy.kubelet.server.log import LogOptions, OptionsError, options_of, read_log
@@ -237,3 +238,29 @@ def test_log_options_are_checked() -> None:
 @pytest.mark.parametrize(("path", "expected"), [("/exec/a/b/c", ("proxy",)), ("/stats/summary", ("stats",)), ("/pods", ("pods", "proxy"))])
 def test_what_a_path_needs(path: str, expected: tuple[str, ...]) -> None:
     assert tuple(subresources(path)) == expected
+
+
+def sized(name: str, cpu: str, *, priority: int = 0, limit: bool = False) -> dict[str, Any]:
+    resources: dict[str, Any] = {"requests": {"cpu": cpu}} if cpu else {}
+    if limit:
+        resources = {side: {"cpu": cpu, "memory": "1Mi"} for side in ("limits", "requests")}
+    made = pod(container(resources=resources), priority=priority)
+    made["metadata"] = {"name": name, "uid": name, "namespace": "default"}
+    return made
+
+
+CRITICAL = sized("critical", "1", priority=2_000_000_000)
+
+
+@pytest.mark.parametrize(("others", "expected"), [
+    ([sized("a", "500m"), sized("b", "1")], ["a"]),
+    ([sized("a", "1"), sized("g", "1", limit=True)], ["a"]),
+    ([sized("low", "1"), sized("high", "1", priority=10)], ["low"]),
+    ([sized("a", "500m"), sized("b", "500m"), sized("big", "1")], ["big"]),
+    ([sized("other", "2", priority=2_000_000_000)], None),
+], ids=["one that is enough", "the burstable one before the guaranteed one", "the less important one", "one rather than two",
+        "critical pods make no room for each other"])
+def test_who_makes_room_for_a_critical_pod(others: list[dict[str, Any]], expected: list[str] | None) -> None:
+    found = plan_preemption(CRITICAL, others, {"cpu": "2", "memory": "8Gi", "pods": "10"})
+    names = None if found is None else [victim["metadata"]["name"] for victim in found]
+    assert names == expected

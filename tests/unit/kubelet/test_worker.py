@@ -275,3 +275,30 @@ async def test_when_the_machine_goes_down_pods_end_and_new_ones_are_refused(worl
     await world.create("late")
     late = await world.status("late")
     assert (late["phase"], late["reason"]) == ("Failed", "NodeShutdown")
+
+
+async def test_a_critical_pod_waits_for_those_that_make_room_for_it(world: World) -> None:
+    half = {"requests": {"cpu": str(max(1, world.kubelet.machine.cpus // 2))}}
+    for name in ("a", "b"):
+        await world.create(name, container(name, resources=half))
+    world.runtime.ignores_term.add("b")
+
+    async def running() -> bool:
+        return sorted(world.runtime.running()) == ["a", "b"]
+
+    await world.until(running)
+    await world.create("vital", container("vital", resources=half), priority=2_000_000_001)
+    await world.passes(3)
+    gone = {"a", "b"} - set(world.runtime.running())
+    assert len(gone) <= 1
+
+    async def vital() -> bool:
+        return "vital" in world.runtime.running()
+
+    await world.until(vital, 60)
+    failed = [name for name in ("a", "b") if (await world.status(name)).get("phase") == "Failed"]
+    assert len(failed) == 1
+    status = await world.status(failed[0])
+    assert (status["reason"], status["message"]) == ("Preempting", "Preempted in order to admit critical pod")
+    assert any(entry["type"] == "DisruptionTarget" for entry in status["conditions"])
+    assert len(world.runtime.running()) == 2

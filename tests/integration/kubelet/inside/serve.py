@@ -1,0 +1,92 @@
+"""The kubelet's server: streams, logs, statistics."""
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+import zlib
+
+import orjson
+import pytest
+
+from kubepy.base.clock import parse_time
+from kubepy.base.http.spdy import DICTIONARY
+from tests.integration.kubelet.inside.world import World
+
+pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="session")]
+
+async def ask(port: int, head: str, more: bytes = b"", *, until: bytes = b"") -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head.replace("\n", "\r\n").encode() + b"host: x\r\n\r\n" + more)
+    answer = b""
+    async with asyncio.timeout(15):
+        while data := await reader.read(65536):
+            answer += data
+            if until and until in answer:
+                break
+    writer.close()
+    return answer
+
+
+async def test_exec_by_websocket_passes_through(world: World, server: int) -> None:
+    await world.until(lambda: world.all_ready("web"))
+    answer = await ask(server,
+                       "GET /exec/default/web/c?command=echo&command=hi&output=1 HTTP/1.1\nconnection: Upgrade\nupgrade: websocket\n"
+                               "sec-websocket-version: 13\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\n"
+                               "sec-websocket-protocol: v4.channel.k8s.io\n")
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert b"\x01hi\n" in answer
+    assert b'"status":"Success"' in answer
+
+
+def syn_stream(number: int, kind: str) -> bytes:
+    """A SPDY/3.1 SYN_STREAM with one header, stored without compression (which zlib permits)."""
+    headers = struct.pack(">I", 1) + b"".join(struct.pack(">I", len(text)) + text for text in (b"streamtype", kind.encode()))
+    if number == 1:
+        syn_stream.compressor = zlib.compressobj(zdict=DICTIONARY)  # type: ignore[attr-defined]
+    compressor = syn_stream.compressor  # type: ignore[attr-defined]
+    block = compressor.compress(headers) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    body = struct.pack(">IIBB", number, 0, 0, 0) + block
+    return struct.pack(">HHI", 0x8003, 1, len(body)) + body
+
+
+async def test_exec_by_spdy_passes_through_bytes_as_they_are(world: World, server: int) -> None:
+    await world.until(lambda: world.all_ready("web"))
+    frames = b"".join(syn_stream(number, kind) for number, kind in ((1, "error"), (3, "stdout")))
+    answer = await ask(server, "POST /exec/default/web/c?command=printf&command=spdy-%25s&command=works&output=1 HTTP/1.1\n"
+                               "connection: Upgrade\nupgrade: SPDY/3.1\nx-stream-protocol-version: v4.channel.k8s.io\ncontent-length: 0\n",
+                       frames)
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"spdy-works" in rest
+    assert b'"status":"Success"' in rest
+
+
+async def test_what_the_server_refuses(world: World, server: int) -> None:
+    assert b"Upgrade request required" in await ask(server, "POST /exec/default/web/c?command=x&output=1 HTTP/1.1\nconnection: close\n")
+    assert b" 404 " in await ask(server, "GET /containerLogs/default/nopod/c HTTP/1.1\nconnection: close\n")
+    assert b'previous terminated container "c" in pod "web" not found' in \
+        await ask(server, "GET /containerLogs/default/web/c?previous=true HTTP/1.1\nconnection: close\n")
+
+
+async def test_logs_and_statistics_are_served(world: World, server: int) -> None:
+    await world.until(lambda: world.all_ready("init"))
+    assert (await ask(server,
+                      "GET /containerLogs/default/init/c?tailLines=5 HTTP/1.1\nconnection: close\n")).endswith(b"from-init\n\r\n0\r\n\r\n")
+    summary = (await ask(server, "GET /stats/summary HTTP/1.1\nconnection: close\n")).partition(b"\r\n\r\n")[2]
+    assert any(entry["podRef"]["name"] == "web" and entry["containers"] for entry in orjson.loads(summary)["pods"])
+
+
+async def test_metrics_are_what_the_metrics_server_reads(world: World, server: int) -> None:
+    await world.until(lambda: world.all_ready("web"))
+    text = (await ask(server, "GET /metrics/resource HTTP/1.1\nconnection: close\n")).partition(b"\r\n\r\n")[2].decode()
+    samples = {line.rpartition("} ")[0] + "}": line.rpartition("} ")[2].split() for line in text.splitlines() if "} " in line}
+    where = 'container="c",namespace="default",pod="web"'
+    cpu, started = samples[f"container_cpu_usage_seconds_total{{{where}}}"], samples[f"container_start_time_seconds{{{where}}}"]
+    assert float(cpu[0]) > 0
+    assert abs(int(cpu[1]) / 1000 - time.time()) < 30, "a sample says when it was measured"
+    running = (await world.container("web"))["state"]["running"]["startedAt"]
+    assert abs(float(started[0]) - parse_time(running)) < 10
+    assert int(float(samples[f"container_memory_working_set_bytes{{{where}}}"][0])) > 0
+    probes = await ask(server, "GET /metrics/probes HTTP/1.1\nconnection: close\n")
+    assert b'prober_probe_total{container="c",namespace="default",pod="web",probe_type="Readiness",result="successful"}' in probes
