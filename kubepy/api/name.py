@@ -278,6 +278,18 @@ def cidr(text: str) -> list[str]:
     return [] if interface.ip == interface.network.network_address else ["must not have bits set beyond the prefix length"]
 
 
+def interface_address(text: str) -> list[str]:
+    """IsValidInterfaceAddress: an address with the length of its network's prefix, as Go would write it."""
+    interface = sloppy_cidr(text)
+    if interface is None:
+        return ["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"]
+    canonical = str(interface)
+    if _is_mapped(interface.ip):
+        mapped = ipaddress.IPv6Address(int(interface.ip)).ipv4_mapped
+        canonical = f"{mapped}/{max(interface.network.prefixlen - 96, 0)}"
+    return [] if text == canonical else [f'must be in canonical form ("{canonical}")']
+
+
 _HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 
 

@@ -5,13 +5,15 @@ from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
+from kubepy.apiserver.registry.core.podspec_network_volumes import csi_driver_name
 from kubepy.apiserver.registry.expression import device_selector
+from kubepy.apiserver.registry.resource.device_names import full_attribute_name, opaque, toleration
 
 _MODES = ("All", "ExactCount")
 _NEITHER = "exactly one of `exactly` or `firstAvailable` is required"
 _REQUEST = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
 _ONE_ATTRIBUTE = 'exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'
-MAX_DEVICES, MAX_SELECTORS = 32, 32
+MAX_DEVICES, MAX_SELECTORS, MAX_PARAMETERS = 32, 32, 10 * 1024
 
 
 def default_claim(spec: Object) -> None:
@@ -23,9 +25,12 @@ def default_claim(spec: Object) -> None:
                 wanted["allocationMode"] = "ExactCount"
             if wanted["allocationMode"] == "ExactCount" and not wanted.get("count"):
                 wanted["count"] = 1
-            for toleration in wanted.get("tolerations") or ():
-                if not toleration.get("operator"):
-                    toleration["operator"] = "Equal"
+            default_tolerations(wanted)
+
+
+def default_tolerations(holder: Object) -> None:
+    for item in holder.get("tolerations") or ():
+        item["operator"] = item.get("operator") or "Equal"
 
 
 def claim_spec(spec: Object, path: Path) -> Errors:
@@ -33,10 +38,7 @@ def claim_spec(spec: Object, path: Path) -> Errors:
     at = path.child("devices")
     requests = devices.get("requests") or []
     errors: Errors = []
-    known: set[str] = set()
-    for request in requests:
-        known.add(request.get("name", ""))
-        known.update(f"{request.get('name', '')}/{sub.get('name', '')}" for sub in request.get("firstAvailable") or ())
+    known = request_names(spec)
     errors += _limited(requests, 32, at.child("requests"))
     if not errors:
         seen: set[str] = set()
@@ -52,9 +54,18 @@ def claim_spec(spec: Object, path: Path) -> Errors:
     errors += _limited(devices.get("config") or [], 32, at.child("config"))
     for position, config in enumerate(devices.get("config") or ()):
         here = at.child("config").index(position)
-        errors += _names(config.get("requests") or [], known, here.child("requests"))
+        errors += request_refs(config.get("requests") or [], known, here.child("requests"))
         errors += device_config(config, here)
     return errors
+
+
+def request_names(spec: Object) -> set[str]:
+    """What requests of a claim, and the alternatives within them, are referred to as."""
+    known: set[str] = set()
+    for request in (spec.get("devices") or {}).get("requests") or ():
+        known.add(request.get("name", ""))
+        known.update(f"{request.get('name', '')}/{sub.get('name', '')}" for sub in request.get("firstAvailable") or ())
+    return known
 
 
 def _limited(items: list[Object], limit: int, path: Path) -> Errors:
@@ -62,7 +73,7 @@ def _limited(items: list[Object], limit: int, path: Path) -> Errors:
 
 
 def _request(request: Object, path: Path) -> Errors:
-    errors = check.need_named(name.label, request.get("name", ""), path.child("name"))
+    errors = check.named(name.label, request.get("name", ""), path.child("name"))
     exactly, first = request.get("exactly"), request.get("firstAvailable") or []
     if exactly is None and not first:
         return [*errors, field.required(path, _NEITHER)]
@@ -75,7 +86,7 @@ def _request(request: Object, path: Path) -> Errors:
     for position, sub in enumerate(first):
         here = path.child("firstAvailable").index(position)
         title = sub.get("name", "")
-        errors += check.need_named(name.label, title, here.child("name"))
+        errors += check.named(name.label, title, here.child("name"))
         errors += _wanted(sub, here)
         if title in seen:
             errors.append(field.duplicate(here, title))
@@ -95,26 +106,8 @@ def _wanted(wanted: Object, path: Path) -> Errors:
             errors.append(field.invalid(path.child("count"), count, "must be greater than zero"))
     else:
         errors.append(field.not_supported(path.child("allocationMode"), mode, _MODES))
-    for position, toleration in enumerate(wanted.get("tolerations") or ()):
-        errors += device_toleration(toleration, path.child("tolerations").index(position))
-    return errors
-
-
-def device_toleration(toleration: Object, path: Path) -> Errors:
-    errors: Errors = []
-    key, operator = toleration.get("key", ""), toleration.get("operator", "")
-    if key:
-        errors += check.named(name.qualified, key, path.child("key"))
-    if operator == "Exists":
-        if toleration.get("value"):
-            errors.append(field.invalid(path.child("value"), toleration["value"], 'must be empty for operator `Exists`'))
-    elif operator == "Equal":
-        errors += check.named(name.label_value, toleration.get("value", ""), path.child("value"))
-    else:
-        errors.append(field.not_supported(path.child("operator"), operator, ("Equal", "Exists")))
-    effect = toleration.get("effect")
-    if effect:
-        errors += check.one_of(effect, path.child("effect"), ("NoExecute", "NoSchedule"))
+    for position, item in enumerate(wanted.get("tolerations") or ()):
+        errors += toleration(item, path.child("tolerations").index(position))
     return errors
 
 
@@ -132,56 +125,32 @@ def selectors(items: list[Object], path: Path) -> Errors:
     return errors
 
 
-def _names(names: list[str], known: set[str], path: Path) -> Errors:
-    errors: Errors = []
-    for position, title in enumerate(names):
-        if title not in known:
-            errors.append(field.invalid(path.index(position), title, _REQUEST))
-        if title in names[:position]:
-            errors.append(field.duplicate(path.index(position), title))
-    return errors
+def request_refs(refs: list[str], known: set[str], path: Path) -> Errors:
+    """Each names a request of the claim, none twice."""
+    if len(refs) > MAX_DEVICES:
+        return [field.too_many(path, len(refs), MAX_DEVICES)]
+    errors = [error for position, ref in enumerate(refs) for error in request_ref(ref, known, path.index(position))]
+    return errors + check.unique(refs, path)
+
+
+def request_ref(ref: str, known: set[str], path: Path) -> Errors:
+    segments = ref.split("/")
+    if len(segments) > 2:
+        return [field.invalid(path, ref, _REQUEST)]
+    errors = [error for segment in segments for error in check.named(name.label, segment, path)]
+    return errors if ref in known else [*errors, field.invalid(path, ref, _REQUEST)]
 
 
 def _constraint(constraint: Object, known: set[str], path: Path) -> Errors:
-    errors = _names(constraint.get("requests") or [], known, path.child("requests"))
-    given = [key for key in ("matchAttribute", "distinctAttribute") if constraint.get(key) is not None]
-    if len(given) != 1:
-        return [*errors, field.required(path, _ONE_ATTRIBUTE) if not given else field.invalid(path, None, _ONE_ATTRIBUTE)]
-    return errors + _attribute(constraint[given[0]], path.child(given[0]))
-
-
-def _attribute(text: str, path: Path) -> Errors:
-    domain, slash, rest = text.partition("/")
-    if not text:
-        return [field.required(path)]
-    if not slash:
-        return [field.invalid(path, text, "a fully qualified name must be a domain and a name separated by a slash")]
-    errors: Errors = []
-    if not domain:
-        errors.append(field.invalid(path, "", "the domain must not be empty"))
-    else:
-        errors += check.named(name.subdomain, domain, path)
-    if not rest:
-        errors.append(field.invalid(path, "", "the name must not be empty"))
-    else:
-        errors += check.named(name.c_identifier, rest, path)
-    return errors
+    errors = request_refs(constraint.get("requests") or [], known, path.child("requests"))
+    given = next((key for key in ("matchAttribute", "distinctAttribute") if constraint.get(key) is not None), "")
+    if not given:
+        return [*errors, field.required(path, _ONE_ATTRIBUTE)]
+    return errors + full_attribute_name(constraint[given], path.child(given))
 
 
 def device_config(config: Object, path: Path) -> Errors:
-    opaque = config.get("opaque")
-    if opaque is None:
+    if config.get("opaque") is None:
         return [field.required(path.child("opaque"))]
-    errors = driver_name(opaque.get("driver", ""), path.child("opaque", "driver"))
-    if opaque.get("parameters") is None:
-        errors.append(field.required(path.child("opaque", "parameters")))
-    elif not isinstance(opaque["parameters"], dict):
-        errors.append(field.invalid(path.child("opaque", "parameters"), "<value omitted>", "parameters must be a valid JSON object"))
-    return errors
-
-
-def driver_name(text: str, path: Path) -> Errors:
-    if not text:
-        return [field.required(path)]
-    errors = [field.too_long(path, 63)] if len(text) > 63 else []
-    return errors + check.named(name.subdomain, text, path)
+    return (csi_driver_name(config["opaque"].get("driver", ""), path.child("opaque", "driver"))
+            + opaque(config["opaque"].get("parameters"), path.child("opaque", "parameters"), MAX_PARAMETERS))

@@ -8,7 +8,8 @@ from kubepy.api.types import Object
 from kubepy.apiserver.registry.columns import AGE, NAME
 from kubepy.apiserver.registry.core.podspec_resources import is_extended
 from kubepy.apiserver.registry.kind import Kind, Strategy
-from kubepy.apiserver.registry.resource.claim_spec import device_config, selectors
+from kubepy.apiserver.registry.resource.claim_spec import MAX_DEVICES, device_config, selectors
+from kubepy.apiserver.registry.resource.slice_device import limited
 from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
@@ -21,8 +22,7 @@ class DeviceClassStrategy(Strategy):
     def validate(self, context: Context, obj: Object) -> Errors:
         spec = obj.get("spec") or {}
         errors = selectors(spec.get("selectors") or [], _SPEC.child("selectors"))
-        for position, config in enumerate(spec.get("config") or ()):
-            errors += device_config(config, _SPEC.child("config").index(position))
+        errors += limited(spec.get("config") or [], MAX_DEVICES, _SPEC.child("config"), device_config)
         extended = spec.get("extendedResourceName")
         if extended is not None and not is_extended(extended):
             errors.append(field.invalid(_SPEC.child("extendedResourceName"), extended, "must be a valid extended resource name"))
