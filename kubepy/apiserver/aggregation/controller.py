@@ -6,6 +6,7 @@ documents, and the condition is written only where it changes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from kubepy.api.errors import ApiError, NotFound
@@ -28,6 +29,9 @@ from kubepy.base.metrics import gauge
 
 log = get_logger("aggregation")
 PROBE_SECONDS = 30.0
+"""How often a server is asked when nothing happens."""
+FIRST_RETRY = 1.0
+"""After a server did not answer; twice as long each time. (Upstream begins with 5 s: its servers take longer to start.)"""
 ATTEMPTS = 5
 SYSTEM = User("system:apiserver", "", ("system:masters", "system:authenticated"))
 UNAVAILABLE = gauge("aggregator_unavailable_apiservice", "Gauge of APIServices which are marked as unavailable broken down by APIService "
@@ -44,6 +48,8 @@ class Controller:
         self._dialer = dialer
         self._wake = asyncio.Event()
         self._dirty: set[tuple[str, str]] = set()
+        self._due: dict[tuple[str, str], float] = {}
+        self._delays: dict[tuple[str, str], float] = {}
         self._feeds: list[Feed] = []
 
     def start(self) -> None:
@@ -89,23 +95,32 @@ class Controller:
     async def _run(self) -> None:
         for feed in self._feeds:
             await feed.ready.wait()
+        clock = self._server.clock
         while True:
-            try:
-                async with asyncio.timeout(PROBE_SECONDS if self._table.remotes else None):
+            self._due = {key: when for key, when in self._due.items() if key in self._table.remotes}
+            due = min(self._due.values(), default=None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else max(0.0, due - clock.monotonic())):
                     await self._wake.wait()
-            except TimeoutError:
-                self._dirty.update(self._table.remotes)
             self._wake.clear()
-            dirty, self._dirty = self._dirty, set()
-            remotes = [remote for key in dirty if (remote := self._table.remotes.get(key)) is not None]
-            await asyncio.gather(*(self._sync(remote) for remote in remotes))
+            now, remotes = clock.monotonic(), self._table.remotes
+            dirty = self._dirty | {key for key, when in self._due.items() if when <= now}
+            self._dirty = set()
+            await asyncio.gather(*(self._sync(key, remotes[key]) for key in dirty if key in remotes))
 
-    async def _sync(self, remote: Remote) -> None:
+    async def _sync(self, key: tuple[str, str], remote: Remote) -> None:
+        delay = PROBE_SECONDS
         try:
             condition = await self._examine(remote)
+            if condition.reason == "FailedDiscoveryCheck":
+                delay = self._delays.get(key, FIRST_RETRY)
+                self._delays[key] = min(PROBE_SECONDS, delay * 2)
+            else:
+                self._delays.pop(key, None)
             await self._write(remote, condition)
         except ApiError as error:
             log.warning("Cannot record whether an API service is available", name=remote.name, err=error.message)
+        self._due[key] = self._server.clock.monotonic() + delay
 
     async def _examine(self, remote: Remote) -> Condition:
         services = self._server.services

@@ -1,18 +1,17 @@
-"""Extending the API server: a TLS webhook that denies, warns and patches, a policy, and an aggregated API server behind a service."""
+"""Extending the API server with what is in deploy/examples: a TLS webhook, an operator, an aggregated server; and with policies."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import json
+import os
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -59,23 +58,6 @@ def server(folder: Path) -> Iterator[ApiServer]:
         yield running
 
 
-class Hook(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        request = review["request"]
-        response: dict[str, Any] = {"uid": request["uid"], "allowed": "denied" not in request["name"], "warnings": ["watched"]}
-        if self.path.startswith("/patch"):
-            patch = [{"op": "add", "path": "/data", "value": {"patched": "yes"}}]
-            response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
-        data = json.dumps({"kind": review["kind"], "apiVersion": review["apiVersion"], "response": response}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args: Any) -> None: ...
-
-
 def expose(server: ApiServer, name: str, port: int) -> None:
     """A service with one endpoint on this machine."""
     call(server, "POST", "/api/v1/namespaces/default/services", {
@@ -85,48 +67,146 @@ def expose(server: ApiServer, name: str, port: int) -> None:
         "endpoints": [{"addresses": [_own_address()]}], "ports": [{"name": "x", "port": port}]})
 
 
-def test_webhooks_behind_a_service_patch_and_deny(server: ApiServer, folder: Path) -> None:
-    cert, key = certificate(folder, "hook.default.svc")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    httpd = ThreadingHTTPServer(("0.0.0.0", 0), Hook)
-    httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+EXAMPLES = ROOT / "deploy/examples"
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+
+
+@contextlib.contextmanager
+def running(*command: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, *command], env={**os.environ, **environment})
     try:
-        expose(server, "hook", httpd.server_address[1])
-        bundle = base64.b64encode(cert.read_bytes()).decode()
-
-        def hook(path: str) -> dict[str, Any]:
-            return {"name": "hook.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
-                    "clientConfig": {"service": {"namespace": "default", "name": "hook", "path": path}, "caBundle": bundle},
-                    "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}],
-                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}},
-                    "matchConditions": [{"name": "mine", "expression": "!object.metadata.name.startsWith('free')"}]}
-
-        path = "/apis/admissionregistration.k8s.io/v1"
-        for resource, name, route in (("mutatingwebhookconfigurations", "m", "/patch"), ("validatingwebhookconfigurations", "v", "/check")):
-            assert call(server, "POST", f"{path}/{resource}", {"metadata": {"name": name}, "webhooks": [hook(route)]})[0] == 201
-        time.sleep(0.5)
-        maps = "/api/v1/namespaces/default/configmaps"
-        status, made = call(server, "POST", maps, {"metadata": {"name": "one"}})
-        assert (status, made.get("data")) == (201, {"patched": "yes"})
-        status, refused = call(server, "POST", maps, {"metadata": {"name": "denied"}})
-        assert (status, refused["message"]) == (400, 'admission webhook "hook.example.com" denied the request without explanation')
-        status, free = call(server, "POST", maps, {"metadata": {"name": "free-denied"}})
-        assert (status, free.get("data")) == (201, None)
-        for resource, name in (("mutatingwebhookconfigurations", "m"), ("validatingwebhookconfigurations", "v")):
-            call(server, "DELETE", f"{path}/{resource}/{name}")
+        yield process
     finally:
-        httpd.shutdown()
-        httpd.server_close()
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def kubectl(server: ApiServer, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["kubectl", "--kubeconfig", server.kubeconfig, *arguments], capture_output=True, text=True, timeout=60,
+                          check=False, input=stdin)
+
+
+needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+
+
+@needs_kubectl
+def test_a_webhook_server_denies_warns_and_patches(server: ApiServer, folder: Path) -> None:
+    cert, key = certificate(folder, "pod-rules.default.svc")
+    port = free_port()
+    with running(str(EXAMPLES / "admission-webhook/server.py"), "--cert", str(cert), "--key", str(key), "--port", str(port)):
+        wait_for(lambda: listening(port))
+        expose(server, "pod-rules", port)
+        documents = (EXAMPLES / "admission-webhook/webhook.yaml").read_text().partition("\n---\n")[2]
+        bundle = base64.b64encode(cert.read_bytes()).decode()
+        applied = kubectl(server, "apply", "-f", "-", stdin=documents.replace('caBundle: ""', f"caBundle: {bundle}"))
+        assert applied.returncode == 0, applied.stderr
+        kubectl(server, "create", "namespace", "ruled")
+        kubectl(server, "label", "namespace", "ruled", "pod-rules=enforced")
+
+        def refused() -> bool:
+            return "images need a tag" in kubectl(server, "-n", "ruled", "run", "bad", "--image=busybox", "--dry-run=server").stderr
+
+        wait_for(refused)
+        told = kubectl(server, "-n", "ruled", "run", "bad", "--image=busybox:latest")
+        assert told.stderr.strip() == ('Error from server (Forbidden): admission webhook "checks.pod-rules.example.kubepy.io" denied the '
+                                       "request: images need a tag that stays what it is: bad")
+        made = kubectl(server, "-n", "ruled", "run", "good", "--image=busybox:1.36", "-o", "json")
+        assert "Warning: container good has no memory limit" in made.stderr
+        pod = json.loads(made.stdout)
+        assert pod["metadata"]["labels"] == {"run": "good", "pod-rules/made-by": "admin"}
+        assert pod["spec"]["containers"][0]["securityContext"] == {"capabilities": {"drop": ["ALL"]}}
+        assert kubectl(server, "-n", "default", "run", "elsewhere", "--image=busybox").returncode == 0
+    # nobody answers any more: failurePolicy Fail refuses, the metrics tell
+    gone = kubectl(server, "-n", "ruled", "run", "late", "--image=busybox:1.36")
+    assert 'failed calling webhook "defaults.pod-rules.example.kubepy.io"' in gone.stderr
+    metrics = kubectl(server, "get", "--raw", "/metrics").stdout
+    assert any("apiserver_admission_webhook_rejection_count" in line and "calling_webhook_error" in line for line in metrics.splitlines())
+    kubectl(server, "delete", "-f", "-", stdin=documents)
+
+
+def policy(server: ApiServer, kind: str, name: str, spec: dict[str, Any], **binding: Any) -> None:
+    """A policy for config maps of the namespace `default`, with a binding."""
+    plural = f"{kind}admissionpolicies"
+    scope = {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]}
+    made = call(server, "POST", f"{ADMISSION}/{plural}", {"metadata": {"name": name}, "spec": {"matchConstraints": scope, **spec}})
+    assert made[0] == 201, made
+    only = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}}
+    assert call(server, "POST", f"{ADMISSION}/{kind}admissionpolicybindings", {
+        "metadata": {"name": name}, "spec": {"policyName": name, "matchResources": only, **binding}})[0] == 201
+
+
+def test_policies_change_judge_and_ask_for_rights(server: ApiServer) -> None:
+    """Mutating policies come first, each seeing what the one before it left; parameters and the authorizer are there for both."""
+    maps = "/api/v1/namespaces/default/configmaps"
+    call(server, "POST", maps, {"metadata": {"name": "limits"}, "data": {"longest": "9"}})
+    wanted = "Object{data: {'first': 'a', ?'mark': optional.ofNonZeroValue(variables.mark)}}"
+    policy(server, "mutating", "a-first", {
+        "reinvocationPolicy": "Never", "variables": [{"name": "mark", "expression": "object.metadata.name.substring(0, 1)"}],
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": wanted}}]})
+    patch = "[JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('second'), value: object.data.first + 'b'}]"
+    policy(server, "mutating", "b-second", {
+        "reinvocationPolicy": "IfNeeded", "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}]})
+    policy(server, "validating", "judge", {
+        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "validations": [
+            {"expression": "object.metadata.name.size() <= int(params.data.longest)",
+             "messageExpression": "'at most ' + params.data.longest + ' characters'"},
+            {"expression": "object.metadata.name != 'secret' || authorizer.group('').resource('secrets').namespace(request.namespace)"
+                           ".check('get').allowed() && !authorizer.serviceAccount('default', 'x').group('').resource('pods').check('get')"
+                           ".allowed()"}]},
+           validationActions=["Deny"], paramRef={"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"})
+
+    def made(name: str) -> tuple[int, Any]:
+        return call(server, "POST", f"{maps}?dryRun=All", {"metadata": {"name": name}})
+
+    wait_for(lambda: made("far-too-long")[0] == 422 and (made("one")[1].get("data") or {}).get("second"))
+    assert made("one")[1]["data"] == {"first": "a", "mark": "o", "second": "ab"}
+    assert made("far-too-long")[1]["details"]["causes"][0]["message"] == (
+        "ValidatingAdmissionPolicy 'judge' with binding 'judge' denied request: at most 9 characters")
+    assert made("secret")[0] == 201
+    for kind, name in (("mutating", "a-first"), ("mutating", "b-second"), ("validating", "judge")):
+        call(server, "DELETE", f"{ADMISSION}/{kind}admissionpolicybindings/{name}")
+        call(server, "DELETE", f"{ADMISSION}/{kind}admissionpolicies/{name}")
+
+
+@needs_kubectl
+def test_an_operator_written_with_kopf_keeps_a_custom_resource(server: ApiServer) -> None:
+    """Children, a status, events, a finalizer; rules of the definition besides."""
+    assert kubectl(server, "apply", "-f", str(EXAMPLES / "operator/crd.yaml")).returncode == 0
+    kubectl(server, "wait", "--for=condition=Established", "crd/websites.web.kubepy.io")
+    with running("-m", "kopf", "run", str(EXAMPLES / "operator/operator.py"), "--namespace", "default", "--standalone", "--quiet",
+                 KUBECONFIG=server.kubeconfig) as process:
+        site = "/apis/web.kubepy.io/v1/namespaces/default/websites/hello"
+        assert kubectl(server, "apply", "-f", str(EXAMPLES / "operator/website.yaml")).returncode == 0
+        wait_for(lambda: (call(server, "GET", site)[1].get("status") or {}).get("phase") == "Served", seconds=60)
+        assert process.poll() is None
+        found = call(server, "GET", site)[1]
+        assert found["metadata"]["finalizers"] == ["web.kubepy.io/archive"]
+        deployment = "/apis/apps/v1/namespaces/default/deployments/hello"
+        child = call(server, "GET", deployment)[1]
+        assert child["spec"]["replicas"] == 2
+        owner = child["metadata"]["ownerReferences"][0]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("Website", found["metadata"]["uid"], True)
+        assert "served" in kubectl(server, "get", "websites").stdout.lower()
+        refused = kubectl(server, "scale", "website/hello", "--replicas=3")
+        assert "the free tier has two replicas at most" in refused.stderr
+        assert kubectl(server, "patch", "website/hello", "--type=merge", "-p", '{"spec": {"tier": "paid", "replicas": 3}}').returncode == 0
+        wait_for(lambda: call(server, "GET", deployment)[1]["spec"]["replicas"] == 3, seconds=60)
+        back = kubectl(server, "patch", "website/hello", "--type=merge", "-p", '{"spec": {"tier": "free", "replicas": 1}}')
+        assert "a paid tier cannot be given up" in back.stderr
+        wait_for(lambda: "Served" in kubectl(server, "get", "events", "-o", "jsonpath={.items[*].reason}").stdout, seconds=30)
+        kubectl(server, "delete", "website/hello", "--wait=false")
+        wait_for(lambda: call(server, "GET", site)[0] == 404, seconds=60)
+        assert "hello" in call(server, "GET", "/api/v1/namespaces/default/configmaps/archive")[1]["data"]
 
 
 def test_an_aggregated_server_is_reached_with_the_callers_identity(server: ApiServer, folder: Path) -> None:
     cert, key = certificate(folder, "greetings.default.svc")
     port = free_port()
-    process = subprocess.Popen([sys.executable, str(ROOT / "deploy/examples/aggregated-api/server.py"), "--cert", str(cert),
-                                "--key", str(key), "--client-ca", str(folder / "front-proxy-client.crt"), "--port", str(port)])
-    try:
+    with running(str(EXAMPLES / "aggregated-api/server.py"), "--cert", str(cert), "--key", str(key), "--client-ca",
+                 str(folder / "front-proxy-client.crt"), "--port", str(port)):
         wait_for(lambda: listening(port))
         expose(server, "greetings", port)
         bundle = base64.b64encode(cert.read_bytes()).decode()
@@ -145,10 +225,7 @@ def test_an_aggregated_server_is_reached_with_the_callers_identity(server: ApiSe
             shown = subprocess.run(["kubectl", "--kubeconfig", server.kubeconfig, "get", "greetings", "-o", "name"], capture_output=True,
                                    text=True, timeout=30, check=False)
             assert shown.stdout.split() == ["greeting.example.kubepy.io/hello", "greeting.example.kubepy.io/goodbye"], shown.stderr
-    finally:
-        process.terminate()
-        process.wait(10)
-    wait_for(lambda: call_text(server, f"{path}/greetings") == 503, seconds=45)
+    wait_for(lambda: call_text(server, f"{path}/greetings") == 503, seconds=60)
 
 
 def call_text(server: ApiServer, path: str) -> int:
