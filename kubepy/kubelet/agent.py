@@ -106,7 +106,8 @@ class Kubelet:
         self.probes = Probes(runtime, self.events, clock, self.pods.wake, self.ips[0])
         self.reporter = Reporter(client, clock, self.pods.api_pod)
         self.pleg = Pleg(runtime, clock, self.pods.wake)
-        self.volume_statistics = VolumeStatistics(lambda: self.pods.others(""), self.volumes.paths, self.csi, clock)
+        self.volume_statistics = VolumeStatistics(lambda: self.pods.others(""), self.volumes.paths, self.csi, clock,
+                                                   settings.volume_stats_period)
         self.statistics = Statistics(settings, runtime, clock, self.volume_statistics.of)
         self.collector = ImageCollector(settings, runtime, clock, gone=self.records.forget)
         self.eviction = Eviction(settings, self.pods, self.statistics, self.events, clock, lambda: self.collector.look(everything=True))
@@ -172,7 +173,7 @@ class Kubelet:
         self.tasks.keep(self.eviction.run, "eviction")
         self.tasks.keep(self.plugins.run, "plugins")
         self.tasks.keep(self.shutdown.run, "shutdown")
-        self.tasks.keep(lambda: self.cpus.run(self.runtime, self.clock, self._uses_resources), "cpus")
+        self.tasks.keep(lambda: self.cpus.run(self.runtime, self.clock, self._uses_resources, settings.cpu_manager_period), "cpus")
         self.tasks.keep(self._tidy, "resources")
         log.info("Kubelet started", node=settings.node_name, endpoint=settings.runtime_endpoint)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import signal
 import socket
 import struct
@@ -32,12 +33,13 @@ from kubepy.kubelet.certificate.bootstrap import bootstrap, needed, rotating_con
 from kubepy.kubelet.certificate.manager import Rotation
 from kubepy.kubelet.certificate.request import CLIENT_SIGNER, SERVING_SIGNER, Wanted
 from kubepy.kubelet.certificate.store import Store
+from kubepy.kubelet.configuration import load_file, validate
 from kubepy.kubelet.cri.client import GrpcRuntime
 from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.server.access import Access
 from kubepy.kubelet.server.app import App
 from kubepy.kubelet.server.listener import Listener
-from kubepy.kubelet.settings import Settings, SettingsError, load_file
+from kubepy.kubelet.settings import Settings, SettingsError
 
 log = logs.get_logger("kubelet")
 _JOINED = "KUBEPY_KUBELET_MOUNT_NAMESPACE"
@@ -219,6 +221,10 @@ def main(argv: list[str]) -> int:
     logs.configure(args.v, json=args.logging_format == "json")
     try:
         settings = settings_of(args)
+        validate(settings)
+        if settings.fail_cgroup_v1 and not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+            raise SettingsError("kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be "
+                                "removed in a future release")
         if settings.fail_swap_on and swap_on():
             raise SettingsError("running with swap on is not supported, please disable swap or set --fail-swap-on flag to false")
         if settings.cpu_manager_policy not in ("none", "static"):
@@ -235,7 +241,21 @@ def main(argv: list[str]) -> int:
         log.error("Cannot start", error)
         return 1
     join_runtime(settings.runtime_endpoint, argv)
+    prepare_process(settings)
     return uvloop.run(_run(settings, config))
+
+
+def prepare_process(settings: Settings) -> None:
+    """As many open files and as little danger from the OOM killer as configured, where the machine lets us."""
+    try:
+        most = settings.max_open_files
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (OSError, ValueError) as error:
+        log.v(1).info("The limit of open files stays", err=error)
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(settings.oom_score_adj))
+    except OSError as error:
+        log.v(1).info("The OOM score stays", err=error)
 
 
 def _identity(settings: Settings) -> Config | None:
@@ -276,7 +296,7 @@ async def _run(settings: Settings, config: Config | None) -> int:
     if settings.rotate_certificates:
         config = rotating_config(config, client_store, clock.now())
     client = HttpClient(config, user_agent="kubelet", connections=128)
-    runtime = GrpcRuntime(settings.runtime_endpoint)
+    runtime = GrpcRuntime(settings.runtime_endpoint, settings.runtime_timeout)
     settings = await _believe_runtime(settings, runtime)
     kubelet = Kubelet(settings, client, runtime, clock)
     statistics = kubelet.statistics

@@ -1,12 +1,10 @@
-"""The kubelet's settings: flags and the `KubeletConfiguration` file (kubelet.config.k8s.io/v1beta1), flags winning."""
+"""The kubelet's settings: what flags and the KubeletConfiguration file (`configuration`) say, flags winning."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Literal
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
@@ -108,6 +106,20 @@ class Settings:
     object_changes: Literal["Watch", "Cache", "Get"] = "Watch"
     streaming_idle: float = 4 * 3600.0
     enable_server: bool = True
+    debugging_handlers: bool = True
+    """exec, attach, logs and the like; without them the server only tells of itself."""
+    max_images: int = 50
+    """Images the node's status lists; -1 for all."""
+    image_maximum_gc_age: float = 0.0
+    """Seconds after which an image nobody uses goes; 0 for never."""
+    volume_stats_period: float = 60.0
+    container_log_interval: float = 10.0
+    cpu_manager_period: float = 10.0
+    runtime_timeout: float = 120.0
+    single_process_oom_kill: bool = False
+    fail_cgroup_v1: bool = False
+    oom_score_adj: int = -999
+    max_open_files: int = 1_000_000
 
     @property
     def pki_dir(self) -> Path:
@@ -116,38 +128,6 @@ class Settings:
     @property
     def pods_dir(self) -> Path:
         return Path(self.root_dir, "pods")
-
-
-_FILE_KEYS = {
-    "staticPodPath": "static_pod_path", "staticPodURL": "static_pod_url",
-    "staticPodURLHeader": "static_pod_url_header", "address": "address", "port": "port",
-    "readOnlyPort": "read_only_port", "healthzPort": "healthz_port", "healthzBindAddress": "healthz_bind_address",
-    "tlsCertFile": "tls_cert_file", "tlsPrivateKeyFile": "tls_private_key_file", "maxPods": "max_pods", "podsPerCore": "pods_per_core",
-    "podPidsLimit": "pod_pids_limit", "clusterDomain": "cluster_domain", "resolvConf": "resolv_conf", "cgroupDriver": "cgroup_driver",
-    "cgroupRoot": "cgroup_root", "cgroupsPerQOS": "cgroups_per_qos", "cpuCFSQuota": "cpu_cfs_quota", "seccompDefault": "seccomp_default",
-    "failSwapOn": "fail_swap_on", "nodeLeaseDurationSeconds": "node_lease_duration_seconds", "serializeImagePulls": "image_pull_serial",
-    "maxParallelImagePulls": "image_pulls_parallel", "imagePullCredentialsVerificationPolicy": "image_verification_policy",
-    "containerLogMaxFiles": "container_log_max_files", "imageGCHighThresholdPercent": "image_gc_high",
-    "imageGCLowThresholdPercent": "image_gc_low", "registerNode": "register_node", "providerID": "provider_id",
-    "podLogsDir": "pod_logs_dir", "containerRuntimeEndpoint": "runtime_endpoint", "systemReserved": "system_reserved",
-    "kubeReserved": "kube_reserved", "evictionHard": "eviction_hard", "enableServer": "enable_server",
-    "evictionSoft": "eviction_soft", "evictionMinimumReclaim": "eviction_minimum_reclaim",
-    "evictionMaxPodGracePeriod": "eviction_max_pod_grace_period",
-    "cpuManagerPolicy": "cpu_manager_policy", "reservedSystemCPUs": "reserved_system_cpus",
-    "topologyManagerPolicy": "topology_manager_policy", "topologyManagerScope": "topology_manager_scope",
-    "configMapAndSecretChangeDetectionStrategy": "object_changes",
-    "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap",
-}
-_FILE_DURATIONS = {
-    "fileCheckFrequency": "file_check_frequency", "httpCheckFrequency": "http_check_frequency", "syncFrequency": "sync_frequency",
-    "nodeStatusUpdateFrequency": "node_status_update_frequency", "nodeStatusReportFrequency": "node_status_report_frequency",
-    "evictionPressureTransitionPeriod": "eviction_pressure_transition_period",
-    "shutdownGracePeriod": "shutdown_grace_period", "shutdownGracePeriodCriticalPods": "shutdown_grace_period_critical_pods",
-    "imageMinimumGCAge": "image_minimum_gc_age", "streamingConnectionIdleTimeout": "streaming_idle",
-}
-_FILE_LISTS = {"shutdownGracePeriodByPodPriority": "shutdown_by_priority",
-               "clusterDNS": "cluster_dns", "registerWithTaints": "register_with_taints",
-              "preloadedImagesVerificationAllowlist": "image_verification_allowed", "allowedUnsafeSysctls": "allowed_unsafe_sysctls"}
 
 
 def duration(text: str | float | int) -> float:
@@ -167,64 +147,3 @@ def duration(text: str | float | int) -> float:
     if number not in ("", "0") and text.strip() not in ("0", ""):
         raise SettingsError(f"not a duration: {text!r}")
     return total
-
-
-def load_file(path: str, base: Settings) -> Settings:
-    """`base` with what the KubeletConfiguration file says. Raises SettingsError."""
-    try:
-        document = yaml.safe_load(Path(path).read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"failed to load kubelet config file {path}: {error}") from error
-    if document.get("kind") != "KubeletConfiguration" or not str(document.get("apiVersion", "")).startswith("kubelet.config.k8s.io/"):
-        raise SettingsError(f"{path} is no kubelet.config.k8s.io/v1beta1 KubeletConfiguration")
-    return from_document(document, base)
-
-
-def from_document(document: Mapping[str, Any], base: Settings) -> Settings:
-    changes: dict[str, Any] = {}
-    for key, name in _FILE_KEYS.items():
-        if document.get(key) is not None:
-            changes[name] = document[key]
-    for key, name in _FILE_DURATIONS.items():
-        if document.get(key) is not None:
-            changes[name] = duration(document[key])
-    for key, name in _FILE_LISTS.items():
-        if document.get(key) is not None:
-            changes[name] = tuple(document[key])
-    if (found := document.get("evictionSoftGracePeriod")) is not None:
-        changes["eviction_soft_grace_period"] = {signal: duration(text) for signal, text in found.items()}
-    authentication = document.get("authentication") or {}
-    if (found := (authentication.get("x509") or {}).get("clientCAFile")) is not None:
-        changes["client_ca_file"] = found
-    if (found := (authentication.get("anonymous") or {}).get("enabled")) is not None:
-        changes["anonymous_auth"] = found
-    if (found := (authentication.get("webhook") or {}).get("enabled")) is not None:
-        changes["webhook_authn"] = found
-    if (found := (document.get("authorization") or {}).get("mode")) is not None:
-        changes["authorization_mode"] = found
-    if (found := document.get("containerLogMaxSize")) is not None:
-        from kubepy.api.scheduling import amount
-        changes["container_log_max_size"] = amount("memory", found)
-    if (found := (document.get("crashLoopBackOff") or {}).get("maxContainerRestartPeriod")) is not None:
-        changes["crash_loop_max"] = duration(found)
-    known = {entry.name for entry in fields(Settings)}
-    return replace(base, **{name: value for name, value in changes.items() if name in known})
-
-
-def document_of(settings: Settings) -> dict[str, Any]:
-    """The effective KubeletConfiguration, as `/configz` shows it."""
-    result: dict[str, Any] = {key: getattr(settings, name) for key, name in _FILE_KEYS.items()}
-    result.update({key: _go_duration(getattr(settings, name)) for key, name in _FILE_DURATIONS.items()})
-    result.update({key: list(getattr(settings, name)) for key, name in _FILE_LISTS.items()})
-    result["evictionSoftGracePeriod"] = {signal: _go_duration(value) for signal, value in settings.eviction_soft_grace_period.items()}
-    result["authentication"] = {"x509": {"clientCAFile": settings.client_ca_file}, "anonymous": {"enabled": settings.anonymous_auth},
-                                "webhook": {"enabled": settings.webhook_authn, "cacheTTL": "2m0s"}}
-    result["authorization"] = {"mode": settings.authorization_mode,
-                               "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"}}
-    return result
-
-
-def _go_duration(seconds: float) -> str:
-    hours, rest = divmod(int(seconds), 3600)
-    minutes, whole = divmod(rest, 60)
-    return f"{hours}h{minutes}m{whole}s" if hours else f"{minutes}m{whole}s" if minutes else f"{whole}s"

@@ -41,6 +41,7 @@ def container_config(pod: Object, container: Object, settings: Settings, *, atte
         log_path=f"{name}/{attempt}.log", stdin=bool(container.get("stdin")), stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         linux=pb.LinuxContainerConfig(
-            resources=container_resources(pod, container, memory_capacity, v2=cgroup_v2, cfs_quota=settings.cpu_cfs_quota),
+            resources=container_resources(pod, container, memory_capacity, v2=cgroup_v2, cfs_quota=settings.cpu_cfs_quota,
+                                          single_process_oom_kill=settings.single_process_oom_kill),
             security_context=container_context(pod, container, image, root=settings.root_dir, seccomp_default=settings.seccomp_default,
                                                target_id=target_id)))

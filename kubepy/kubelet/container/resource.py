@@ -39,7 +39,7 @@ def oom_score(pod: Object, container: Object, capacity: int) -> int:
 
 
 def container_resources(pod: Object, container: Object, capacity: int, *, v2: bool, cfs_quota: bool = True,
-                        swap: bool = False) -> pb.LinuxContainerResources:
+                        swap: bool = False, single_process_oom_kill: bool = False) -> pb.LinuxContainerResources:
     """`capacity` is the node's memory in bytes."""
     declared = container.get("resources") or {}
     requests, limits = amounts(declared.get("requests")), amounts(declared.get("limits"))
@@ -53,7 +53,8 @@ def container_resources(pod: Object, container: Object, capacity: int, *, v2: bo
         result.cpu_period = PERIOD
         result.cpu_quota = cpu_quota(limits.get("cpu", 0))
     if v2:
-        result.unified["memory.oom.group"] = "1"
+        if not single_process_oom_kill:
+            result.unified["memory.oom.group"] = "1"
         if not swap:
             result.memory_swap_limit_in_bytes = memory
     return result

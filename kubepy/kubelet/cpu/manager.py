@@ -23,7 +23,6 @@ from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.topology import AllocationError, Hint, hints_of
 
 log = get_logger("cpu")
-_RECONCILE = 10.0
 
 
 def whole_cpus(pod: Object, container: Object) -> int:
@@ -109,10 +108,10 @@ class CpuManager:
         if gone:
             self._save()
 
-    async def run(self, runtime: Runtime, clock: Clock, known: Callable[[str], bool]) -> None:
+    async def run(self, runtime: Runtime, clock: Clock, known: Callable[[str], bool], period: float = 10.0) -> None:
         """Tells running containers when what they share has changed."""
         while self.static:
-            await clock.sleep(_RECONCILE)
+            await clock.sleep(period)
             try:
                 await self.reconcile(runtime, known)
             except CriError as error:

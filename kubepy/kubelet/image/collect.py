@@ -68,14 +68,23 @@ class ImageCollector:
         for gone in set(self._seen) - {image.id for image in images}:
             del self._seen[gone]
         await asyncio.to_thread(self._gone, {image.id for image in images})
+        stale = [image.id for image in images if image.id not in in_use and not image.pinned and self._too_old(self._seen[image.id], now)]
+        for image_id in stale:
+            log.info("Removing an image nobody has used for long", image=image_id)
+            await self._runtime.remove_image(image_id)
+        images = [image for image in images if image.id not in stale]
         to_free = (1 << 62) if everything else await self._to_free()
         if to_free <= 0:
-            return 0
+            return len(stale)
         chosen = plan_collection(images, self._seen, in_use, to_free, now, 0.0 if everything else self._settings.image_minimum_gc_age)
         for image_id in chosen:
             log.info("Removing an unused image", image=image_id)
             await self._runtime.remove_image(image_id)
-        return len(chosen)
+        return len(stale) + len(chosen)
+
+    def _too_old(self, seen: Seen, now: float) -> bool:
+        most = self._settings.image_maximum_gc_age
+        return most > 0 and now - max(seen.used, seen.first) > most
 
     async def _in_use(self, images: Sequence[pb.Image]) -> set[str]:
         references = {reference for container in await self._runtime.list_containers()

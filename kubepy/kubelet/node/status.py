@@ -12,7 +12,7 @@ from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.node.machine import Machine
 from kubepy.kubelet.settings import Settings
 
-MAX_IMAGES, MAX_IMAGE_NAMES = 50, 5
+MAX_IMAGE_NAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def node_status(settings: Settings, machine: Machine, state: RuntimeState, image
                      "kernelVersion": machine.kernel, "osImage": machine.os_image, "containerRuntimeVersion": state.version,
                      "kubeletVersion": KUBERNETES_VERSION, "kubeProxyVersion": "", "operatingSystem": "linux",
                      "architecture": machine.arch, **({"swap": {"capacity": machine.swap}} if machine.swap else {})},
-        "images": _images(images), **_features(state),
+        "images": _images(images, settings.max_images), **_features(state),
         # what the API server's NodeDeclaredFeatureValidator asks for when a pod is resized
         **({"declaredFeatures": ["GuaranteedQoSPodCPUResize"]} if settings.cpu_manager_policy == "none" else {}),
     }
@@ -135,9 +135,9 @@ def _conditions(state: RuntimeState, old: Mapping[str, Object], now: float) -> l
     return [entry for kind, entry in old.items() if kind not in kinds] + result
 
 
-def _images(images: Sequence[pb.Image]) -> list[Object]:
+def _images(images: Sequence[pb.Image], most: int) -> list[Object]:
     found = []
-    for image in sorted(images, key=lambda image: -image.size)[:MAX_IMAGES]:
+    for image in sorted(images, key=lambda image: -image.size)[:most if most >= 0 else None]:
         names = [*image.repo_digests, *image.repo_tags]
         found.append({"names": names[:MAX_IMAGE_NAMES], "sizeBytes": image.size})
     return found

@@ -17,7 +17,6 @@ from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.settings import Settings
 
 log = get_logger("logs")
-_LOOK = 10.0
 
 
 class LogRotation:
@@ -30,7 +29,7 @@ class LogRotation:
 
     async def run(self) -> None:
         while True:
-            await self._clock.sleep(_LOOK)
+            await self._clock.sleep(self._settings.container_log_interval)
             try:
                 await self.look()
             except (CriError, OSError) as error:

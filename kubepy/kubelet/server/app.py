@@ -13,6 +13,7 @@ from kubepy.base.clock import Clock
 from kubepy.base.http.cycle import Receive, Scope, Send
 from kubepy.base.log import get_logger
 from kubepy.kubelet import metric
+from kubepy.kubelet.configuration import document_of
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.pod.manager import Pods
@@ -22,7 +23,7 @@ from kubepy.kubelet.server.access import Access
 from kubepy.kubelet.server.log import OptionsError, options_of, read_log
 from kubepy.kubelet.server.stat import Statistics
 from kubepy.kubelet.server.stream import join
-from kubepy.kubelet.settings import Settings, document_of
+from kubepy.kubelet.settings import Settings
 
 log = get_logger("server")
 _TEXT = "text/plain; charset=utf-8"
@@ -84,6 +85,8 @@ class App:
                 raise Refused(404, "404 page not found\n")
             case ["configz"]:
                 await _json(send, {"kubeletconfig": document_of(self._settings)})
+            case _ if not self._settings.debugging_handlers:
+                raise Refused(405, "Debug endpoints are disabled.\n")
             case ["runningpods"]:
                 await self._running_pods(send)
             case ["containerLogs", namespace, name, container] if method in ("GET", "HEAD"):

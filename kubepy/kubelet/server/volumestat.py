@@ -24,7 +24,6 @@ from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.rpc import RpcError
 
 log = get_logger("stats")
-_PERIOD = 60.0
 _METRICS = (("capacity_bytes", "capacityBytes", "Capacity in bytes of the volume"),
             ("available_bytes", "availableBytes", "Number of available bytes in the volume"),
             ("used_bytes", "usedBytes", "Number of used bytes in the volume"),
@@ -38,11 +37,12 @@ class VolumeStatistics(Collector):
     """`pods` are those that run; `paths(uid)` tells where each of a pod's volumes is."""
 
     def __init__(self, pods: Callable[[], list[Object]], paths: Callable[[str], Mapping[str, Path]], volumes: CsiVolumes,
-                 clock: Clock) -> None:
+                 clock: Clock, period: float = 60.0) -> None:
         self._pods = pods
         self._paths = paths
         self._csi = volumes
         self._clock = clock
+        self._period = period
         self._held: dict[str, list[Usage]] = {}
 
     def of(self, uid: str) -> list[Usage]:
@@ -51,7 +51,7 @@ class VolumeStatistics(Collector):
 
     async def run(self) -> None:
         while True:
-            await self._clock.sleep(_PERIOD)
+            await self._clock.sleep(self._period)
             await self.measure()
 
     async def measure(self) -> None:
