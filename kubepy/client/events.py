@@ -32,6 +32,13 @@ class Recorder(Protocol):
     def event(self, about: Object, type: Literal["Normal", "Warning"], reason: str, message: str, *, field_path: str = "") -> None: ...
 
 
+class ActionRecorder(Protocol):
+    """As `client.series` has it: an event also says what was being done, with which other object, and who says so."""
+
+    def event(self, about: Object, type: Literal["Normal", "Warning"], reason: str, message: str, *, field_path: str = "", action: str = "",
+              related: Object | None = None, component: str = "") -> None: ...
+
+
 def reference(obj: Object, field_path: str = "") -> Object:
     """An ObjectReference to an object (or what is there of a reference already)."""
     metadata = obj.get("metadata") or obj

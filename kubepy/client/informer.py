@@ -49,13 +49,15 @@ class Informer:
     """One resource, in one namespace or all, perhaps selected. `transform` may change the fresh object it is given."""
 
     def __init__(self, client: Client, resource: Resource, namespace: str | None = None, *, field_selector: str = "",
-                 label_selector: str = "", transform: Transform | None = drop_managed_fields, clock: Clock | None = None) -> None:
+                 label_selector: str = "", transform: Transform | None = drop_managed_fields, clock: Clock | None = None,
+                 paged: bool = False) -> None:
         self.resource = resource
         self.lister = Store()
         self._client = client
         self._namespace = namespace
         self._fields, self._labels = field_selector, label_selector
         self._transform = transform
+        self._paged = paged
         self._clock = clock or SystemClock()
         self._handlers: list[tuple[OnAdd | None, OnUpdate | None, OnDelete | None]] = []
         self._synced = asyncio.Event()
@@ -108,8 +110,9 @@ class Informer:
             await self._clock.sleep(backoff.next())
 
     async def _list(self) -> None:
-        """Fills the store. The first list may be any state the server has cached, a later one not older than ours."""
-        consistent = self._history_lost
+        """Fills the store. The first list may be any state the server has cached (unless it is wanted in pages, which servers only make
+        of the newest), a later one not older than ours. Pages are transformed as they come, so that they are never all there in full."""
+        consistent = self._history_lost or (self._paged and self._version is None)
         try:
             items, version = await self._pages("" if consistent else self._version or "0", PAGE if consistent else 0)
         except (Gone, Expired, Timeout):
@@ -117,7 +120,7 @@ class Informer:
         fresh = set()
         for item in items:
             fresh.add(key := key_of(item))
-            self._put(key, item)
+            self._keep(key, item)
         for key in self.lister.keys() - fresh:
             self._remove(key, None)
         self._version, self._history_lost = version, False
@@ -130,7 +133,7 @@ class Informer:
             page = await self._client.list(self.resource, self._namespace, resource_version=None if token else version or None,
                                            limit=limit, continue_token=token, field_selector=self._fields,
                                            label_selector=self._labels)
-            items += page["items"]
+            items += page["items"] if self._transform is None else map(self._transform, page["items"])
             token = page["metadata"].get("continue") or ""
             if not token:
                 return items, page["metadata"]["resourceVersion"]
@@ -148,8 +151,10 @@ class Informer:
                 self._version = obj["metadata"]["resourceVersion"]
 
     def _put(self, key: str, obj: Object) -> None:
-        if self._transform is not None:
-            obj = self._transform(obj)
+        self._keep(key, self._transform(obj) if self._transform is not None else obj)
+
+    def _keep(self, key: str, obj: Object) -> None:
+        """`obj` has been transformed."""
         old = self.lister.by_key(key)
         if old is None:
             self.lister.put(key, obj)
@@ -191,13 +196,13 @@ class InformerFactory:
         self._tasks: Tasks | None = None
 
     def informer(self, resource: Resource, namespace: str | None = None, *, field_selector: str = "", label_selector: str = "",
-                 transform: Transform | None = None) -> Informer:
-        """`transform` counts only for the first who asks."""
+                 transform: Transform | None = None, paged: bool = False) -> Informer:
+        """`transform` and `paged` (the first list comes in pages: slower, but small) count only for the first who asks."""
         key = (resource, namespace, field_selector, label_selector)
         found = self._informers.get(key)
         if found is None:
             found = Informer(self.client, resource, namespace, field_selector=field_selector, label_selector=label_selector,
-                             transform=transform or self._transform, clock=self._clock)
+                             transform=transform or self._transform, clock=self._clock, paged=paged)
             self._informers[key] = found
             if self._tasks is not None:
                 self._tasks.keep(found.run, f"informer/{resource.group_resource}")

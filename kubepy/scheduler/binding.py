@@ -12,7 +12,7 @@ from kubepy.api.errors import ApiError
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
-from kubepy.client.events import Recorder
+from kubepy.client.events import ActionRecorder
 from kubepy.scheduler import metric
 from kubepy.scheduler.extender import Extender
 from kubepy.scheduler.failure import ERROR, UNSCHEDULABLE, Reporter, about
@@ -41,7 +41,7 @@ class Binding:
 
 
 class Binder:
-    def __init__(self, snapshot: Snapshot, queue: Queue, waiting: WaitingPods, recorder: Recorder, reporter: Reporter, clock: Clock,
+    def __init__(self, snapshot: Snapshot, queue: Queue, waiting: WaitingPods, recorder: ActionRecorder, reporter: Reporter, clock: Clock,
                  tasks: Tasks, extenders: Sequence[Extender] = ()) -> None:
         self._snapshot, self._queue, self._waiting = snapshot, queue, waiting
         self._recorder, self._reporter, self._clock, self._tasks = recorder, reporter, clock, tasks
@@ -123,7 +123,8 @@ class Binder:
         now = self._clock.monotonic()
         self._snapshot.bound(pod.key, now + ASSUMED_SECONDS)
         self._queue.done(pod.key)
-        self._recorder.event(about(pod), "Normal", "Scheduled", f"Successfully assigned {pod.key} to {job.node}")
+        self._recorder.event(about(pod), "Normal", "Scheduled", f"Successfully assigned {pod.key} to {job.node}", action="Binding",
+                             component=pod.scheduler)
         metric.ATTEMPTS.labels("scheduled", job.profile.name).inc()
         metric.ATTEMPT_SECONDS.labels("scheduled", job.profile.name).observe(now - job.began)
         metric.SLI_SECONDS.labels(str(min(job.entry.attempts, 15))).observe(now - job.entry.added)

@@ -9,6 +9,7 @@ from kubepy.api.types import Object
 from kubepy.base.clock import format_time
 from kubepy.base.log import get_logger
 from kubepy.scheduler import metric
+from kubepy.scheduler.failure import about
 from kubepy.scheduler.framework import Handle
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.preemption import Candidate
@@ -41,5 +42,5 @@ async def _evict(handle: Handle, preemptor: Pod, victim: Pod, node: str) -> None
             raise
         return
     log.info("Preempted", victim=victim.key, preemptor=preemptor.key, node=node)
-    about = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": victim.namespace, "name": victim.name, "uid": victim.uid}}
-    handle.recorder.event(about, "Normal", "Preempted", f"Preempted by pod {preemptor.uid} on node {node}")
+    handle.recorder.event(about(victim), "Normal", "Preempted", f"Preempted by pod {preemptor.uid} on node {node}", action="Preempting",
+                          related=about(preemptor), component=preemptor.scheduler)

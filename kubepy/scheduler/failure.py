@@ -12,7 +12,7 @@ from kubepy.api.types import Object
 from kubepy.base.clock import Clock, format_time
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
-from kubepy.client.events import Recorder
+from kubepy.client.events import ActionRecorder
 from kubepy.client.interface import Client
 from kubepy.scheduler.pod import Pod
 
@@ -23,14 +23,14 @@ NOTE_LIMIT = 1024
 
 
 class Reporter:
-    def __init__(self, client: Client, recorder: Recorder, clock: Clock, tasks: Tasks, at_once: int) -> None:
+    def __init__(self, client: Client, recorder: ActionRecorder, clock: Clock, tasks: Tasks, at_once: int) -> None:
         self._client, self._recorder, self._clock, self._tasks = client, recorder, clock, tasks
         self._at_once = asyncio.Semaphore(at_once)
 
     def failed(self, pod: Pod, reason: str, message: str, nominated: str | None = None) -> None:
         """Records the event and writes the condition in the background. `nominated`: the node to nominate, "" to take a nomination
         back, None to leave it."""
-        self._recorder.event(about(pod), "Warning", "FailedScheduling", cut(message))
+        self._recorder.event(about(pod), "Warning", "FailedScheduling", cut(message), action="Scheduling", component=pod.scheduler)
         self._tasks.start(self._write(pod, reason, message, nominated), "report")
 
     async def _write(self, pod: Pod, reason: str, message: str, nominated: str | None) -> None:

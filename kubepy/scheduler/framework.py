@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.task import Tasks
-from kubepy.client.events import Recorder
+from kubepy.client.events import ActionRecorder
 from kubepy.client.interface import Client
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.pod import Pod, Template
@@ -162,7 +162,7 @@ class Handle:
 
     client: Client
     clock: Clock
-    recorder: Recorder
+    recorder: ActionRecorder
     profile: Profile
     snapshot: Snapshot
     tasks: Tasks

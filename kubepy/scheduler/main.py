@@ -1,12 +1,13 @@
 """`kubepy scheduler`: flags, configuration, leadership."""
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
 from kubepy.client import daemon
-from kubepy.client.events import EventRecorder
 from kubepy.client.informer import InformerFactory
+from kubepy.client.series import SeriesRecorder
 from kubepy.scheduler import config as configuration
 from kubepy.scheduler.config import Config, ConfigError
 from kubepy.scheduler.explain import handler
@@ -17,14 +18,45 @@ DESCRIPTION = """\
 Gives every pending pod a node.
 
 It watches pods and nodes, filters and scores every node for each pod in the order of their priority, and binds the pod to the best
-one; a pod that fits nowhere gets an event and a condition that say why. Needs only a kubeconfig:
+one; a pod that fits nowhere gets an event and a condition that say why. Needs only a kubeconfig, for any API server from v1.30 on
+(kinds that the server does not have are done without):
 
     kubepy scheduler --kubeconfig /etc/kubernetes/scheduler.conf
+
+Why a pod goes where it goes: kubepy explain-scheduling POD (or GET /debug/explain?pod=NAMESPACE/POD on the secure port).
+"""
+CONFIGURATION = """\
+configuration (--config): a KubeSchedulerConfiguration as kube-scheduler takes it, for example
+
+    apiVersion: kubescheduler.config.k8s.io/v1
+    kind: KubeSchedulerConfiguration
+    parallelism: 16                    # bindings under way at a time
+    podInitialBackoffSeconds: 1
+    podMaxBackoffSeconds: 10
+    leaderElection: {leaderElect: true}
+    profiles:                          # pods choose one by spec.schedulerName
+    - schedulerName: default-scheduler
+    - schedulerName: packing
+      plugins:                         # multiPoint or one point: preEnqueue queueSort preFilter filter postFilter
+        multiPoint:                    #   preScore score reserve permit preBind bind postBind
+          enabled: [{name: MyPlugin, weight: 2}]
+        score:
+          disabled: [{name: NodeResourcesBalancedAllocation}]
+          enabled: [{name: NodeResourcesFit, weight: 5}]
+      pluginConfig:                    # arguments as of kube-scheduler's plugins of the same names
+      - {name: NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated, resources: [{name: cpu, weight: 1}]}}}
+      - {name: PodTopologySpread, args: {defaultingType: List, defaultConstraints: []}}
+    extenders:
+    - {urlPrefix: https://scheduler.example.com/v1, filterVerb: filter, prioritizeVerb: prioritize, weight: 1, enableHTTPS: true}
+
+A plugin of one's own is a class that an installed package offers as entry point `kubepy.scheduler.plugins`; see
+deploy/examples/scheduler-plugin. percentageOfNodesToScore has no effect: every node is always scored.
 """
 
 
 def main(argv: list[str]) -> int:
     parser = daemon.parser("kube-scheduler", secure_port=10259, description=DESCRIPTION)
+    parser.epilog = CONFIGURATION
     parser.add_argument("--config", default="", metavar="FILE", help="KubeSchedulerConfiguration: profiles, plugins and their arguments")
     args = parser.parse_args(argv)
     try:
@@ -49,7 +81,7 @@ def main(argv: list[str]) -> int:
 
 
 async def _work(process: daemon.Daemon, config: Config, leading: list[Scheduler]) -> None:
-    recorder = EventRecorder(process.client, "default-scheduler")
+    recorder = SeriesRecorder(process.client, "default-scheduler", socket.gethostname())
     recorder.start(process.tasks)
     factory = InformerFactory(process.client)
     scheduler = Scheduler(process.client, config, recorder, process.clock)

@@ -13,7 +13,7 @@ from kubepy.api.resource import Resource
 from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
-from kubepy.client.events import Recorder
+from kubepy.client.events import ActionRecorder
 from kubepy.client.informer import InformerFactory
 from kubepy.client.interface import Client
 from kubepy.scheduler import metric, timing
@@ -39,7 +39,7 @@ BATCH_SECONDS = 0.005
 class Scheduler:
     """Runs until cancelled. `snapshot` and `queue` can be read by whoever explains or measures."""
 
-    def __init__(self, client: Client, config: Config, recorder: Recorder, clock: Clock | None = None,
+    def __init__(self, client: Client, config: Config, recorder: ActionRecorder, clock: Clock | None = None,
                  rng: random.Random | None = None) -> None:
         self.config = config
         self.snapshot = Snapshot(hard_pod_affinity_weight=_hard_weight(config))

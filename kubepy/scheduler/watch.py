@@ -18,6 +18,7 @@ from kubepy.scheduler.queue import Queue
 from kubepy.scheduler.related import Related
 from kubepy.scheduler.snapshot import Node, Snapshot
 
+IMAGES_KEPT = 20_000
 LIVING = "status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -31,6 +32,7 @@ class Feed:
         self._related = Related(snapshot, queue)
         self._budgets: dict[str, Budget] = {}
         self._nodes: Informer | None = None
+        self._images: dict[tuple[Any, ...], Object] = {}
 
     def budgets(self) -> list[Budget]:
         return list(self._budgets.values())
@@ -42,7 +44,7 @@ class Feed:
                  whole_nodes: bool = False) -> None:
         """`unserved` are kinds to do without, `devices` the version of resource.k8s.io ("" for none); `whole_nodes` keeps node objects as
         they are, for extenders that want to see them."""
-        self._nodes = factory.informer(NODES, transform=drop_managed_fields if whole_nodes else _slim_node)
+        self._nodes = factory.informer(NODES, transform=drop_managed_fields if whole_nodes else self._slim_node, paged=True)
         self._nodes.add_handler(self._node_set, lambda _, new: self._node_set(new), self._node_gone)
         factory.informer(NAMESPACES, transform=_slim_namespace).add_handler(
             self._namespace_set, lambda _, new: self._namespace_set(new), self._namespace_gone)
@@ -50,7 +52,7 @@ class Feed:
             factory.informer(POD_DISRUPTION_BUDGETS).add_handler(self._budget_set, lambda _, new: self._budget_set(new),
                                                                  self._forget_budget)
         self._related.register(factory, unserved, devices)
-        factory.informer(PODS, field_selector=LIVING, transform=self._parsed).add_handler(
+        factory.informer(PODS, field_selector=LIVING, transform=self._parsed, paged=True).add_handler(
             lambda obj: self._seen(obj["pod"], "PodAdd"), lambda _, new: self._seen(new["pod"], "PodUpdate"),
             lambda obj: self.pod_gone(obj["pod"]))
 
@@ -58,6 +60,18 @@ class Feed:
         began = perf_counter()
         self.pod_set(pod)
         metric.EVENT_SECONDS.labels(f"Assigned{event}" if pod.node else event).observe(perf_counter() - began)
+
+    def _slim_node(self, obj: Object) -> Object:
+        """What the scheduler reads of a node: heartbeats and conditions are most of the bytes and none of the use; images, of which many
+        nodes have the same, are kept once."""
+        metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
+        images = [self._images.setdefault((*(image.get("names") or ()), image.get("sizeBytes") or 0), image)
+                  for image in status.get("images") or ()]
+        if len(self._images) > IMAGES_KEPT:
+            self._images.clear()
+        return {"metadata": {key: metadata[key] for key in ("name", "labels", "annotations", "resourceVersion") if key in metadata},
+                "spec": {key: spec[key] for key in ("taints", "unschedulable") if key in spec},
+                "status": {"allocatable": status.get("allocatable") or status.get("capacity") or {}, "images": images}}
 
     def _parsed(self, obj: Object) -> Object:
         metadata = obj["metadata"]
@@ -149,14 +163,6 @@ class Feed:
 
     def _namespace_gone(self, obj: Object) -> None:
         self._snapshot.tallies.set_namespace(obj["metadata"]["name"], None)
-
-
-def _slim_node(obj: Object) -> Object:
-    """What the scheduler reads of a node: heartbeats and conditions are most of the bytes and none of the use."""
-    metadata, status = obj["metadata"], obj.get("status") or {}
-    kept = {key: metadata[key] for key in ("name", "labels", "annotations", "resourceVersion") if key in metadata}
-    return {"metadata": kept, "spec": obj.get("spec") or {},
-            "status": {key: status[key] for key in ("allocatable", "capacity", "images") if key in status}}
 
 
 def _slim_namespace(obj: Object) -> Object:

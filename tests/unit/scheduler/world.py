@@ -22,7 +22,7 @@ class Recorder:
     def __init__(self):
         self.events = []
 
-    def event(self, about, type, reason, message, *, field_path=""):
+    def event(self, about, type, reason, message, *, field_path="", action="", related=None, component=""):
         self.events.append((about["metadata"]["name"], type, reason, message))
 
     def last(self, name):
