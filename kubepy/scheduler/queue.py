@@ -13,6 +13,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 from kubepy.base.clock import Clock
@@ -22,6 +23,8 @@ from kubepy.scheduler.pod import Pod
 
 UNSCHEDULABLE_SECONDS = 300.0
 EVENTS_KEPT = 4096
+HINTS_MEASURED = 1000
+"""Hints whose time is taken, between two calls of `measure`: thousands of pods may be asked about one event."""
 FAILED = "ScheduleAttemptFailure"
 GATES = frozenset({"SchedulingGates"})
 """Only the pod itself can lift these."""
@@ -59,6 +62,7 @@ class Queue:
     _incoming: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(queue, event) -> pods, since `measure` was called."""
     _blamed: set[tuple[str, str]] = field(default_factory=set)
+    _hints: list[tuple[str, str, str, float]] = field(default_factory=list)
     _active: list[tuple[Any, int, Entry]] = field(default_factory=list)
     _backoff: list[tuple[float, Any, int, Entry]] = field(default_factory=list)
     _tickets: itertools.count[int] = field(default_factory=itertools.count)
@@ -150,6 +154,11 @@ class Queue:
         for (where, event), count in self._incoming.items():
             metric.INCOMING.labels(where, event).inc(count)
         self._incoming.clear()
+        for plugin, event, hint, seconds in self._hints:
+            metric.HINT_SECONDS.labels(plugin, event, hint).observe(seconds)
+        self._hints.clear()
+        tried = min((entry.seen for entry in self.entries.values() if entry.where == TRIED), default=self._sequence)
+        metric.INFLIGHT.labels("All").set(sum(1 for number, _ in self._log if number > tried))
         for name, count in self.counts().items():
             metric.PENDING.labels(name).set(count)
         blamed = Counter((plugin, entry.pod.scheduler) for entry in self.entries.values() if entry.where in (WAITING, GATED, BACKOFF)
@@ -249,7 +258,19 @@ class Queue:
         wakes = self.profiles[entry.pod.scheduler].wakes
         if event.resource == "Pod" and isinstance(event.new, Pod) and event.new.key != entry.pod.key:
             return False
-        return any(_matches(wake, entry.pod, event) for plugin in entry.plugins for wake in _known(wakes, plugin))
+        return any(self._matches(plugin, wake, entry.pod, event) for plugin in entry.plugins for wake in _known(wakes, plugin))
+
+    def _matches(self, plugin: str, wake: Wake, pod: Pod, event: Event) -> bool:
+        if wake.resource != event.resource or event.action not in wake.actions:
+            return False
+        if wake.hint is None:
+            return True
+        if len(self._hints) >= HINTS_MEASURED:
+            return wake.hint(pod, event)
+        began = perf_counter()
+        found = wake.hint(pod, event)
+        self._hints.append((plugin, _named(event), "Queue" if found else "QueueSkip", perf_counter() - began))
+        return found
 
 
 ANY = (Wake("Node", frozenset({"add", "label", "taint", "allocatable"})), Wake("AssignedPod", frozenset({"add", "delete", "label"})))
@@ -271,10 +292,6 @@ _NAMES = {
 def _known(wakes: Mapping[str, Sequence[Wake]], plugin: str) -> Sequence[Wake]:
     """A plugin that says nothing about events is woken by any that changes nodes or pods."""
     return wakes.get(plugin) or ANY
-
-
-def _matches(wake: Wake, pod: Pod, event: Event) -> bool:
-    return wake.resource == event.resource and event.action in wake.actions and (wake.hint is None or wake.hint(pod, event))
 
 
 def _claim_names(pod: Pod) -> Any:
