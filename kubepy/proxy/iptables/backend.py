@@ -50,17 +50,12 @@ class IptablesBackend:
 
     async def intact(self) -> bool:
         """Looks for the canaries: a flush or a firewall's reload takes them away with everything else."""
-        for name in table.TABLES:
-            try:
-                shown = await run(self._command, *WAIT, "-t", name, "-S", chain.CANARY)
-            except BackendError:
-                shown = b""
-            if b"-A " not in shown:
-                if self._written is not None:
-                    log.warning("The rules have been flushed by someone else; writing all of them again", table=name)
-                self._written = None
-                return False
-        return True
+        if await canaries(self._command):
+            return True
+        if self._written is not None:
+            log.warning("The rules have been flushed by someone else; writing all of them again", family=self._family)
+        self._written = None
+        return False
 
     async def available(self) -> bool:
         """Whether the kernel and the program are there for this family."""
@@ -95,3 +90,15 @@ class IptablesBackend:
                 await run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet")
             except BackendError as error:
                 log.warning("NodePorts will not answer on 127.0.0.1", err=error)
+
+
+async def canaries(command: str) -> bool:
+    """Whether those of all tables are there."""
+    for name in table.TABLES:
+        try:
+            shown = await run(command, *WAIT, "-t", name, "-S", chain.CANARY)
+        except BackendError:
+            return False
+        if b"-A " not in shown:
+            return False
+    return True

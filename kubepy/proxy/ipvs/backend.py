@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 from kubepy.base.log import get_logger
 from kubepy.proxy.backend import BackendError
 from kubepy.proxy.iptables import chain, table
+from kubepy.proxy.iptables.backend import canaries
 from kubepy.proxy.ipvs import ipset, kernel, rule
 from kubepy.proxy.ipvs.kernel import Ipvs, Service
 from kubepy.proxy.ipvs.plan import Address, Plan, Planner, Real, Virtual
@@ -165,12 +166,7 @@ class IpvsBackend:
         except OSError as error:
             log.warning("Cannot see whether the virtual servers are still there", family=self._family, err=error)
             there = True
-        for name in table.TABLES:
-            try:
-                shown = await run(self._command, *WAIT, "-t", name, "-S", chain.CANARY)
-            except BackendError:
-                shown = b""
-            there = there and b"-A " in shown
+        there = there and await canaries(self._command)
         if not there:
             log.warning("Rules or virtual servers have been flushed by someone else; writing all of them again", family=self._family)
             self._written = None
@@ -210,9 +206,7 @@ class IpvsBackend:
         saved = table.parse_save((await run(f"{self._command}-save")).decode())
         if text := table.cleanup(saved):
             await run(f"{self._command}-restore", *WAIT, "--noflush", stdin=text.encode())
-        for name in ipset.destroy(self._family):
-            with suppress(BackendError):  # it was never there
-                await run("ipset", "destroy", name)
+        await run("ipset", "restore", stdin=ipset.destroy(self._family).encode())
         try:
             await asyncio.to_thread(self._remove_servers)
         except OSError as error:
@@ -228,8 +222,3 @@ class IpvsBackend:
 
 def _service(virtual: Virtual) -> Service:
     return Service(virtual.scheduler, virtual.timeout)
-
-
-def schedulers() -> Sequence[str]:
-    """What the kernel may have (`ip_vs_NAME`)."""
-    return ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "fo", "ovf", "mh", "twos")

@@ -26,8 +26,8 @@ _TEMPORARY = "KUBE-SYNCING"
 
 
 def name(one: str, family: Family) -> str:
-    """IPv6 sets have a 6 in their names."""
-    return one if family == "IPv4" else one.replace("KUBE-", "KUBE-6-", 1)
+    """IPv6 sets have a 6 in their names, which are cut where they get too long."""
+    return one if family == "IPv4" else one.replace("KUBE-", "KUBE-6-", 1)[:31]
 
 
 def _create(as_name: str, one: str, family: Family) -> str:
@@ -57,6 +57,6 @@ def partial(old: Mapping[str, Set[str]], new: Mapping[str, Set[str]], family: Fa
     return "\n".join(out) + "\n" if out else ""
 
 
-def destroy(family: Family) -> list[str]:
-    """The sets' names, for clean-up."""
-    return [name(one, family) for one in TYPES]
+def destroy(family: Family) -> str:
+    """For clean-up."""
+    return "".join(f"destroy {name(one, family)} -exist\n" for one in (*TYPES, _TEMPORARY))

@@ -58,7 +58,11 @@ class Ipvs:
     def __init__(self, family: Family) -> None:
         self._af = socket.AF_INET if family == "IPv4" else socket.AF_INET6
         self._netlink = Netlink(GENERIC)
-        self._number = generic_family(self._netlink, "IPVS")
+        try:
+            self._number = generic_family(self._netlink, "IPVS")
+        except OSError:
+            self._netlink.__exit__()
+            raise
 
     def __enter__(self) -> Ipvs:
         return self

@@ -36,64 +36,48 @@ def enter(file):
 class Net:
     def __init__(self, pods=3):
         self.tag = f"kpnet{os.getpid()}"
-        self.names = []
         self.servers = []
         self.before = open("/proc/thread-self/ns/net")  # noqa: SIM115
         if LIBC.unshare(CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "unshare")
         self.ipv6 = Path("/proc/net/if_inet6").exists()
         self.node = NODE
-        run("ip", "link", "set", "lo", "up")
-        self.client = self._make("client")
-        run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", self.client)
-        run("ip", "link", "set", "up0", "up")
-        self._addresses(NODE, "up0", "192.168.77.1/24", "fd77::1/64")
+        self.client, *self.pods = self.names = [f"{self.tag}-{name}" for name in ("client", *(f"pod{number}" for number in range(pods)))]
+        self._batch(NODE, "link set lo up", *(f"netns add {name}" for name in self.names),
+                    f"link add up0 type veth peer name eth0 netns {self.client}", "link set up0 up",
+                    *self._addresses("up0", "192.168.77.1/24", "fd77::1/64"), "link add cni0 type bridge", "link set cni0 up",
+                    *self._addresses("cni0", "10.244.0.1/24", "fd44::1/64"))
         self._pod(self.client, ("192.168.77.2/24", "192.168.77.1"), ("fd77::2/64", "fd77::1"))
-        self._route(NODE, "192.168.77.2", "fd77::2")
-        run("ip", "link", "add", "cni0", "type", "bridge")
-        run("ip", "link", "set", "cni0", "up")
-        self._addresses(NODE, "cni0", "10.244.0.1/24", "fd44::1/64")
+        for route in self._routes("192.168.77.2", "fd77::2"):
+            run("ip", *route.split())
         for path, value in (("ipv4/ip_forward", "1"), ("ipv4/conf/all/rp_filter", "0"), ("ipv4/conf/default/rp_filter", "0"),
                             # redirects count against the limit of ICMP messages, and refusals are lost
                             ("ipv4/conf/all/send_redirects", "0"), ("ipv4/conf/up0/send_redirects", "0"),
                             ("ipv4/icmp_ratelimit", "0"), ("ipv6/icmp/ratelimit", "0"), ("ipv6/conf/all/forwarding", "1"),
-                            ("bridge/bridge-nf-call-iptables", "1"),
-                            ("bridge/bridge-nf-call-ip6tables", "1")):
+                            ("bridge/bridge-nf-call-iptables", "1"), ("bridge/bridge-nf-call-ip6tables", "1")):
             with suppress(OSError):
                 (Path("/proc/sys/net") / path).write_text(value)
-        self.pods = []
-        for index in range(pods):
-            pod = self._make(f"pod{index}")
-            run("ip", "link", "add", f"p{index}", "type", "veth", "peer", "name", "eth0", "netns", pod)
-            run("ip", "link", "set", f"p{index}", "master", "cni0", "up")
+        for index, pod in enumerate(self.pods):
+            self._batch(NODE, f"link add p{index} type veth peer name eth0 netns {pod}", f"link set p{index} master cni0 up")
             run("bridge", "link", "set", "dev", f"p{index}", "hairpin", "on")
             self._pod(pod, (f"10.244.0.{index + 2}/24", "10.244.0.1"), (f"fd44::{index + 2}/64", "fd44::1"))
-            self.pods.append(pod)
 
-    def _make(self, name):
-        full = f"{self.tag}-{name}"
-        run("ip", "netns", "add", full)
-        self.names.append(full)
-        run("ip", "-n", full, "link", "set", "lo", "up")
-        return full
+    @staticmethod
+    def _batch(ns, *lines):
+        command = ["ip", *(["-n", ns] if ns else []), "-batch", "-"]
+        subprocess.run(command, input="\n".join(lines), check=True, capture_output=True, text=True)
 
-    def _ip(self, ns, *argv):
-        run("ip", *(["-n", ns] if ns else []), *argv)
+    def _addresses(self, device, ipv4, ipv6):
+        return [f"addr add {ipv4} dev {device}", *([f"addr add {ipv6} dev {device} nodad"] if self.ipv6 else [])]
 
-    def _addresses(self, ns, device, ipv4, ipv6):
-        self._ip(ns, "addr", "add", ipv4, "dev", device)
-        if self.ipv6:
-            self._ip(ns, "addr", "add", ipv6, "dev", device, "nodad")
-
-    def _route(self, ns, ipv4, ipv6):
-        self._ip(ns, "route", "add", "default", "via", ipv4)
-        if self.ipv6:
-            self._ip(ns, "-6", "route", "add", "default", "via", ipv6)
+    def _routes(self, ipv4, ipv6):
+        return [f"route add default via {ipv4}", *([f"-6 route add default via {ipv6}"] if self.ipv6 else [])]
 
     def _pod(self, ns, ipv4, ipv6):
-        self._ip(ns, "link", "set", "eth0", "up")
-        self._addresses(ns, "eth0", ipv4[0], ipv6[0])
-        self._route(ns, ipv4[1], ipv6[1])
+        routes = self._routes(ipv4[1], ipv6[1])
+        self._batch(ns, "link set lo up", "link set eth0 up", *self._addresses("eth0", ipv4[0], ipv6[0]), routes[0])
+        if self.ipv6:
+            run("ip", "-n", ns, *routes[1].split())
 
     def inside(self, ns, *argv):
         return run(*(["ip", "netns", "exec", ns] if ns else []), *argv)

@@ -1,53 +1,14 @@
 """The rules of a small cluster against golden files (rewritten with KUBEPY_UPDATE_GOLDEN=1), and what partial writes contain."""
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from kubepy.proxy.iptables import chain, table
-from kubepy.proxy.iptables.rule import Options, Renderer
+from kubepy.proxy.iptables.rule import MANY, Options, Renderer
 from kubepy.proxy.model import Endpoint, NodeInfo, PortName, build
+from tests.unit.proxy.golden_case import CASES, HERE, THERE, compare, pieces, service, state
 
-GOLDEN = Path(__file__).parent / "golden"
 OPTIONS = Options(local_match="-s 10.244.0.0/16", remote_match="! -s 10.244.0.0/16")
-
-
-def service(name, ip="10.96.0.7", ports=((80, 0),), protocol="TCP", kind="ClusterIP", ingress=(), **spec):
-    return {"metadata": {"name": name, "namespace": "ns"}, "spec": {
-        "type": kind, "clusterIP": ip, "clusterIPs": [ip], **spec,
-        "ports": [{"name": f"p{port}", "port": port, "protocol": protocol, **({"nodePort": node} if node else {})}
-                  for port, node in ports]},
-        "status": {"loadBalancer": {"ingress": [{"ip": address} for address in ingress]}}}
-
-
-def pieces(*endpoints, port=80, protocol="TCP"):
-    """Endpoints as (address, node, condition), condition one of ready, terminating, gone."""
-    made = [{"addresses": [address], "nodeName": node, "conditions": {
-        "ready": state == "ready", "serving": state != "gone", "terminating": state == "terminating"}}
-        for address, node, state in endpoints]
-    return [{"addressType": "IPv4", "ports": [{"name": f"p{port}", "port": 8000 + port, "protocol": protocol}], "endpoints": made}]
-
-
-HERE, THERE = ("10.244.0.5", "me", "ready"), ("10.244.1.6", "other", "ready")
-CASES = {
-    "cluster-ip": ([service("web")], {"ns/web": pieces(HERE, THERE)}),
-    "no-endpoints": ([service("web", ports=((80, 30080),), kind="NodePort", externalIPs=["192.0.2.1"])], {}),
-    "udp-affinity": ([service("dns", protocol="UDP", sessionAffinity="ClientIP",
-                              sessionAffinityConfig={"clientIP": {"timeoutSeconds": 60}})],
-                     {"ns/dns": pieces(HERE, THERE, protocol="UDP")}),
-    "node-port": ([service("web", ports=((80, 30080),), kind="NodePort")], {"ns/web": pieces(HERE, THERE)}),
-    "external-local": ([service("web", ports=((80, 30080),), kind="LoadBalancer", ingress=["198.51.100.1"], externalTrafficPolicy="Local",
-                                healthCheckNodePort=32000)], {"ns/web": pieces(HERE, THERE)}),
-    "external-local-elsewhere": ([service("web", ports=((80, 30080),), kind="NodePort", externalTrafficPolicy="Local")],
-                                 {"ns/web": pieces(THERE)}),
-    "internal-local": ([service("web", internalTrafficPolicy="Local")], {"ns/web": pieces(HERE, THERE)}),
-    "internal-local-elsewhere": ([service("web", internalTrafficPolicy="Local")], {"ns/web": pieces(THERE)}),
-    "source-ranges": ([service("web", kind="LoadBalancer", ingress=["198.51.100.1"], loadBalancerSourceRanges=["203.0.113.0/24"])],
-                      {"ns/web": pieces(HERE)}),
-    "terminating": ([service("web")], {"ns/web": pieces(("10.244.0.5", "me", "terminating"), ("10.244.0.9", "me", "gone"))}),
-}
 
 
 def shown(rules):
@@ -56,18 +17,12 @@ def shown(rules):
 
 @pytest.mark.parametrize("name", CASES)
 def test_rules(name):
-    services, slices = CASES[name]
-    text = shown(Renderer(OPTIONS).render(build(services, slices, NodeInfo("me", ip="192.168.0.1"), "IPv4")))
-    path = GOLDEN / f"{name}.rules"
-    if os.environ.get("KUBEPY_UPDATE_GOLDEN"):
-        path.write_text(text)
-    assert text == path.read_text()
+    compare(f"iptables/{name}.rules", shown(Renderer(OPTIONS).render(state(name))))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_jump_has_a_chain(name):
-    services, slices = CASES[name]
-    rules = Renderer(OPTIONS).render(build(services, slices, NodeInfo("me"), "IPv4"))
+    rules = Renderer(OPTIONS).render(state(name))
     for chains in (rules.filter, rules.whole_nat()):
         for source, lines in chains.items():
             for line in lines:
@@ -118,3 +73,10 @@ def test_cleanup_takes_out_jumps_first():
     assert table.cleanup(saved).splitlines() == [
         "*nat", '-D PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES', ":KUBE-SERVICES - [0:0]",
         ":KUBE-SVC-A - [0:0]", "-X KUBE-SERVICES", "-X KUBE-SVC-A", "COMMIT"]
+
+
+def test_endpoint_rules_have_no_comments_where_there_are_many():
+    crowd = [(f"10.244.{index >> 8}.{index & 255}", "other", "ready") for index in range(MANY + 1)]
+    text = shown(Renderer(OPTIONS).render(build([service("web")], {"ns/web": pieces(*crowd)}, NodeInfo("me"), "IPv4")))
+    assert "ns/web:p80 ->" not in text
+    assert '--comment "ns/web:p80 cluster IP"' in text
