@@ -117,11 +117,25 @@ def _pod_total(pod: Object, side: str, *, from_status: bool, overhead: bool, non
     for name, quantity in top.items():
         if pod_level_resource(name):
             total[name] = amount(name, quantity)
+    if top and from_status and side == "requests":
+        _raise_to_allocated(total, pod, top)
     if overhead:
         for name, quantity in (spec.get("overhead") or {}).items():
             if side == "requests" or total.get(name):
                 total[name] = total.get(name, 0) + amount(name, quantity)
     return total
+
+
+def _raise_to_allocated(total: Amounts, pod: Object, top: Mapping[str, Any]) -> None:
+    """Pod-level requests while they are being resized: what is wanted, allocated or applied, whichever is most; of a resize that cannot
+    be, what is applied."""
+    status = pod.get("status") or {}
+    actual = amounts((status.get("resources") or {}).get("requests"))
+    if actual and _resize_infeasible(pod):
+        total.update({name: value for name, value in actual.items() if name in top})
+        return
+    for found in (actual, amounts(status.get("allocatedResources"))):
+        _raise_to(total, {name: value for name, value in found.items() if name in top})
 
 
 def _container_amounts(container: Object, side: str, statuses: Mapping[str, Object], infeasible: bool, fill: bool) -> Amounts:

@@ -188,8 +188,12 @@ def _matters(volume: Object) -> bool:
 
 def _resized(spec: Object, status: Object) -> bool:
     """Whether any container's allocated or actual requests differ from the spec's: rare, so it is only looked at, not computed."""
-    wanted = {c.get("name"): (c.get("resources") or {}).get("requests") or {} for c in spec.get("containers") or ()}
-    for entry in status.get("containerStatuses") or ():
+    top = (spec.get("resources") or {}).get("requests")
+    if top and ((status.get("resources") or {}).get("requests") or top) != top:
+        return True
+    wanted = {c.get("name"): (c.get("resources") or {}).get("requests") or {}
+              for name in ("containers", "initContainers") for c in spec.get(name) or ()}
+    for entry in (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())):
         spec_requests = wanted.get(entry.get("name"), {})
         allocated = entry.get("allocatedResources")
         actual = (entry.get("resources") or {}).get("requests")

@@ -50,6 +50,18 @@ def test_a_resize_counts_the_larger_of_wanted_and_allocated():
     assert scheduling.pod_requests(pod) == {"cpu": 1000}
 
 
+@pytest.mark.parametrize(("status", "expected"), [
+    pytest.param({"resources": {"requests": {"cpu": "3"}}}, 3000, id="what is applied, while it shrinks"),
+    pytest.param({"resources": {"requests": {"cpu": "1"}}, "allocatedResources": {"cpu": "1500m"}}, 2000,
+                 id="what is wanted, while it grows"),
+    pytest.param({"resources": {"requests": {"cpu": "1"}}, "conditions": [{"type": "PodResizePending", "reason": "Infeasible"}],
+                  "containerStatuses": [{"name": "c"}]}, 1000, id="what is applied, where it cannot grow"),
+])
+def test_a_resize_of_the_pod_level(status, expected):
+    pod = {"spec": {"containers": [container({"cpu": "1"})], "resources": {"requests": {"cpu": "2"}}}, "status": status}
+    assert scheduling.pod_requests(pod, from_status=True) == {"cpu": expected}
+
+
 def test_containers_without_requests_count_a_little_when_scored():
     pod = {"spec": {"containers": [container(), container({"cpu": "1"})]}}
     assert scheduling.pod_requests(pod, nonzero=True) == {"cpu": 1100, "memory": 2 * scheduling.DEFAULT_MEMORY}

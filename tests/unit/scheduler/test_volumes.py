@@ -158,3 +158,40 @@ async def test_a_free_volume_is_claimed_once():
         assert found["spec"]["claimRef"]["name"] == "c"
         waiting = await world.client.get(PODS, "b", "default")
         assert "node(s) didn't find available persistent volumes to bind" in waiting["status"]["conditions"][0]["message"]
+
+
+def capacity(size, topology, cls="fast", most=None):
+    return {"storageClassName": cls, "capacity": size, **({"maximumVolumeSize": most} if most else {}),
+            **({"nodeTopology": topology} if topology is not None else {})}
+
+
+ZONE_A = {"matchLabels": {"zone": "a"}}
+FULL = "2 node(s) did not have enough free storage."
+
+
+@pytest.mark.parametrize(("capacities", "counts", "expected"), [
+    pytest.param([], True, FULL, id="a driver that counts and has told nothing"),
+    pytest.param([], False, ["n1", "n2"], id="a driver that does not count"),
+    pytest.param([], None, ["n1", "n2"], id="no driver object"),
+    pytest.param([capacity("10Gi", ZONE_A)], True, ["n1"], id="room in one zone"),
+    pytest.param([capacity("10Gi", {})], True, ["n1", "n2"], id="room everywhere"),
+    pytest.param([capacity("10Gi", None)], True, FULL, id="room that no node reaches"),
+    pytest.param([capacity("4Gi", ZONE_A)], True, FULL, id="too little room"),
+    pytest.param([capacity("100Gi", ZONE_A, most="4Gi")], True, FULL, id="room, but not for one volume of that size"),
+    pytest.param([capacity("10Gi", ZONE_A, cls="zoned")], True, FULL, id="room for another class"),
+    pytest.param([capacity("10Gi", {"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a"]}]})], True, ["n2"],
+                 id="room by an expression"),
+])
+def test_claims_go_where_the_driver_has_room(capacities, counts, expected):
+    snapshot = cluster.snapshot(NODES)
+    for one in CLASSES:
+        snapshot.volumes.classes[one["metadata"]["name"]] = one
+    snapshot.volumes.claims["default/c"] = claim("c", "fast", "5Gi")
+    snapshot.volumes.capacities = {str(index): one for index, one in enumerate(capacities)}
+    if counts is not None:
+        snapshot.volumes.drivers["x"] = {"metadata": {"name": "x"}, "spec": {"storageCapacity": counts}}
+    pod = cluster.parsed("new", volumes=uses("c"))
+    feasible, unfit = cycle.fit(Cycle(pod, snapshot), PROFILE)
+    names = sorted(node.name for node in snapshot.nodes.values() if feasible[node.slot])
+    assert (names or unfit.message().removeprefix("0/2 nodes are available: ")) == expected
+    assert names == sorted(n.name for n in snapshot.nodes.values() if cycle.fits_node(Cycle(pod, snapshot), PROFILE, n) == ("", ()))
