@@ -160,13 +160,17 @@ class Cache:
         """Makes events known, in order, and the revision up to which that is everything."""
         self.history.append(events)
         watchers = self._watchers
+        told: dict[CacheWatcher, None] = {}
         if watchers:
             for event in events:
                 namespace, name = event.entry.namespace, event.entry.name
                 for scope in ((None, None), (namespace, None), (namespace, name), (None, name)):
                     for watcher in tuple(watchers.get(scope, ())):
+                        told[watcher] = None
                         watcher.put(event)
         self.revision = max(self.revision, revision)
+        for watcher in told:
+            watcher.flush()
         if self._waiting:
             for wanted, waiter in self._waiting:
                 if wanted <= self.revision and not waiter.done():

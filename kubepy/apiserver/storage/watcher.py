@@ -29,6 +29,10 @@ class CacheWatcher:
         self._forget = forget
         self._error: ApiError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self.take: Callable[[list[Event]], bool] | None = None
+        """Is offered what comes while `next` waits. True: taken, and `next` goes on waiting, so that an event wakes no task.
+
+        Delivering an event to a watcher that takes it costs half of what it costs by way of `next`. It must not raise."""
 
     async def next(self, timeout: float | None = None) -> list[Event]:
         if not self._pending and self._error is None:
@@ -57,7 +61,7 @@ class CacheWatcher:
         self._forget(self)
 
     def put(self, event: Event) -> None:
-        """Called by the cache for each event in scope, in order."""
+        """Called by the cache for each event in scope, in order; then it calls `flush`."""
         if event.revision <= self._after or self._error is not None:
             return
         if len(self._pending) >= MAX_PENDING:
@@ -65,8 +69,18 @@ class CacheWatcher:
             self.end(Expired("The watch was ended: its consumer fell too far behind"))
             return
         self._pending.append(event)
-        if self._waiter is not None:
-            _wake(self._waiter)
+
+    def flush(self) -> None:
+        """Hands over what was put."""
+        waiter, pending = self._waiter, self._pending
+        if waiter is None or waiter.done() or not pending:
+            return
+        if self.take is not None:
+            self._pending = []
+            if self.take(pending):
+                return
+            self._pending = pending
+        waiter.set_result(None)
 
     def end(self, error: ApiError) -> None:
         """Lets the consumer read what is pending, then raises `error`."""

@@ -23,6 +23,7 @@ from kubepy.apiserver.representation import Table, is_custom, partial, served
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.storage.interface import Entry, Event, Matcher
+from kubepy.apiserver.storage.watcher import CacheWatcher
 from kubepy.apiserver.verbs.get import check_version
 from kubepy.apiserver.verbs.option import integer
 from kubepy.apiserver.verbs.select import Selection, check_list_options, selection
@@ -80,6 +81,7 @@ class Stream:
         self.store = server.store(context.kind)
         self.namespace, self.name = namespace, name
         self.match = picked.match
+        self.push = exchange.scope["extensions"]["push"]
         self.chosen = chosen
         self.table = Table(server, context, chosen) if chosen.transform == "Table" else None
         self.first_table = True
@@ -110,6 +112,8 @@ class Stream:
         try:
             await self._start()
             await self._send(backlog)
+            if isinstance(watcher, CacheWatcher) and not self.chosen.transform:
+                watcher.take = self._take
             next_bookmark = loop.time() + BOOKMARK_SECONDS
             sent_until = after
             while not self.server.closing:
@@ -135,6 +139,14 @@ class Stream:
         finally:
             watcher.close()
         await self.exchange.end_stream()
+
+    def _take(self, events: list[Event]) -> bool:
+        """Sends events right where they are published; what cannot be sent at once is left to `run`, and so are failures."""
+        try:
+            frames = self.frames(events)
+        except Exception:
+            return False
+        return not frames or bool(self.push(frames[0] if len(frames) == 1 else b"".join(frames)))
 
     async def _start(self) -> None:
         kind = b"application/json"

@@ -151,6 +151,14 @@ class Cycle:
         elif protocol.flow.paused:
             await protocol.flow.drain()
 
+    def push(self, data: bytes) -> bool:
+        """Sends more of a body that has begun, without waiting; False where that cannot be: `send` then waits or fails."""
+        protocol = self._protocol
+        if self.disconnected or self.complete or not self.started or protocol.flow.paused:
+            return False
+        protocol.transport.write(self._frame(data))
+        return True
+
     def _frame(self, body: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body
 

@@ -178,7 +178,7 @@ class HttpProtocol(asyncio.Protocol):
             "client_cert": self.certificates[0] if self.certificates else None, "client_chain": self.certificates, "upgrade": upgrade,
         }
         cycle = Cycle(self, scope, parser.should_keep_alive() and not upgrade, self._expect)
-        scope["extensions"] = {"hijack": cycle.hijack}
+        scope["extensions"] = {"hijack": cycle.hijack, "push": cycle.push}
         self._parsing = cycle
         if self.cycle is None:
             self._start(cycle)
