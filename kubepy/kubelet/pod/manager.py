@@ -255,6 +255,8 @@ class Pods:
                                       uid=metadata["uid"])
 
     async def stop(self) -> None:
+        for worker in self._workers.values():
+            worker.leave()
         await self._tasks.stop()
 
 

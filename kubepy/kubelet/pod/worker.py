@@ -1,17 +1,14 @@
 """One pod's worker: keeps the pod as its plan says, ends it gracefully, frees what it used (upstream's pod workers and SyncPod).
 
-    sync … sync ──▶ terminating ──▶ terminated
-                     (deleted, finished, failed, rejected, evicted)
-
-A sync is interrupted when the pod is to end. Everything it does can be done again: after a restart of the kubelet the worker
+When to do what is its life's (`life.step`); here it is done. Everything can be done again: after a restart of the kubelet the worker
 finds what runs and goes on from there.
 """
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from kubepy.kubelet.dra.manager import ClaimError, Claims
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.actor import Actor, StartError
 from kubepy.kubelet.pod.backoff import KeyedBackoff
+from kubepy.kubelet.pod.life import Action, Asked, Broke, Done, End, Event, Interrupted, Life, Stage, Stirred, Tick, step
 from kubepy.kubelet.pod.observed import RUNNING, PodView
 from kubepy.kubelet.pod.plan import Kill, Plan, Start, backoff_key, plan_pod
 from kubepy.kubelet.pod.reporter import Reporter
@@ -38,7 +36,6 @@ from kubepy.kubelet.volume.manager import VolumeError, Volumes
 from kubepy.kubelet.volume.objects import Objects
 
 log = get_logger("worker")
-_RETRY = 10.0
 
 
 @dataclass(slots=True)
@@ -72,26 +69,23 @@ class Worker:
     def __init__(self, pod: Object, shared: Shared, tasks: Tasks, *, failed: tuple[str, str] | None = None) -> None:
         self.pod = pod
         self.uid = podspec.uid_of(pod)
-        self.state = "running"
         self.gone = False
         """The API no longer has the pod: nothing more is reported."""
         self._shared = shared
         self._tasks = tasks
         self._backoff = KeyedBackoff(min(10.0, shared.crash_loop_max), shared.crash_loop_max)
         self._waiting: dict[str, tuple[str, str]] = {}
-        self._failed = failed
-        """(reason, message) once the kubelet has given the pod up."""
-        self._ending = failed is not None
-        self._grace: int | None = None
-        self._wake = asyncio.Event()
-        self._stop = asyncio.Event()
-        self._current: asyncio.Task[float] | None = None
+        self.life = Life(ending=failed is not None, failed=failed, busy=True)  # until `run` begins
+        self._news = asyncio.Event()
+        self._left = False
+        self._current: asyncio.Task[None] | None = None
         self._view = PodView(self.uid)
-        self._failures = 0
         self._hold: dict[str, tuple[float, Any]] = {}
         """Containers that could not be started: until when, and what was asked for then."""
         self._created = shared.clock.monotonic()
         self._adopted = bool((pod.get("status") or {}).get("containerStatuses"))
+        self._admitted = self._adopted
+        """It has what is to be its own: CPUs, devices."""
         self._seen_running = False
         self._resizer = Resizer(shared, self.uid)
 
@@ -100,28 +94,20 @@ class Worker:
     def update(self, pod: Object) -> None:
         changed = _intent(pod) != _intent(self.pod)
         self.pod = pod
-        metadata = pod["metadata"]
-        if changed:
-            self._failures = 0
-        if metadata.get("deletionTimestamp") and not podspec.is_mirror(pod):
+        if pod["metadata"].get("deletionTimestamp") and not podspec.is_mirror(pod):
             self.end(grace=podspec.grace_of(pod))
-        self.wake()
+        self._tell(Asked() if changed else Stirred())
 
     def wake(self) -> None:
-        self._wake.set()
+        self._tell(Stirred())
 
     def end(self, *, grace: int | None = None, failed: tuple[str, str] | None = None) -> None:
         """Ends the pod; a shorter grace period than before takes its place."""
-        shorter = self._ending and grace is not None and (self._grace is None or grace < self._grace)
-        if failed is not None and self._failed is None:
-            self._failed = failed
-        if grace is not None and (self._grace is None or grace < self._grace):
-            self._grace = grace
-        if (not self._ending or (shorter and self.state == "terminating")) and self._current is not None:
-            self._current.cancel()
-        self._ending = True
-        self._stop.set()
-        self._wake.set()
+        self._tell(End(grace, failed))
+
+    @property
+    def state(self) -> Stage:
+        return self.life.stage
 
     @property
     def view(self) -> PodView:
@@ -130,73 +116,73 @@ class Worker:
     # --- the loop ---
 
     async def run(self) -> None:
-        if not self._ending and not self._adopted and self._shared.allocate is not None:
-            refused = await self._shared.allocate(self.pod)
-            if refused is not None:
-                self._shared.events.event(self.pod, "Warning", *refused)
-                self.end(failed=refused)
-        while not self._ending:
-            self._wake.clear()
-            delay = await self._attempt(self._sync)
-            if self._failures and not self._ending:
-                # What failed as a whole (sandbox, volumes) is not tried again just because something stirred.
-                await self._sleep(min(delay, 1.0), deaf=True)
-            if not self._ending:
-                await self._sleep(delay)
-        self.state = "terminating"
-        self._shared.probes.stop_for_termination(self.uid)
-        while await self._attempt(self._terminate) >= 0:
-            self._wake.clear()
-            await self._sleep(min(_RETRY, 0.05 * 2 ** min(self._failures, 10)))
-        self.state = "terminated"
-        self._shared.probes.forget(self.uid)
-        while await self._attempt(self._free) >= 0:
-            self._wake.clear()
-            await self._sleep(min(_RETRY, 0.05 * 2 ** min(self._failures, 10)))
-        self.state = "finished"
+        """Until the pod has ended; does what its life says, one thing at a time."""
+        self.life = replace(self.life, busy=False)
+        self._tell(Tick())
+        while self.life.stage != "finished":
+            self._news.clear()
+            await self._pause(None if self.life.busy else self.life.due - self._shared.clock.monotonic())
+            self._tell(Tick())
 
-    async def _attempt(self, step: Callable[[], Coroutine[Any, Any, float]]) -> float:
-        """One step as a task of its own, so that `end()` can interrupt it; seconds until the next, negative when it is done."""
-        task = self._current = self._tasks.start(self._guarded(step), self.uid)
-        try:
-            delay: float = await task
-            return delay
-        except asyncio.CancelledError:
-            if not task.cancelled() or asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                raise
-            return 0.0
-        finally:
-            self._current = None
+    def leave(self) -> None:
+        """The kubelet stops: the pod goes on without anybody who looks after it."""
+        self._left = True
 
-    async def _guarded(self, step: Callable[[], Coroutine[Any, Any, float]]) -> float:
+    def _tell(self, event: Event) -> None:
+        if self._left:
+            return
+        self.life, action = step(self.life, event, self._shared.clock.monotonic())
+        self._news.set()
+        if action == "interrupt":
+            if self._current is not None:
+                self._current.cancel()
+        elif action is not None:
+            self._current = self._tasks.start(self._act(action), f"{self.uid}/{action}")
+
+    async def _act(self, action: Action) -> None:
+        """Performs one action as a task of its own, so that it can be interrupted, and tells how it went."""
+        work = {"sync": self._sync, "terminate": self._terminate, "free": self._free}[action]
         began = self._shared.clock.monotonic()
         try:
-            delay: float = await step()
-            self._failures = 0
-            metric.WORKER_SECONDS.labels("sync" if self._seen_running else "create").observe(self._shared.clock.monotonic() - began)
-            return delay
-        except (CriError, StartError, VolumeError, ClaimError, ApiError, ConnectionError, OSError, TimeoutError) as error:
-            self._failures += 1
-            log.warning("Error syncing pod", pod=podspec.full_name(self.pod), err=error)
-            return float(min(_RETRY, 0.5 * 2 ** min(self._failures, 8)))
-
-    async def _sleep(self, seconds: float, *, deaf: bool = False) -> None:
-        """Until it is time or something is new; `deaf` hears only the end."""
-        if seconds <= 0:
+            delay = await work()
+        except asyncio.CancelledError:
+            self._tell(Interrupted())
             return
-        timer = self._tasks.start(self._shared.clock.sleep(seconds), f"{self.uid}/timer")
-        woken = self._tasks.start((self._stop if deaf else self._wake).wait(), f"{self.uid}/wake")
+        except (CriError, StartError, VolumeError, ClaimError, ApiError, ConnectionError, OSError, TimeoutError) as error:
+            log.warning("Error syncing pod", pod=podspec.full_name(self.pod), err=error)
+            self._tell(Broke())
+        except Exception as error:  # a mistake of ours must not leave the pod without anybody who looks after it
+            log.error("Error syncing pod", error, pod=podspec.full_name(self.pod))
+            self._tell(Broke())
+        else:
+            kind = "sync" if self._seen_running else "create"
+            metric.WORKER_SECONDS.labels(kind).observe(self._shared.clock.monotonic() - began)
+            self._tell(Done(delay))
+
+    async def _pause(self, seconds: float | None) -> None:
+        """Until it is time (None: however long it takes) or there are news."""
+        if seconds is not None and seconds <= 0:
+            return
+        woken = self._tasks.start(self._news.wait(), f"{self.uid}/news")
+        tasks = [woken] if seconds is None else [woken, self._tasks.start(self._shared.clock.sleep(seconds), f"{self.uid}/timer")]
         try:
-            await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            timer.cancel()
-            woken.cancel()
+            for task in tasks:
+                task.cancel()
 
     # --- running ---
 
     async def _sync(self) -> float:
         """One pass; returns the seconds until the next is due."""
         shared, pod = self._shared, self.pod
+        if not self._admitted and shared.allocate is not None:
+            refused = await shared.allocate(pod)
+            if refused is not None:
+                shared.events.event(pod, "Warning", *refused)
+                self.end(failed=refused)
+                return 0.0
+        self._admitted = True
         self._view = await shared.actor.observe(self.uid)
         status = self._report()
         if status["phase"] in ("Succeeded", "Failed"):
@@ -339,7 +325,7 @@ class Worker:
     def _report(self, *, terminating: bool = False, ended: bool = False) -> Object:
         shared, view = self._shared, self._view
         ready, started = shared.probes.ready(self.pod, view)
-        facts = Facts(self._waiting, ready, started, self._failed if ended or not view.running() else None, terminating, ended,
+        facts = Facts(self._waiting, ready, started, self.life.failed if ended or not view.running() else None, terminating, ended,
                       resize=self._resizer.condition, resources=self._resizer.actual, messages=shared.actor.messages(view))
         known = shared.reporter.status(self.uid)
         pod = self.pod if known is None else {**self.pod, "status": _merged(self.pod.get("status") or {}, known)}
@@ -355,33 +341,31 @@ class Worker:
 
     # --- ending ---
 
-    async def _terminate(self) -> float:
+    async def _terminate(self) -> None:
         shared = self._shared
+        shared.probes.stop_for_termination(self.uid)
         self._view = await shared.actor.observe(self.uid)
         self._report(terminating=True)
-        grace = self._grace
-        if grace is None and self._failed is None:
-            grace = podspec.grace_of(self.pod)
-        if self._failed is not None and self._grace is None:
-            grace = 1 if self._failed[0] == "Evicted" else podspec.grace_of(self.pod)
+        grace, failed = self.life.grace, self.life.failed
+        if grace is None:
+            grace = 1 if failed is not None and failed[0] == "Evicted" else podspec.grace_of(self.pod)
         await shared.actor.kill_pod(self.pod, self._view, grace)
         self._view = await shared.actor.observe(self.uid)
         if any(container.state == RUNNING for container in self._view.containers):
             raise CriError("UNKNOWN", "containers are still running")
         self._report(terminating=True, ended=True)
         log.v(1).info("Pod has ended", pod=podspec.full_name(self.pod))
-        return -1.0
 
-    async def _free(self) -> float:
+    async def _free(self) -> None:
         """Volumes and cgroups go; containers stay for their logs until the pod is removed."""
         shared = self._shared
+        shared.probes.forget(self.uid)
         if shared.claims is not None:
             await shared.claims.unprepare(self.uid)
         await shared.volumes.unmount(self.uid)
         if not await asyncio.to_thread(shared.cgroups.remove_pod, self.uid):
             raise OSError(f"the cgroup of pod {self.uid} is not empty yet")
         shared.reporter.finished(self.uid)
-        return -1.0
 
 
 def _intent(pod: Object) -> Any:
