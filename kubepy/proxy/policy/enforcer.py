@@ -6,7 +6,6 @@ process ends.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from contextlib import suppress
 
 from kubepy.api.resource import NAMESPACES, NETWORK_POLICIES, NODES, PODS
@@ -89,9 +88,7 @@ class Enforcer:
         if policies and not self._watching:
             await self._watch_pods()
         if not policies:
-            if shutil.which("nft") and (self._written is None or self._written.chains):
-                await run("nft", "-f", "-", stdin=transaction.remove().encode())
-                self._written = Ruleset()
+            await self._clear()
             return
         if self._written is not None and not await self._present():
             log.warning("The table of network policies has been removed by someone else; writing it again")
@@ -101,6 +98,17 @@ class Enforcer:
             await run("nft", "-f", "-", stdin=text.encode())
             log.v(2).info("Wrote network policies", policies=len(policies), bytes=len(text))
         self._written = wanted
+
+    async def _clear(self) -> None:
+        """Without policies nothing is wanted of nft, nor missed where it does not work."""
+        if self._written is None or self._written.chains:
+            try:
+                await run("nft", "-f", "-", stdin=transaction.remove().encode())
+            except BackendError as error:
+                if self._written is not None:
+                    raise
+                log.v(1).info("This node cannot keep network policies", err=error)
+            self._written = Ruleset()
 
     async def _watch_pods(self) -> None:
         self._pods = self._factory.informer(PODS, transform=slim)
