@@ -124,8 +124,7 @@ async def _work(process: daemon.Daemon, settings: dict[Family, Settings]) -> Non
     if args.network_backend != "none":
         from kubepy.proxy.network.agent import NetworkAgent  # netlink is slow to import, and only needed here
 
-        pods = next((text for text in comma_list(args.cluster_cidr) if ":" not in text), "")
-        network = NetworkAgent(options.node, args.network_backend, pods, process.clock)
+        network = NetworkAgent(options.node, args.network_backend, comma_list(args.cluster_cidr), process.clock)
         network.register(factory)
         process.tasks.keep(network.run, "network")
     if args.network_policy:

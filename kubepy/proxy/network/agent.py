@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from kubepy.api.resource import NODES
@@ -12,7 +13,7 @@ from kubepy.base.log import get_logger
 from kubepy.client.informer import InformerFactory
 from kubepy.proxy.backend import BackendError
 from kubepy.proxy.network import kernel, masquerade
-from kubepy.proxy.network.plan import internal_ip, plan, pod_ranges
+from kubepy.proxy.network.plan import internal_ips, plan, pod_ranges
 
 log = get_logger("network")
 
@@ -21,11 +22,12 @@ PERIOD = 30.0
 
 
 class NetworkAgent:
-    """One node's. `cluster` is the IPv4 range of all pods, whose traffic out of it is masqueraded; "" masquerades nothing."""
+    """One node's. `cluster` are the ranges of all pods, one a family, whose traffic out of them is masqueraded."""
 
-    def __init__(self, node: str, backend: str, cluster: str, clock: Clock) -> None:
+    def __init__(self, node: str, backend: str, cluster: Sequence[str], clock: Clock) -> None:
         self._node, self._backend, self._cluster, self._clock = node, backend, cluster, clock
         self._changed = asyncio.Event()
+        self._unreachable: tuple[str, ...] = ()
 
     def register(self, factory: InformerFactory) -> None:
         self._nodes = factory.informer(NODES)
@@ -36,7 +38,7 @@ class NetworkAgent:
 
     def _replaced(self, old: Object, new: Object) -> None:
         """Heartbeats change a Node every few minutes, and nothing here."""
-        if (internal_ip(old), pod_ranges(old)) != (internal_ip(new), pod_ranges(new)):
+        if (internal_ips(old), pod_ranges(old)) != (internal_ips(new), pod_ranges(new)):
             self._changed.set()
 
     async def run(self) -> None:
@@ -59,12 +61,18 @@ class NetworkAgent:
     async def sync(self) -> None:
         nodes = list(self._nodes.lister)
         own = next((node for node in nodes if node["metadata"]["name"] == self._node), None)
-        address = internal_ip(own) if own is not None else None
-        if address is None:
+        addresses = internal_ips(own) if own is not None else ()
+        if not addresses:
             return
-        if self._cluster and await masquerade.ensure(self._cluster):
-            log.info("Wrote the pod network's packet rules", cluster=self._cluster)
-        changes = await asyncio.to_thread(kernel.apply, plan(self._node, nodes, self._backend), self._backend, address)
+        for cluster in self._cluster:
+            if await masquerade.ensure(cluster):
+                log.info("Wrote the pod network's packet rules", cluster=cluster)
+        wanted = plan(self._node, nodes, self._backend)
+        changes = await asyncio.to_thread(kernel.apply, wanted, self._backend, addresses[0])
+        if wanted.unreachable != self._unreachable:
+            self._unreachable = wanted.unreachable
+            if wanted.unreachable:
+                log.warning("Some pods cannot be reached", backend=self._backend, pods="; ".join(wanted.unreachable))
         if changes:
             log.info("Changed the pod network", backend=self._backend, changes="; ".join(changes))
 

@@ -28,8 +28,11 @@ class Pair:
                         self.names["b"]], check=True)
         for number, node in enumerate("ab"):
             for command in ("link set lo up", "link set eth0 up", f"address add 192.0.2.{number + 1}/24 dev eth0",
-                            "link add cni0 type bridge", f"address add 10.244.{number}.1/24 dev cni0", "link set cni0 up"):
+                            f"address add 2001:db8::{number + 1}/64 dev eth0 nodad", "link add cni0 type bridge",
+                            f"address add 10.244.{number}.1/24 dev cni0", f"address add fd00:244:0:{number}::1/64 dev cni0 nodad",
+                            "link set cni0 up"):
                 self.run(node, "ip", *command.split())
+            self.run(node, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
 
     def run(self, node: str, *command: str, check: bool = True) -> str:
         done = subprocess.run(["ip", "netns", "exec", self.names[node], *command], capture_output=True, text=True, check=False, cwd=ROOT)
@@ -39,9 +42,9 @@ class Pair:
     def apply(self, node: str, backend: str, *nodes: str) -> list[str]:
         return self.run(node, sys.executable, "-m", "tests.integration.proxy.network_node", backend, node, *nodes).splitlines()
 
-    def ping(self) -> bool:
+    def ping(self, source: str = "10.244.0.1", target: str = "10.244.1.1") -> bool:
         """From a's pod network to b's."""
-        return " 0% packet loss" in self.run("a", "busybox", "ping", "-c1", "-W1", "-I", "10.244.0.1", "10.244.1.1", check=False)
+        return " 0% packet loss" in self.run("a", "busybox", "ping", "-c1", "-W1", "-I", source, target, check=False)
 
     def destroy(self) -> None:
         for name in self.names.values():
@@ -65,6 +68,20 @@ def test_pods_reach_each_other_through_whichever_backend(pair: Pair) -> None:
         link = pair.run("a", "ip", "link", "show")
         assert ("kubepy.vxlan: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450" in link) == (backend == "vxlan")
         assert [pair.apply(node, backend, *NODES) for node in "ab"] == [[], []], "a second pass changes something"
+
+
+@pytest.mark.parametrize("backend", ["host-gw", "vxlan"])
+@pytest.mark.parametrize(("a", "b"), [
+    pytest.param("192.0.2.1+2001:db8::1", "192.0.2.2+2001:db8::2", id="IPv4 first"),
+    pytest.param("2001:db8::1+192.0.2.1", "2001:db8::2+192.0.2.2", id="IPv6 first")])
+def test_both_families_at_once(pair: Pair, backend: str, a: str, b: str) -> None:
+    nodes = f"a,{a},10.244.0.0/24+fd00:244::/64", f"b,{b},fd00:244:0:1::/64+10.244.1.0/24"
+    for node in "ab":
+        pair.apply(node, backend, *nodes)
+    assert pair.ping()
+    assert pair.ping("fd00:244::1", "fd00:244:0:1::1")
+    assert [pair.apply(node, backend, *nodes) for node in "ab"] == [[], []], "a second pass changes something"
+    assert "- route fd00:244:0:1::/64" in pair.apply("a", backend, nodes[0])
 
 
 @pytest.mark.parametrize("backend", ["host-gw", "vxlan"])

@@ -26,8 +26,10 @@ def routes(found: Plan) -> set[tuple[str, str]]:
     pytest.param([node("b", "192.0.2.2", "10.244.1.0/24")], {("10.244.1.0/24", "192.0.2.2")}, id="another node"),
     pytest.param([node("b", "192.0.2.2")], set(), id="a node without a range yet"),
     pytest.param([node("b", "", "10.244.1.0/24")], set(), id="a node without an address yet"),
-    pytest.param([node("b", "192.0.2.2", "fd00::/64", "10.244.1.0/24")], {("10.244.1.0/24", "192.0.2.2")}, id="dual stack: IPv4 only"),
-    pytest.param([node("b", "2001:db8::2", "10.244.1.0/24")], set(), id="an IPv6 address"),
+    pytest.param([node("b", "192.0.2.2", "fd00::/64", "10.244.1.0/24")], {("10.244.1.0/24", "192.0.2.2")},
+                 id="an IPv6 range on a node without an IPv6 address"),
+    pytest.param([node("b", "2001:db8::2", "10.244.1.0/24")], set(), id="an IPv4 range on a node without an IPv4 address"),
+    pytest.param([node("b", "2001:db8::2", "fd00::/64")], {("fd00::/64", "2001:db8::2")}, id="IPv6"),
     pytest.param([node("b", "192.0.2.2", "10.244.0.0/16")], set(), id="a range that covers ours"),
     pytest.param([node("b", "192.0.2.2", "10.244.1.0/24"), node("c", "192.0.2.3", "10.244.1.0/24")],
                  {("10.244.1.0/24", "192.0.2.2")}, id="two nodes claim one range"),
@@ -41,6 +43,12 @@ def test_a_tunnel_has_a_gateway_a_mac_and_a_far_end() -> None:
     found = plan("a", [ONE, node("b", "192.0.2.2", "10.244.1.0/24")], "vxlan")
     assert found.routes == {Route("10.244.1.0/24", "10.244.1.0")}
     assert found.tunnels == {Tunnel("0a:4b:c0:00:02:02", "10.244.1.0", "192.0.2.2")}
+
+
+def test_what_cannot_be_routed_is_said() -> None:
+    found = plan("a", [ONE, node("b", "192.0.2.2", "fd00::/64", "10.244.1.0/24")], "host-gw")
+    assert found.unreachable == ("fd00::/64 on node b, which has no IPv6 address",)
+    assert plan("a", [ONE, node("b", "192.0.2.2", "fd00::/64")], "vxlan").tunnels == {Tunnel("0a:4b:c0:00:02:02", "fd00::", "192.0.2.2")}
 
 
 def test_none_leaves_everything_to_an_add_on() -> None:
