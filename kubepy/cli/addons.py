@@ -27,10 +27,10 @@ def plan_addons(settings: Settings) -> tuple[tuple[Resource, Object], ...]:
             {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": settings.dns_port}]},
     }
     endpoints: Object = {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv6" if ":" in settings.address else "IPv4",
         "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {
             "kubernetes.io/service-name": "kube-dns", "endpointslice.kubernetes.io/managed-by": MANAGER}},
-        "endpoints": [{"addresses": [settings.node_ip], "conditions": {"ready": True}, "nodeName": settings.node_name}],
+        "endpoints": [{"addresses": [settings.address], "conditions": {"ready": True}, "nodeName": settings.node_name}],
         "ports": [{"name": "dns", "port": settings.dns_port, "protocol": "UDP"},
                   {"name": "dns-tcp", "port": settings.dns_port, "protocol": "TCP"}],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from kubepy.cli.settings import Settings
+from kubepy.cli.settings import Settings, host_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _apiserver(settings: Settings) -> Component:
                 f"--etcd-certfile={pki / 'apiserver-etcd-client.crt'}", f"--etcd-keyfile={pki / 'apiserver-etcd-client.key'}")
     argv = _own(
         "apiserver", settings, *etcd,
-        f"--secure-port={settings.secure_port}", f"--advertise-address={settings.node_ip}",
+        f"--secure-port={settings.secure_port}", f"--advertise-address={settings.address}",
         f"--tls-cert-file={pki / 'apiserver.crt'}", f"--tls-private-key-file={pki / 'apiserver.key'}",
         f"--client-ca-file={pki / 'ca.crt'}", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
         "--allow-privileged=true", "--enable-bootstrap-token-auth=true",
@@ -170,7 +170,7 @@ def _proxy(settings: Settings) -> Component:
 
 
 def _dns(settings: Settings) -> Component:
-    argv = _own("dns", settings, f"--kubeconfig={settings.kubeconfig('dns')}", f"--listen={settings.node_ip}:{settings.dns_port}",
+    argv = _own("dns", settings, f"--kubeconfig={settings.kubeconfig('dns')}", f"--listen={host_port(settings.address, settings.dns_port)}",
                 f"--cluster-domain={settings.cluster_domain}", "--health-bind-address=127.0.0.1:10054")
     return Component("dns", argv, Probe(url="http://127.0.0.1:10054/ready"), after=("apiserver",))
 
@@ -178,10 +178,11 @@ def _dns(settings: Settings) -> Component:
 def _metrics_server(settings: Settings) -> Component:
     pki = settings.pki_dir
     argv = _own("metrics-server", settings, f"--kubeconfig={settings.kubeconfig('metrics-server')}",
-                f"--secure-port={settings.metrics_port}", f"--bind-address={settings.node_ip}",
+                f"--secure-port={settings.metrics_port}", f"--bind-address={settings.address}",
                 f"--tls-cert-file={pki / 'metrics-server.crt'}", f"--tls-private-key-file={pki / 'metrics-server.key'}",
                 "--kubelet-preferred-address-types=InternalIP,Hostname", "--kubelet-use-node-status-port")
-    return Component("metrics-server", argv, Probe(url=f"https://{settings.node_ip}:{settings.metrics_port}/livez"), after=("apiserver",))
+    health = f"https://{host_port(settings.address, settings.metrics_port)}/livez"
+    return Component("metrics-server", argv, Probe(url=health), after=("apiserver",))
 
 
 def _ingress(settings: Settings) -> Component:

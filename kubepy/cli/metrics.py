@@ -20,10 +20,10 @@ def plan_metrics(settings: Settings, authority: bytes, manager: str) -> tuple[tu
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": labels},
         "spec": {"ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": settings.metrics_port}]}}
     endpoints: Object = {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv6" if ":" in settings.address else "IPv4",
         "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {
             "kubernetes.io/service-name": NAME, "endpointslice.kubernetes.io/managed-by": manager}},
-        "endpoints": [{"addresses": [settings.node_ip], "conditions": {"ready": True}, "nodeName": settings.node_name}],
+        "endpoints": [{"addresses": [settings.address], "conditions": {"ready": True}, "nodeName": settings.node_name}],
         "ports": [{"name": "https", "port": settings.metrics_port, "protocol": "TCP"}]}
     api: Object = {
         "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",

@@ -11,7 +11,7 @@ from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings
 
 CNI_DIRECTORIES = (Path("/opt/cni/bin"), Path("/usr/lib/cni"), Path("/usr/libexec/cni"))
-CNI_PLUGINS = ("bridge", "host-local", "loopback", "portmap")
+CNI_PLUGINS = ("bridge", "host-local", "loopback", "portmap", "bandwidth")
 SOCKET_PATH_LIMIT = 104
 """Bytes that containerd takes for the path of a Unix socket."""
 

@@ -24,6 +24,8 @@ _SIOCGIFADDR, _SIOCGIFMTU = 0x8915, 0x8921
 
 SYSCTLS = {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1", "net/bridge/bridge-nf-call-ip6tables": "1"}
 """What pods on a bridge need to reach Services and each other."""
+SYSCTLS_IPV6 = {"net/ipv6/conf/all/forwarding": "1", "net/ipv6/conf/default/accept_ra": "2", "net/ipv6/conf/all/accept_ra": "2"}
+"""The same for IPv6; a machine that forwards would otherwise stop listening to the router that gave it its own route."""
 
 
 def prepare_files(settings: Settings, progress: Progress) -> None:
@@ -41,7 +43,7 @@ def prepare_directories(settings: Settings) -> None:
 
 
 def _prepare_identities(settings: Settings, progress: Progress) -> None:
-    pki = ensure_pki(settings.pki_dir, node_name=settings.node_name, addresses=[settings.node_ip], service_ip=settings.service_ip,
+    pki = ensure_pki(settings.pki_dir, node_name=settings.node_name, addresses=settings.node_ip.split(","), service_ip=settings.service_ip,
                      cluster_domain=settings.cluster_domain)
     identities: dict[str, tuple[Pair, str]] = {
         "admin": (pki.admin, "kubernetes-admin"),
@@ -63,19 +65,19 @@ def prepare_machine(settings: Settings, progress: Progress) -> None:
     if not settings.runtime_endpoint:
         write_containerd_config(settings.containerd_dir, cni_conf_dir=settings.cni_conf_dir, cni_bin=str(cni_directory() or ""),
                                 state=settings.containerd_socket.parent, socket=settings.containerd_socket)
-    _set_sysctls(progress)
+    _set_sysctls(SYSCTLS | (SYSCTLS_IPV6 if ":" in settings.pod_cidr else {}), progress)
 
 
-def _set_sysctls(progress: Progress) -> None:
+def _set_sysctls(wanted: dict[str, str], progress: Progress) -> None:
     for module in ("br_netfilter", "overlay", "nf_conntrack") if shutil.which("modprobe") else ():
         subprocess.run(["modprobe", "-q", module], check=False, capture_output=True)
-    for name, value in SYSCTLS.items():
+    for name, value in wanted.items():
         path = Path("/proc/sys") / name
         try:
             if path.read_text().strip() != value:
                 path.write_text(value)
         except OSError as error:
-            if name == "net/ipv4/ip_forward":
+            if "forward" in name:
                 progress.warn(f"cannot set {name.replace('/', '.')}={value} ({error.strerror}); pods will not reach other networks")
 
 
@@ -83,7 +85,8 @@ def with_mtu(settings: Settings) -> Settings:
     """Settings whose MTU is worked out where none was given; 0 stays where no interface has the node's address."""
     if settings.mtu or settings.network_backend == "none":
         return settings
-    return dataclasses.replace(settings, mtu=pod_mtu(_mtu_at(settings.node_ip.split(",")[0]), settings.network_backend))
+    version = 6 if ":" in settings.address else 4
+    return dataclasses.replace(settings, mtu=pod_mtu(_mtu_at(settings.address), settings.network_backend, version))
 
 
 def _mtu_at(address: str) -> int:

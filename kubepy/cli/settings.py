@@ -22,7 +22,9 @@ Role = Literal["control-plane", "node"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """This machine's part of a cluster. Ports are TCP; addresses and CIDRs are text as in the flags they become."""
+    """This machine's part of a cluster. Ports are TCP; addresses and CIDRs are text as in the flags they become.
+
+    `node_ip`, `service_cidr` and `pod_cidr` hold one value, or one for each address family, separated by a comma (dual stack)."""
 
     data_dir: Path = DEFAULT_DATA
     role: Role = "control-plane"
@@ -115,14 +117,19 @@ class Settings:
         return self.kubeconfig("admin" if self.role == "control-plane" else "kubelet")
 
     @property
+    def address(self) -> str:
+        """The node's first address: where the daemons of this machine listen and are reached."""
+        return self.node_ip.split(",")[0]
+
+    @property
     def service_ip(self) -> str:
         """The first address of the service network: the `kubernetes` Service."""
-        return str(ip_network(self.service_cidr)[1])
+        return str(ip_network(self.service_cidr.split(",")[0])[1])
 
     @property
     def dns_ip(self) -> str:
         """The tenth address of the service network, as kubeadm gives to cluster DNS."""
-        return str(ip_network(self.service_cidr)[10])
+        return str(ip_network(self.service_cidr.split(",")[0])[10])
 
     def kubeconfig(self, who: str) -> Path:
         return self.data_dir / f"{who}.kubeconfig"
@@ -162,6 +169,11 @@ def default_node_ip() -> str:
         return "127.0.0.1"
     finally:
         probe.close()
+
+
+def host_port(address: str, port: int) -> str:
+    """As URLs and listen flags have it: IPv6 addresses in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def default_data_dir() -> Path:

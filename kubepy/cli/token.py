@@ -14,7 +14,7 @@ from kubepy.api.resource import SECRETS
 from kubepy.base.flag import add_duration, comma_list
 from kubepy.cli.join.discovery import pin
 from kubepy.cli.join.token import GROUP, NAMESPACE, TYPE, USAGES, generate, manifest, parse, row
-from kubepy.cli.settings import Settings, default_data_dir
+from kubepy.cli.settings import Settings, default_data_dir, host_port
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import Config, ConfigError, load
 
@@ -84,7 +84,7 @@ async def _create(client: HttpClient, config: Config, settings: Settings | None,
         print(token)
         return 0
     authority = config.ca_data or await asyncio.to_thread(Path(config.ca_file).read_bytes)
-    host = f"{settings.node_ip}:{settings.secure_port}" if settings else config.server.removeprefix("https://")
+    host = host_port(settings.address, settings.secure_port) if settings else config.server.removeprefix("https://")
     print(f"kubepy join {host} --token {token} --ca-hash {pin(authority)}")
     return 0
 

@@ -13,7 +13,7 @@ from kubepy.cli import preflight, prepare, supervisor
 from kubepy.cli.addons import apply_addons
 from kubepy.cli.kubeconfig import merge_admin
 from kubepy.cli.progress import Progress
-from kubepy.cli.settings import Settings, default_data_dir, default_node_ip, default_node_name
+from kubepy.cli.settings import Settings, default_data_dir, default_node_ip, default_node_name, host_port
 from kubepy.cli.start import bring_up, command_log, is_alive, start_supervisor
 from kubepy.client.http import HttpClient
 
@@ -24,7 +24,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="`kubepy status` shows what runs, `kubepy down` stops it. Run again at any time: what already runs is left alone.")
     parser.add_argument("--data-dir", type=Path, default=default_data_dir(), help="where everything is kept (default: %(default)s)")
     parser.add_argument("--node-name", help="the node's name (default: this machine's host name)")
-    parser.add_argument("--node-ip", help="the node's address (default: that of the default route)")
+    parser.add_argument("--node-ip",
+                        help="the node's address, or one for each family, separated by a comma (default: that of the default route)")
     parser.add_argument("--secure-port", type=int, help="the API server's port (default: 6443)")
     parser.add_argument("--kubelet-port", type=int, help="the kubelet's port (default: 10250)")
     parser.add_argument("--dns-port", type=int, help="the port cluster DNS listens on behind its Service (default: 10053)")
@@ -56,8 +57,9 @@ def settings_from(options: argparse.Namespace) -> Settings:
     names = {field.name for field in dataclasses.fields(Settings)} - {"data_dir"}
     given = {name: value for name, value in vars(options).items() if name in names and value is not None}
     settings = dataclasses.replace(saved, **given)
-    for cidr in (settings.service_cidr, settings.pod_cidr):
-        ip_network(cidr)
+    for text in (settings.service_cidr, settings.pod_cidr):
+        if len({ip_network(cidr).version for cidr in text.split(",")}) != len(text.split(",")):
+            raise ValueError(f"{text}: at most one CIDR for each address family")
     return dataclasses.replace(settings, node_name=settings.node_name or default_node_name(),
                                node_ip=given.get("node_ip") or settings.node_ip or default_node_ip())
 
@@ -95,7 +97,7 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
         merge_admin(settings, kubeconfig, progress)
 
     return await bring_up(settings, progress, connected, (
-        f"\nKubernetes {KUBERNETES_VERSION} is up at https://{settings.node_ip}:{settings.secure_port}\n"
+        f"\nKubernetes {KUBERNETES_VERSION} is up at https://{host_port(settings.address, settings.secure_port)}\n"
         "  kubectl get nodes              the cluster, with any kubectl\n"
         "  kubepy status                  what runs, and how it fares\n"
         "  kubepy token create            how another machine joins\n"

@@ -1,4 +1,5 @@
-"""The node's pod network as a CNI configuration: a bridge with addresses from the node's pod CIDR, host ports, loopback.
+"""The node's pod network as a CNI configuration: a bridge with addresses from the node's pod CIDR, host ports,
+bandwidth limits (the `kubernetes.io/ingress-bandwidth` and `egress-bandwidth` annotations).
 
 containerd reloads the directory by itself, so writing the file is all there is to do. The file is replaced atomically and only
 when it would change.
@@ -28,7 +29,8 @@ def conflist(pod_cidrs: Sequence[str], *, bridge: str = BRIDGE, mtu: int = 0, da
     }
     if mtu:
         plugin["mtu"] = mtu
-    return {"cniVersion": "0.4.0", "name": "kubepy", "plugins": [plugin, {"type": "portmap", "capabilities": {"portMappings": True}}]}
+    more = ({"type": "portmap", "capabilities": {"portMappings": True}}, {"type": "bandwidth", "capabilities": {"bandwidth": True}})
+    return {"cniVersion": "0.4.0", "name": "kubepy", "plugins": [plugin, *more]}
 
 
 def write_conflist(directory: Path | str, pod_cidrs: Sequence[str], *, bridge: str = BRIDGE, mtu: int = 0,

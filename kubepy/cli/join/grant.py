@@ -15,7 +15,7 @@ import yaml
 from kubepy.api.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIGMAPS, ROLE_BINDINGS, ROLES, Resource
 from kubepy.api.types import Object
 from kubepy.cli.join.token import GROUP
-from kubepy.cli.settings import Settings
+from kubepy.cli.settings import Settings, host_port
 
 RBAC = "rbac.authorization.k8s.io"
 CONFIG_NAME, CONFIG_KEY = "kubepy-config", "cluster.json"
@@ -64,9 +64,9 @@ def shared_settings(configmap: Object) -> dict[str, str]:
 
 def _cluster_info(settings: Settings) -> Applied:
     authority = base64.b64encode((settings.pki_dir / "ca.crt").read_bytes()).decode()
-    host = f"[{settings.node_ip}]" if ":" in settings.node_ip else settings.node_ip
+    server = f"https://{host_port(settings.address, settings.secure_port)}"
     kubeconfig = {"apiVersion": "v1", "kind": "Config", "preferences": {}, "users": [], "contexts": [], "current-context": "", "clusters": [
-        {"name": "", "cluster": {"certificate-authority-data": authority, "server": f"https://{host}:{settings.secure_port}"}}]}
+        {"name": "", "cluster": {"certificate-authority-data": authority, "server": server}}]}
     return CONFIGMAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cluster-info", "namespace": "kube-public"},
                         "data": {"kubeconfig": yaml.safe_dump(kubeconfig, width=1 << 20)}}
 

@@ -11,7 +11,7 @@ from kubepy.kubelet.doctor import Facts, judge, report
 HEALTHY = Facts(endpoint="unix:///run/c.sock", runtime="containerd 1.6.20", cgroup="v2",
                 controllers=frozenset({"cpu", "cpuset", "memory", "pids", "io"}), cni_bin="/opt/cni/bin",
                 programs=frozenset({"runc", "iptables-restore", "conntrack", "nsenter", "mount"}),
-                plugins=frozenset({"bridge", "host-local", "loopback", "portmap"}), cni_configs=("10-kubepy.conflist",),
+                plugins=frozenset({"bridge", "host-local", "loopback", "portmap", "bandwidth"}), cni_configs=("10-kubepy.conflist",),
                 modules=frozenset({"overlay", "br_netfilter"}),
                 sysctls={"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "1"})
 
@@ -26,7 +26,7 @@ def test_a_healthy_machine_can_be_a_node() -> None:
     ({"cgroup": ""}, "broken", "no cgroups are mounted", "mount -t cgroup2"),
     ({"controllers": frozenset({"cpu", "cpuset", "pids"})}, "broken", "controllers are missing: memory", "+memory"),
     ({"programs": HEALTHY.programs - {"conntrack"}}, "broken", "conntrack is not installed", "apt-get install conntrack"),
-    ({"plugins": frozenset({"loopback"})}, "broken", "bridge, host-local, portmap", "containernetworking-plugins"),
+    ({"plugins": frozenset({"loopback"})}, "broken", "bridge, host-local, portmap, bandwidth", "containernetworking-plugins"),
     ({"sysctls": {"net.ipv4.ip_forward": "0", "net.bridge.bridge-nf-call-iptables": "1"}}, "broken", "net.ipv4.ip_forward is 0",
      "sysctl -w net.ipv4.ip_forward=1"),
     ({"sysctls": {"net.ipv4.ip_forward": "1"}}, "warning", "br_netfilter is not loaded", "modprobe br_netfilter"),

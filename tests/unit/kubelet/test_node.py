@@ -66,7 +66,7 @@ def test_the_pod_network_follows_the_pod_cidr(tmp_path: Path) -> None:
     assert not write_conflist(tmp_path, ["10.244.1.0/24"])
     made = orjson.loads((tmp_path / "10-kubepy.conflist").read_bytes())
     assert made["plugins"][0]["ipam"]["ranges"] == [[{"subnet": "10.244.1.0/24"}]]
-    assert [plugin["type"] for plugin in conflist(["10.244.1.0/24", "fd00::/64"])["plugins"]] == ["bridge", "portmap"]
+    assert [plugin["type"] for plugin in conflist(["10.244.1.0/24", "fd00::/64"])["plugins"]] == ["bridge", "portmap", "bandwidth"]
 
 
 @pytest.mark.parametrize(("driver", "quality", "name", "path"), [
