@@ -38,6 +38,8 @@ class Binding:
     began: float
     pod: Pod
     profile: Profile
+    nominated: bool = False
+    """The chosen node is written to the pod's status before it is bound."""
 
 
 class Binder:
@@ -84,6 +86,7 @@ class Binder:
         if held:
             self._waiting.hold(job.pod, job.node, held)
         if held or any(plugin.waits(job.cycle) for plugin in job.profile.points["preBind"]):
+            job.nominated = True  # others (autoscalers) should know meanwhile
             self._tasks.start(self._finish(job), "bind")
         else:
             await self._jobs.put(job)
@@ -104,6 +107,8 @@ class Binder:
 
     async def _bind(self, job: Binding) -> None:
         pod, points = job.pod, job.profile.points
+        if job.nominated:
+            await self._reporter.nominate(pod, job.node)
         await self._waiting.wait(pod)
         began = perf_counter()
         for plugin in points["preBind"]:
@@ -146,7 +151,7 @@ class Binder:
         if self._undone(job):
             self._queue.failed(job.entry, [plugin] if plugin else ())
             self._queue.happened(Event("AssignedPod", "delete", job.pod, None), but=job.pod.key)
-            self._reporter.failed(job.pod, UNSCHEDULABLE, f"0/1 nodes are available: 1 {why}.")
+            self._reporter.failed(job.pod, UNSCHEDULABLE, f"0/1 nodes are available: 1 {why}.", "" if job.nominated else None)
 
     def _failed(self, job: Binding, why: str) -> None:
         log.warning("Binding failed", pod=job.pod.key, node=job.node, err=why)
@@ -154,7 +159,7 @@ class Binder:
         if self._undone(job):
             self._queue.failed(job.entry, ())
             self._queue.happened(Event("AssignedPod", "delete", job.pod, None), but=job.pod.key)
-            self._reporter.failed(job.pod, ERROR, why)
+            self._reporter.failed(job.pod, ERROR, why, "" if job.nominated else None)
 
     def _undone(self, job: Binding) -> bool:
         """Takes everything back; False when the informer has seen the pod bound or gone meanwhile."""

@@ -33,11 +33,19 @@ class Reporter:
         self._recorder.event(about(pod), "Warning", "FailedScheduling", cut(message), action="Scheduling", component=pod.scheduler)
         self._tasks.start(self._write(pod, reason, message, nominated), "report")
 
+    async def nominate(self, pod: Pod, node: str) -> None:
+        """Says where a pod is going to be bound, when that will take a while; it does not matter if it cannot be said."""
+        try:
+            await self._client.patch(PODS, pod.name, {"metadata": {"uid": pod.uid}, "status": {"nominatedNodeName": node}}, pod.namespace,
+                                     subresource="status")
+        except (ApiError, ConnectionError) as error:
+            log.v(2).info("Cannot write the nominated node", pod=pod.key, node=node, err=error)
+
     async def _write(self, pod: Pod, reason: str, message: str, nominated: str | None) -> None:
         status = (pod.raw or {}).get("status") or {}
         old: Object = next((c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"), {})
         same = (old.get("status"), old.get("reason"), old.get("message")) == ("False", reason, message)
-        if same and (nominated is None or nominated == (status.get("nominatedNodeName") or "")):
+        if same and (nominated is None or (nominated and nominated == status.get("nominatedNodeName"))):
             return
         now = format_time(self._clock.now())
         moved = now if old.get("status") != "False" else old.get("lastTransitionTime") or now

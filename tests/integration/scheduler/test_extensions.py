@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import ssl
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 import aiohttp
 import httpx
@@ -271,3 +273,13 @@ def test_a_server_without_the_newer_kinds_is_served_as_well(cluster, tmp_path):
     assert "dynamic resource allocation is off" in text
     for name in ("poddisruptionbudgets.policy", "statefulsets.apps", "csistoragecapacities.storage.k8s.io"):
         assert f'"Not served or not readable: left out" resource="{name}"' in text, text
+
+
+def test_a_large_cluster_fits_into_little_memory():
+    """A fifth of 5,000 nodes and 30,000 pods, which need 180 MB (tests/bench/scheduler_memory.py): two thirds of that are the program."""
+    spec = importlib.util.spec_from_file_location("scheduler_memory", Path(__file__).resolve().parents[2] / "bench/scheduler_memory.py")
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    found = asyncio.run(bench.measure(1000, 6000))
+    assert found["known"] == "nodes=1000 pods=6000 pending=0"
+    assert found["peak_mb"] <= 130, found

@@ -63,6 +63,7 @@ async def test_permit_holds_pods_back_until_they_are_allowed_rejected_or_late(mo
         await world.pod("a1", labels={"pair": "a"}, requests={"cpu": "1"})
         assert await world.where("a1") is None
         assert world.scheduler.snapshot.used[0, 0] == 1000  # it holds its place
+        assert (await world.client.get(PODS, "a1", "default"))["status"]["nominatedNodeName"] == "n1"
         await world.pod("plain")
         assert await world.where("plain") == "n1"  # nobody else waits
         await world.pod("a2", labels={"pair": "a"})
@@ -77,6 +78,9 @@ async def test_permit_holds_pods_back_until_they_are_allowed_rejected_or_late(mo
         assert ("late", "undone") in Pairs.calls
         assert world.recorder.last("late")[1] == (
             "0/1 nodes are available: 1 rejected due to timeout after waiting 30s at plugin Pairs.")
+        said = [action.body["status"]["nominatedNodeName"] for action in world.client.actions
+                if action.name == "late" and "nominatedNodeName" in (action.body.get("status") or {})]
+        assert said[:2] == ["n1", None]  # it is tried again since
         await world.pod("gone", labels={"pair": "g"})
         await world.client.delete(PODS, "gone", "default", grace_period_seconds=0)
         await settle(50)
