@@ -17,7 +17,7 @@ import orjson
 
 from kubepy.api.errors import AlreadyExists, ApiError, BadRequest, Conflict, Expired, MethodNotAllowed, NotFound, from_status
 from kubepy.api.patch.strategic import apply_strategic_patch
-from kubepy.api.resource import NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS, Resource
+from kubepy.api.resource import NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES, Resource
 from kubepy.api.schema.shape import of_kind
 from kubepy.api.selector import parse_fields, parse_labels
 from kubepy.api.types import Object
@@ -298,7 +298,10 @@ class MemoryClient:
             raise Conflict.of(resource, old["metadata"]["name"], f"Precondition failed: UID in precondition: {uid}, "
                                                                  f"UID in object meta: {old['metadata']['uid']}")
         if subresource in ("status", "approval"):
-            fresh = {**old, "status": fresh.get("status", {})}
+            metadata = dict(old["metadata"])
+            if resource == SERVICES:  # its load balancer's finalizer is written along with its address
+                metadata["finalizers"] = fresh["metadata"].get("finalizers") or []
+            fresh = {**old, "metadata": metadata, "status": fresh.get("status", {})}
         elif subresource == "finalize":
             fresh = {**old, "spec": {**old.get("spec", {}), "finalizers": (fresh.get("spec") or {}).get("finalizers") or []}}
         elif subresource:

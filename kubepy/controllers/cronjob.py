@@ -102,7 +102,8 @@ def plan(owner: Object, jobs: Sequence[Object], now: float) -> Plan:
     if deadline is not None and latest + deadline < now:
         found.too_late = True
         return found
-    running = [job for job in jobs if not finished(job)]
+    # the run's own Job may be there already, when its note in the status was lost: it is neither in the way nor replaced
+    running = [job for job in jobs if not finished(job) and job["metadata"]["name"] != job_name(owner, latest)]
     policy = spec.get("concurrencyPolicy") or "Allow"
     if running and policy == "Forbid":
         found.blocked = True
@@ -130,6 +131,10 @@ def surplus(owner: Object, jobs: Sequence[Object]) -> list[Object]:
     return found
 
 
+def job_name(owner: Object, moment: float) -> str:
+    return f"{owner['metadata']['name']}-{int(moment) // 60}"
+
+
 def build_job(owner: Object, moment: float) -> Object:
     metadata, template = owner["metadata"], owner["spec"]["jobTemplate"]
     source = template.get("metadata") or {}
@@ -137,7 +142,7 @@ def build_job(owner: Object, moment: float) -> Object:
     stamp = datetime.fromtimestamp(moment, ZoneInfo(zone)).isoformat() if zone else format_time(moment)
     return {
         "apiVersion": "batch/v1", "kind": "Job",
-        "metadata": {"name": f"{metadata['name']}-{int(moment) // 60}", "namespace": metadata["namespace"],
+        "metadata": {"name": job_name(owner, moment), "namespace": metadata["namespace"],
                      "labels": dict(source.get("labels") or {}),
                      "annotations": {**(source.get("annotations") or {}), TIMESTAMP: stamp},
                      "ownerReferences": [owner_reference(owner, CRON_JOBS)]},
@@ -203,7 +208,9 @@ class Reconciler:
         for uid in [uid for uid in active if uid not in present]:
             ref = active[uid]
             try:
-                await self._client.get(JOBS, ref["name"], ref["namespace"])
+                if (await self._client.get(JOBS, ref["name"], ref["namespace"]))["metadata"]["uid"] == uid:
+                    continue
+                raise NotFound("it is another one now")
             except NotFound:
                 self._recorder.event(owner, "Normal", "MissingJob", f"Active job went missing: {ref['name']}")
                 del active[uid]
@@ -233,14 +240,15 @@ class Reconciler:
 
     async def _delete(self, owner: Object, status: Object, job: Object) -> None:
         metadata = job["metadata"]
+        ref_uid = metadata["uid"]
+        status["active"] = [ref for ref in status.get("active") or () if ref["uid"] != ref_uid]
         try:
-            await self._client.delete(JOBS, metadata["name"], metadata["namespace"], propagation="Background")
+            await self._client.delete(JOBS, metadata["name"], metadata["namespace"], propagation="Background", uid=ref_uid)
         except NotFound:
             return
         except ApiError as error:
             self._recorder.event(owner, "Warning", "FailedDelete", f"Deleted job: {error}")
             raise
-        status["active"] = [ref for ref in status.get("active") or () if ref["uid"] != metadata["uid"]]
         self._recorder.event(owner, "Normal", "SuccessfulDelete", f"Deleted job {metadata['name']}")
 
     async def _write(self, owner: Object, status: Object) -> None:

@@ -20,7 +20,7 @@ from kubepy.client.store import split_key
 from kubepy.controllers.kit import condition
 from kubepy.controllers.kit.adoption import candidates, claim, index_by_controller
 from kubepy.controllers.kit.environment import Environment
-from kubepy.controllers.kit.owned import OwnedPods, next_availability
+from kubepy.controllers.kit.owned import OwnedPods
 from kubepy.controllers.kit.pod_control import PodControl, pod_from_template
 from kubepy.controllers.kit.replica import ranks, victims
 
@@ -120,7 +120,7 @@ class Reconciler:
         await self._report(owner, pods, failure)
         if failure is not None:
             raise failure
-        return next_availability(owner, pods, self._clock.now())
+        return self.owned.wait(key, owner, pods, self._clock.now())
 
     def _related(self, owner: Object, active: list[Object]) -> list[Object]:
         """The pods of all sets with the same controller (a Deployment's old and new ones)."""

@@ -4,7 +4,8 @@ For a pod that was bound to a node without the scheduler, allocated claims are r
 """
 from __future__ import annotations
 
-from kubepy.api.errors import NotFound
+from kubepy.api.errors import AlreadyExists, NotFound
+from kubepy.api.hash import compute
 from kubepy.api.pod import is_terminal
 from kubepy.api.resource import PODS, Resource
 from kubepy.api.types import Object
@@ -17,6 +18,7 @@ CLAIMS = Resource("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", Tr
 TEMPLATES = Resource("resource.k8s.io", "v1", "resourceclaimtemplates", "ResourceClaimTemplate", True)
 POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
 FINALIZER = "resource.kubernetes.io/delete-protection"
+PREFIX_MOST = 240
 RESERVED_MOST = 256
 """Consumers of one claim, a bound of the API."""
 
@@ -52,9 +54,12 @@ def reserved(claim: Object, pod: Object) -> Object | None:
 
 
 def from_template(pod: Object, entry: str, template: Object) -> Object:
+    """Its name looks as if the server had made it, but is the same each time: making it again after a lost answer makes no second one."""
     metadata = template["spec"].get("metadata") or {}
+    prefix = f"{pod['metadata']['name']}-{entry}-"
     return {"apiVersion": CLAIMS.api_version, "kind": "ResourceClaim", "spec": template["spec"]["spec"], "metadata": {
-        "generateName": f"{pod['metadata']['name']}-{entry}-", "namespace": pod["metadata"]["namespace"],
+        "name": prefix[:PREFIX_MOST] + compute([pod["metadata"]["uid"], entry]), "generateName": prefix,
+        "namespace": pod["metadata"]["namespace"],
         "annotations": {**(metadata.get("annotations") or {}), POD_CLAIM: entry}, "ownerReferences": [owner_reference(pod, PODS)],
         **({"labels": metadata["labels"]} if metadata.get("labels") else {})}}
 
@@ -109,7 +114,7 @@ class Reconciler:
                     message = f'PodResourceClaim {name}: resourceclaimtemplate.resource.k8s.io "{missing}" not found'
                     self._recorder.event(pod, "Warning", "FailedResourceClaimCreation", message)
                     return 30.0
-                made = await self._client.create(CLAIMS, from_template(pod, name, template))
+                made = await self._make(pod, name, template)
                 found = self._made[uid, name] = made["metadata"]["name"]
             wanted[name] = {"name": name, "resourceClaimName": found}
         if wanted != statuses:
@@ -118,6 +123,16 @@ class Reconciler:
         if pod["spec"].get("nodeName"):
             await self._reserve(pod)
         return None
+
+    async def _make(self, pod: Object, entry: str, template: Object) -> Object:
+        claim = from_template(pod, entry, template)
+        try:
+            return await self._client.create(CLAIMS, claim)
+        except AlreadyExists:
+            present = await self._client.get(CLAIMS, claim["metadata"]["name"], claim["metadata"]["namespace"])
+            if owned_by(present, pod):
+                return present
+            raise
 
     async def _reserve(self, pod: Object) -> None:
         for name in sorted(claim_names(pod)):

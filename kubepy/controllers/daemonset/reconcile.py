@@ -13,7 +13,7 @@ from kubepy.controllers.daemonset import plan
 from kubepy.controllers.daemonset.eligible import build_pod, fit, node_of
 from kubepy.controllers.kit.adoption import candidates, claim, index_by_controller
 from kubepy.controllers.kit.environment import Environment
-from kubepy.controllers.kit.owned import OwnedPods, next_availability
+from kubepy.controllers.kit.owned import OwnedPods
 from kubepy.controllers.kit.pod_control import PodControl
 from kubepy.controllers.kit.revision import HASH_LABEL, History, hash_of
 
@@ -73,7 +73,7 @@ class Reconciler:
                 return None
         if problem is not None:
             raise problem
-        return next_availability(owner, found, self._clock.now())
+        return self.owned.wait(key, owner, found, self._clock.now())
 
     async def _act(self, key: str, owner: Object, todo: plan.Plan, hashed: str) -> Exception | None:
         for pod, node in todo.ended:

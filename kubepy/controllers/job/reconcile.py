@@ -122,7 +122,7 @@ class Reconciler:
         if problem is not None:
             raise problem
         left = plan.deadline(job, now)
-        return min((item for item in (wait, left) if item is not None), default=None)
+        return min((item for item in (wait, left, self.owned.expectations.wait(key)) if item is not None), default=None)
 
     def _counted(self, job: Object, found: Snapshot, now: float) -> Object:
         """The status with what has ended noted: settled UIDs become numbers, new ones are written down."""

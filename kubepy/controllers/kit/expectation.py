@@ -33,6 +33,12 @@ class Expectations:
             return True
         return self._clock.monotonic() - found.since > TIMEOUT
 
+    def wait(self, key: str) -> float | None:
+        """Seconds until what is expected lapses: should its events be lost, nothing else would wake the controller."""
+        if self.satisfied(key):
+            return None
+        return max(self._expected[key].since + TIMEOUT - self._clock.monotonic(), 0.0) + 1.0
+
     def expect_creations(self, key: str, count: int) -> None:
         self._expected[key] = _Expected(self._clock.monotonic(), creations=count)
 

@@ -60,6 +60,11 @@ class OwnedPods:
         elif old is None:
             self.expectations.created(key)
 
+    def wait(self, key: str, owner: Object, pods: Sequence[Object], now: float) -> float | None:
+        """Seconds until the controller should look again by itself."""
+        waits = (next_availability(owner, pods, now), self.expectations.wait(key))
+        return min((item for item in waits if item is not None), default=None)
+
     async def act(self, control: PodControl, key: str, owner: Object, create: int, build: Callable[[int], Object],
                   delete: Sequence[Object]) -> Exception | None:
         """Creates the pods `build(0…create-1)` in slow start and deletes others; returns the first failure that is worth a retry."""

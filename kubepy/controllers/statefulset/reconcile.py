@@ -11,7 +11,7 @@ from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import key_of, split_key
 from kubepy.controllers.kit.adoption import candidates, claim, index_by_controller
 from kubepy.controllers.kit.environment import Environment
-from kubepy.controllers.kit.owned import OwnedPods, next_availability
+from kubepy.controllers.kit.owned import OwnedPods
 from kubepy.controllers.kit.pod_control import is_namespace_terminating
 from kubepy.controllers.kit.revision import History, template_of
 from kubepy.controllers.statefulset import identity, plan
@@ -69,7 +69,7 @@ class Reconciler:
             raise problem
         live = {plan.revision_of(pod) for pod in pods} | {current_name, update_name}
         await self._history.truncate(owner, revisions, live)
-        return next_availability(owner, pods, self._clock.now())
+        return self.owned.wait(key, owner, pods, self._clock.now())
 
     async def _act(self, key: str, owner: Object, todo: plan.Plan, revisions: dict[str, Object]) -> None:
         self.owned.expectations.expect(key, len(todo.create), [key_of(pod) for pod in todo.delete])

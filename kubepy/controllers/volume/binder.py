@@ -38,6 +38,7 @@ class Reconciler:
         self._period = env.options.pvclaimbinder_sync_period
         self._claims = env.informers.informer(PERSISTENT_VOLUME_CLAIMS).lister
         self._volumes = env.informers.informer(PERSISTENT_VOLUMES).lister
+        self._volumes.add_index("claim", _claim_of)
         self._classes = env.informers.informer(STORAGE_CLASSES).lister
 
     async def reconcile(self, key: str) -> float | None:
@@ -219,13 +220,21 @@ class Reconciler:
         return (f"volume:{volume['metadata']['name']}", *waiting)
 
     def keys_of_claim(self, claim: Object) -> Sequence[str]:
-        name = claim["spec"].get("volumeName")
-        return (f"claim:{key_of(claim)}", *((f"volume:{name}",) if name else ()))
+        """The claim, and its volumes: the one it names and those that name it."""
+        names = {volume["metadata"]["name"] for volume in self._volumes.by_index("claim", key_of(claim))}
+        if claim["spec"].get("volumeName"):
+            names.add(claim["spec"]["volumeName"])
+        return (f"claim:{key_of(claim)}", *(f"volume:{name}" for name in names))
 
     def keys_of_class(self, storage_class: Object) -> Sequence[str]:
         name = storage_class["metadata"]["name"]
         return [f"claim:{key_of(claim)}" for claim in self._claims.list()
                 if class_of(claim) == name and COMPLETED not in notes(claim)]
+
+
+def _claim_of(volume: Object) -> Sequence[str]:
+    ref = volume["spec"].get("claimRef")
+    return (f"{ref['namespace']}/{ref['name']}",) if ref else ()
 
 
 def controller(env: Environment) -> Controller:

@@ -22,15 +22,28 @@ class Rig:
         self.clock = VirtualClock()
         self.client = client or MemoryClient()
         self.client._clock = self.clock
+        self._builds, self._options = builds, options or Options()
+        self._build()
+
+    def _build(self) -> None:
         self.tasks = Tasks("test", self.clock)
         self.informers = InformerFactory(self.client, clock=self.clock)
-        self.env = Environment(lambda account: self.client, self.informers, self.tasks, options or Options(), self.clock)
-        self.runtimes = [Runtime(controller, self.informers, self.clock) for build in builds if (controller := build(self.env))]
+        self.env = Environment(lambda account: self.client, self.informers, self.tasks, self._options, self.clock)
+        self.runtimes = [Runtime(controller, self.informers, self.clock) for build in self._builds if (controller := build(self.env))]
 
-    async def __aenter__(self) -> Rig:
+    async def restart(self) -> None:
+        """The process dies and another one starts, with nothing in its memory."""
+        await self.tasks.stop()
+        self._build()
+        self._start()
+
+    def _start(self) -> None:
         for runtime in self.runtimes:
             self.tasks.start(runtime.run(), runtime.controller.name)
         self.informers.start(self.tasks)
+
+    async def __aenter__(self) -> Rig:
+        self._start()
         await self.settle()
         return self
 

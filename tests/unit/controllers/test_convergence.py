@@ -5,143 +5,21 @@ Writes fail before or after they have happened, watches break, history is lost, 
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
+from chaos import Flaky, chaos, insist, settled
 from rig import Rig, workload
 
-from kubepy.api.errors import ApiError, Conflict, InternalError, TooManyRequests
 from kubepy.api.pod import is_active
-from kubepy.api.resource import (
-    CONTROLLER_REVISIONS,
-    DAEMON_SETS,
-    DEPLOYMENTS,
-    JOBS,
-    NODES,
-    PODS,
-    REPLICA_SETS,
-    STATEFUL_SETS,
-    Resource,
-)
+from kubepy.api.resource import CONTROLLER_REVISIONS, DAEMON_SETS, DEPLOYMENTS, JOBS, NODES, PODS, REPLICA_SETS, STATEFUL_SETS
 from kubepy.api.types import Object
-from kubepy.client.interface import PatchType, Propagation
-from kubepy.client.memory import MemoryClient
 from kubepy.controllers.daemonset import reconcile as daemonset
-from kubepy.controllers.daemonset.eligible import node_of
 from kubepy.controllers.deployment import reconcile as deployment
 from kubepy.controllers.job import reconcile as job
 from kubepy.controllers.replicaset import replicaset
 from kubepy.controllers.statefulset import reconcile as statefulset
 
 SEEDS = range(6)
-
-
-class Flaky(MemoryClient):
-    """While `rate` is above 0, that part of the writes fails: refused, lost before, or (worst) lost after they took effect."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self.random = random.Random(seed)
-        self.rate = 0.0
-        self.failures = 0
-
-    def _refuse(self) -> None:
-        if self.random.random() < self.rate:
-            self.failures += 1
-            kind = self.random.randrange(4)
-            if kind == 0:
-                raise ConnectionError("reset before")
-            raise (Conflict("changed"), InternalError("oops"), TooManyRequests("slow down"))[kind - 1]
-
-    def _lose_answer(self) -> None:
-        if self.random.random() < self.rate / 3:
-            self.failures += 1
-            raise ConnectionError("reset after")
-
-    async def create(self, resource: Resource, obj: Object, namespace: str | None = None, *, name: str | None = None,
-                     subresource: str | None = None, dry_run: bool = False) -> Object:
-        self._refuse()
-        made = await super().create(resource, obj, namespace, name=name, subresource=subresource, dry_run=dry_run)
-        self._lose_answer()
-        return made
-
-    async def update(self, resource: Resource, obj: Object, *, subresource: str | None = None) -> Object:
-        self._refuse()
-        made = await super().update(resource, obj, subresource=subresource)
-        self._lose_answer()
-        return made
-
-    async def patch(self, resource: Resource, name: str, patch: Any, namespace: str | None = None, *, type: PatchType = "merge",
-                    subresource: str | None = None, field_manager: str = "", force: bool = False) -> Object:
-        self._refuse()
-        made = await super().patch(resource, name, patch, namespace, type=type, subresource=subresource)
-        self._lose_answer()
-        return made
-
-    async def delete(self, resource: Resource, name: str, namespace: str | None = None, *, grace_period_seconds: int | None = None,
-                     propagation: Propagation | None = None, uid: str | None = None, resource_version: str | None = None) -> Object:
-        self._refuse()
-        made = await super().delete(resource, name, namespace, grace_period_seconds=grace_period_seconds, propagation=propagation,
-                                    uid=uid, resource_version=resource_version)
-        self._lose_answer()
-        return made
-
-
-async def insist(rig: Rig, change: Any) -> None:
-    """A user (or kubelet) tries until it works, or until it is moot."""
-    for _ in range(20):
-        try:
-            await change()
-            return
-        except ConnectionError:
-            continue
-        except ApiError as error:
-            if error.code == 404:
-                return
-
-
-async def kubelet(rig: Rig, chance: float = 1.0, ending: str = "") -> None:
-    client = rig.client
-    assert isinstance(client, Flaky)
-    for pod in client.all(PODS):
-        metadata = pod["metadata"]
-        if client.random.random() > chance:
-            continue
-        if metadata.get("deletionTimestamp"):
-            await insist(rig, lambda m=metadata: client.delete(PODS, m["name"], m["namespace"], grace_period_seconds=0))
-        elif not pod["spec"].get("nodeName"):
-            target = node_of(pod) or "n"
-            await insist(rig, lambda m=metadata, t=target: MemoryClient.create(
-                client, PODS, {"target": {"name": t}}, m["namespace"], name=m["name"], subresource="binding"))
-        elif pod["status"].get("phase") == "Pending":
-            await insist(rig, lambda p=pod: rig.set_ready(p, ready=not ending, phase=ending or "Running"))
-
-
-async def chaos(rig: Rig, user: Any, rounds: int = 12, ending: str = "") -> None:
-    client = rig.client
-    assert isinstance(client, Flaky)
-    client.rate = 0.3
-    for _ in range(rounds):
-        await user(client.random)
-        await kubelet(rig, 0.6, ending)
-        dice = client.random.randrange(6)
-        if dice == 0:
-            client.drop_watches()
-        elif dice == 1:
-            client.compact()
-        elif dice == 2 and (pods := client.all(PODS)) and not ending:
-            victim = client.random.choice(pods)["metadata"]
-            await insist(rig, lambda v=victim: client.delete(PODS, v["name"], v["namespace"], grace_period_seconds=0))
-        await rig.settle(client.random.choice((0, 0, 1, 5)))
-    client.rate = 0.0
-    assert client.failures
-    for _ in range(30):
-        await kubelet(rig, 1.0, ending)
-        await rig.settle(20)
-    await rig.settle(400)  # expectations that were lost with their events have lapsed
-    for _ in range(8):
-        await kubelet(rig, 1.0, ending)
-        await rig.settle(20)
 
 
 def active(rig: Rig) -> list[Object]:
@@ -154,14 +32,6 @@ def images(rig: Rig) -> set[str]:
 
 def image(name: str) -> Object:
     return {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": name}]}}}}
-
-
-async def settled(rig: Rig) -> None:
-    """Nothing is written any more."""
-    before = len(rig.client.actions)
-    await rig.settle(120)
-    late = [(action.verb, action.resource.plural) for action in rig.client.actions[before:] if action.resource.plural != "events"]
-    assert late == []
 
 
 @pytest.mark.parametrize("seed", SEEDS)
