@@ -58,6 +58,7 @@ from kubepy.kubelet.server.volumestat import VolumeStatistics
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.source.file import FileSource
 from kubepy.kubelet.source.url import UrlSource
+from kubepy.kubelet.volume.bundle import Bundles
 from kubepy.kubelet.volume.manager import Volumes
 from kubepy.kubelet.volume.objects import Objects
 from kubepy.kubelet.volume.token import Tokens
@@ -95,7 +96,7 @@ class Kubelet:
         self.plugins = Plugins(settings.root_dir, clock, (self.drivers, self.claims, self.device_plugins))
         tokens = Tokens(client, clock)
         self.csi = CsiVolumes(settings, client, self.drivers, tokens)
-        self.volumes = Volumes(settings, client, self.objects, tokens, self._sources, self.csi, self.events)
+        self.volumes = Volumes(settings, client, self.objects, tokens, self._sources, self.csi, self.events, Bundles(client, clock))
         self.actor = Actor(runtime, client, settings, self.cgroups, self.images, self.objects, self.events, clock, self.around)
         self.cpus = _cpu_manager(settings)
         self.allocator = Allocator(self.cpus, self.devices, settings.topology_manager_policy, settings.topology_manager_scope,

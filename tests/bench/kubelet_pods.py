@@ -1,14 +1,18 @@
 """How fast pods start and go on a real containerd: through the kubelet, and by the same CRI calls without one.
 
-    python -m tests.bench.kubelet_pods 20
+    python -m tests.bench.kubelet_pods 1 20 50
+    python -m tests.bench.kubelet_pods idle 100 60
 
 Runs itself in network and mount namespaces of its own. Prints, in seconds, p50 and p99 of the time from creation to Running for N pods
-at once, the time of deletion, and what the bare CRI calls need for the same.
+at once, the time of deletion, and what the bare CRI calls need for the same; or, with `idle`, what N pods that do nothing cost the
+kubelet in a minute: its CPU (of one core), its memory, and the calls it makes.
 """
 from __future__ import annotations
 
 import asyncio
+import cProfile
 import os
+import pstats
 import shutil
 import subprocess
 import sys
@@ -115,7 +119,34 @@ def calls() -> Counter[str]:
     return found
 
 
-async def main(count: int) -> None:
+def memory() -> int:
+    """MiB this process has in memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) >> 10
+
+
+async def idle(client: MemoryClient, count: int, seconds: float) -> None:
+    print(f"before: {memory()} MiB")
+    for index in range(count):
+        await client.create(PODS, pod(index), "default")
+    await until(lambda: sum((found.get("status") or {}).get("phase") == "Running" for found in client.all(PODS)) == count)
+    await asyncio.sleep(5)
+    before, cpu, began = calls(), time.process_time(), time.monotonic()
+    if os.environ.get("KUBEPY_PROFILE"):
+        profile = cProfile.Profile()
+        profile.enable()
+        await asyncio.sleep(seconds)
+        profile.disable()
+        pstats.Stats(profile).sort_stats("tottime").print_stats(35)
+    else:
+        await asyncio.sleep(seconds)
+    spent = time.monotonic() - began
+    print(f"{count} idle pods: {100 * (time.process_time() - cpu) / spent:.1f} % of a core, {memory()} MiB")
+    after = calls()
+    print("   ", {key: round(after[key] - before[key], 2) for key in sorted(after) if after[key] - before[key] > 0.01})
+
+
+async def main(arguments: list[str]) -> None:
     configure(0)
     directory = Path(tempfile.mkdtemp(prefix="kubepy-kubelet-bench-"))
     runtime = private.start(directory / "containerd", own_mounts=False)
@@ -133,17 +164,13 @@ async def main(count: int) -> None:
         await client.patch(NODES, "n1", {"spec": {"podCIDR": "10.77.0.0/24", "podCIDRs": ["10.77.0.0/24"]}}, type="merge")
         await until(lambda: any(entry["type"] == "Ready" and entry["status"] == "True"
                                 for entry in client.all(NODES)[0]["status"]["conditions"]))
+        if arguments[:1] == ["idle"]:
+            await idle(client, int(arguments[1]), float(arguments[2]) if len(arguments) > 2 else 60.0)
+            return
         await through(client, 2)  # warm
         await asyncio.sleep(3)
-        for name, work in (("bare CRI", lambda: bare(cri, count, directory / "bare")), ("kubelet", lambda: through(client, count))):
-            before, cpu = calls(), time.process_time()
-            times, ending = await work()
-            print(f"{name:9} {count} pods: start p50 {quantile(times, 0.5):.2f} p99 {quantile(times, 0.99):.2f} s, "
-                  f"deletion {ending:.2f} s, CPU of this process {time.process_time() - cpu:.2f} s")
-            after = calls()
-            shown = {key: round(after[key] - before[key], 2) for key in sorted(after) if after[key] - before[key] > 0.01}
-            print("   ", shown)
-            await asyncio.sleep(3)
+        for count in map(int, arguments or ["20"]):
+            await compare(client, cri, count, directory / "bare")
     finally:
         await kubelet.stop()
         await cri.close()
@@ -151,9 +178,20 @@ async def main(count: int) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+async def compare(client: MemoryClient, cri: GrpcRuntime, count: int, directory: Path) -> None:
+    for name, work in (("bare CRI", lambda: bare(cri, count, directory)), ("kubelet", lambda: through(client, count))):
+        before, cpu = calls(), time.process_time()
+        times, ending = await work()
+        print(f"{name:9} {count} pods: start p50 {quantile(times, 0.5):.2f} p99 {quantile(times, 0.99):.2f} s, "
+              f"deletion {ending:.2f} s, CPU of this process {time.process_time() - cpu:.2f} s", flush=True)
+        after = calls()
+        print("   ", {key: round(after[key] - before[key], 2) for key in sorted(after) if after[key] - before[key] > 0.01})
+        await asyncio.sleep(3)
+
+
 if __name__ == "__main__":
     if os.environ.get("KUBEPY_BENCH_INSIDE"):
-        uvloop.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20))
+        uvloop.run(main(sys.argv[1:]))
     else:
         command = SETUP + f"{sys.executable} -m tests.bench.kubelet_pods {' '.join(sys.argv[1:])}"
         sys.exit(subprocess.run(["unshare", "--net", "--mount", "sh", "-c", command], env={**os.environ, "KUBEPY_BENCH_INSIDE": "1"},

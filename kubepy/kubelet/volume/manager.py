@@ -24,6 +24,7 @@ from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.rpc import RpcError
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.volume import mount as mounts
+from kubepy.kubelet.volume.bundle import Bundles
 from kubepy.kubelet.volume.claim import bound, finish_growth, grown
 from kubepy.kubelet.volume.hostpath import HostPathError, check_host_path
 from kubepy.kubelet.volume.objects import Objects
@@ -48,7 +49,7 @@ class Volumes:
 
     def __init__(self, settings: Settings, client: Client, objects: Objects, tokens: Tokens,
                  sources: Callable[[Object], Sources],
-                 csi: CsiVolumes, events: Recorder) -> None:
+                 csi: CsiVolumes, events: Recorder, bundles: Bundles) -> None:
         self._settings = settings
         self._client = client
         self._objects = objects
@@ -56,6 +57,7 @@ class Volumes:
         self._sources = sources
         self._csi = csi
         self._events = events
+        self._bundles = bundles
         self._paths: dict[str, dict[str, Path]] = {}
 
     def directory(self, uid: str) -> Path:
@@ -118,10 +120,13 @@ class Volumes:
         namespace = pod["metadata"].get("namespace") or "default"
         objects = await self._objects.gather(namespace, references(volume), podspec.uid_of(pod))
         tokens: dict[int, str] = {}
+        bundles: dict[int, bytes | None] = {}
         for source in (volume.get("projected") or {}).get("sources") or ():
             if (entry := source.get("serviceAccountToken")) is not None:
                 tokens[id(entry)] = await self._tokens.get(pod, entry)
-        files = payload(pod, volume, Inputs(objects, self._sources(pod), lambda entry: tokens[id(entry)]))
+            if (entry := source.get("clusterTrustBundle")) is not None:
+                bundles[id(entry)] = await self._bundles.get(entry)
+        files = payload(pod, volume, Inputs(objects, self._sources(pod), lambda entry: tokens[id(entry)], lambda entry: bundles[id(entry)]))
         _write(path, files, (pod["spec"].get("securityContext") or {}).get("fsGroup"), tmpfs=tmpfs)
 
     def _empty_dir(self, pod: Object, name: str, source: Object) -> Path:

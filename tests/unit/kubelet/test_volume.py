@@ -12,6 +12,7 @@ import pytest
 from kubepy.base.clock import VirtualClock, format_time
 from kubepy.client.memory import MemoryClient
 from kubepy.kubelet.container.env import Sources
+from kubepy.kubelet.volume.bundle import CLUSTER_TRUST_BUNDLES, Bundles
 from kubepy.kubelet.volume.hostpath import HostPathError, check_host_path
 from kubepy.kubelet.volume.payload import Inputs, PayloadError, payload
 from kubepy.kubelet.volume.subpath import SubPathError, prepare_subpath
@@ -121,3 +122,30 @@ async def test_tokens_are_renewed_at_four_fifths_of_their_life_and_survive_an_ab
     await clock.advance(200)
     with pytest.raises(ConnectionError):
         await tokens.get(pod(), source)
+
+
+async def test_trust_bundles_are_every_certificate_once_and_refreshed_after_a_minute() -> None:
+    clock = VirtualClock()
+    client = MemoryClient(clock)
+    bundles = Bundles(client, clock)
+
+    def pem(*names: bytes) -> str:
+        return "".join(f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(name).decode()}\n-----END CERTIFICATE-----\n" for name in names)
+
+    def load(name: str, text: str, **labels: str) -> None:
+        client.load(CLUSTER_TRUST_BUNDLES, {"apiVersion": "certificates.k8s.io/v1beta1", "kind": "ClusterTrustBundle",
+                                            "metadata": {"name": name, "labels": labels},
+                                            "spec": {"signerName": "a.example/s", "trustBundle": text}})
+
+    assert await bundles.get({"name": "one"}) is None
+    load("one", pem(b"beta", b"alpha", b"beta"))
+    load("two", pem(b"gamma", b"alpha"), live="yes")
+    assert await bundles.get({"name": "one"}) == pem(b"alpha", b"beta").encode()
+    assert await bundles.get({"signerName": "a.example/s", "labelSelector": {}}) == pem(b"alpha", b"beta", b"gamma").encode()
+    assert await bundles.get({"signerName": "a.example/s", "labelSelector": {"matchLabels": {"live": "yes"}}}) == \
+        pem(b"alpha", b"gamma").encode()
+    assert await bundles.get({"signerName": "a.example/s"}) is None
+    load("one", pem(b"delta"))
+    assert await bundles.get({"name": "one"}) == pem(b"alpha", b"beta").encode()
+    await clock.advance(61)
+    assert await bundles.get({"name": "one"}) == pem(b"delta").encode()
