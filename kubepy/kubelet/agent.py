@@ -39,7 +39,7 @@ from kubepy.kubelet.image.record import Records
 from kubepy.kubelet.node.agent import NodeAgent
 from kubepy.kubelet.node.machine import default_ip, read_machine
 from kubepy.kubelet.node.shutdown import PROBLEM, REFUSAL, Shutdown
-from kubepy.kubelet.node.status import allocatable
+from kubepy.kubelet.node.status import allocatable, pods_limits
 from kubepy.kubelet.plugin.registry import Plugins
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.actor import Actor, Surroundings
@@ -82,7 +82,7 @@ class Kubelet:
         self.around = Surroundings(self.ips, self.machine.memory, (), allocatable(settings, self.machine))
         self.events = EventRecorder(client, "kubelet", settings.node_name, clock)
         self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit,
-                               per_qos=settings.cgroups_per_qos)
+                               per_qos=settings.cgroups_per_qos, cfs_quota=settings.cpu_cfs_quota, top=pods_limits(settings, self.machine))
         providers = load_providers(settings.image_credential_provider_config, settings.image_credential_provider_bin_dir) \
             if settings.image_credential_provider_config else []
         self.records = Records(settings.root_dir, settings.image_verification_policy, settings.image_verification_allowed)

@@ -1,18 +1,20 @@
 """The pod cgroup tree: `/kubepods[/burstable|/besteffort]/pod<uid>`, made, limited and removed (upstream's `pkg/kubelet/cm`).
 
-With the cgroupfs driver paths are plain; with the systemd driver they are slices (`kubepods-burstable-pod<uid>.slice`), which are
-made as directories too: systemd adopts nothing it was not asked for, so transient slices are left to the runtime's first container.
+With the cgroupfs driver paths are plain; with the systemd driver they are slices (`kubepods-burstable-pod<uid>.slice`), which systemd
+makes where it runs (`slice`).
 """
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from kubepy.api.scheduling import pod_limits, pod_requests
 from kubepy.api.types import Object
 from kubepy.base.log import get_logger
-from kubepy.kubelet.container.resource import PERIOD, cpu_quota, cpu_shares, cpu_weight
+from kubepy.kubelet.cgroup.slice import Limits, Slices
+from kubepy.kubelet.container.resource import MAX_SHARES, PERIOD, cpu_quota, cpu_shares, cpu_weight
 from kubepy.kubelet.pod import spec as podspec
 
 log = get_logger("cgroup")
@@ -24,14 +26,20 @@ class Cgroups:
     """One node's tree below `parent` ("/" or a path of its own, for several kubelets on one machine)."""
 
     def __init__(self, parent: str = "/", *, driver: str = "cgroupfs", pids_limit: int = -1, root: Path = ROOT,
-                 per_qos: bool = True) -> None:
+                 per_qos: bool = True, cfs_quota: bool = True, top: Limits | None = None, slices: Slices | None = None) -> None:
+        """`top` is what all pods together may have."""
         self.root = root
         self.driver = driver
         self.parent = parent.strip("/")
         self.pids_limit = pids_limit
         self.per_qos = per_qos
         """False (cgroupsPerQOS): pods have no cgroups of their own, the runtime puts containers where it likes."""
+        self.cfs_quota = cfs_quota
         self.v2 = (root / "cgroup.controllers").exists()
+        self.top = top or Limits(MAX_SHARES)
+        self.slices = slices
+        if slices is None and driver == "systemd" and root == ROOT and Slices.available():
+            self.slices = Slices(v2=self.v2)
 
     def pod_path(self, pod: Object) -> str:
         """What the runtime is told as the sandbox's parent."""
@@ -70,42 +78,53 @@ class Cgroups:
         """Makes the QoS level."""
         if not self.per_qos:
             return
-        for quality in ("Guaranteed", "Burstable", "BestEffort"):
-            self._make(self.name(quality))
-        self._set(self.name("BestEffort"), "cpu", "cpu.shares", "2", "cpu.weight", "1")
+        self._apply(self.name("Guaranteed"), self.top)
+        for quality in ("Burstable", "BestEffort"):
+            self._apply(self.name(quality), Limits())
+
+    def balance(self, pods: Iterable[Object]) -> None:
+        """Burstable pods together get the CPU they have asked for, beside the guaranteed ones; the others what is left."""
+        if self.per_qos:
+            burstable = sum(pod_requests(pod).get("cpu", 0) for pod in pods if podspec.qos_class(pod) == "Burstable")
+            self._apply(self.name("Burstable"), Limits(cpu_shares(burstable)))
 
     def ensure(self, pod: Object) -> str:
         """The pod's cgroup with its limits; returns its name for the runtime."""
         if not self.per_qos:
             return ""
         name = self.pod_path(pod)
-        self._make(name)
         requests, limits = pod_requests(pod), pod_limits(pod)
-        shares = cpu_shares(requests.get("cpu", 0))
-        self._set(name, "cpu", "cpu.shares", str(shares), "cpu.weight", str(cpu_weight(shares)))
         every = [*podspec.containers(pod), *podspec.init_containers(pod)]
         top = (pod["spec"].get("resources") or {}).get("limits") or {}
         limited = {kind: kind in top or all(kind in ((container.get("resources") or {}).get("limits") or {}) for container in every)
                    for kind in ("cpu", "memory")}
-        quota = cpu_quota(limits.get("cpu", 0)) if limited["cpu"] else 0
-        self._set(name, "cpu", "cpu.cfs_quota_us", str(quota or -1), "cpu.max", f"{quota or 'max'} {PERIOD}")
+        quota = cpu_quota(limits.get("cpu", 0)) if limited["cpu"] and self.cfs_quota else 0
         memory = limits.get("memory", 0) if limited["memory"] else 0
-        self._set(name, "memory", "memory.limit_in_bytes", str(memory or -1), "memory.max", str(memory or "max"))
-        if self.pids_limit > 0:
-            self._set(name, "pids", "pids.max", str(self.pids_limit), "pids.max", str(self.pids_limit))
+        self._apply(name, Limits(cpu_shares(requests.get("cpu", 0)), quota, memory, max(self.pids_limit, 0)))
         return name
+
+    def _apply(self, name: str, limits: Limits) -> None:
+        done = self.slices is not None and self.slices.ensure(name, limits)
+        self._make(name)  # systemd does not know every controller
+        if done:
+            return
+        self._set(name, "cpu", "cpu.shares", str(limits.shares), "cpu.weight", str(cpu_weight(limits.shares)))
+        self._set(name, "cpu", "cpu.cfs_quota_us", str(limits.quota or -1), "cpu.max", f"{limits.quota or 'max'} {PERIOD}")
+        self._set(name, "memory", "memory.limit_in_bytes", str(limits.memory or -1), "memory.max", str(limits.memory or "max"))
+        if limits.pids > 0:
+            self._set(name, "pids", "pids.max", str(limits.pids), "pids.max", str(limits.pids))
 
     def relax(self, pod: Object) -> None:
         """Lifts the pod's own limits for the moment in which its containers' change; `ensure` sets them again."""
         if not self.per_qos:
             return
-        name = self.pod_path(pod)
-        self._set(name, "cpu", "cpu.cfs_quota_us", "-1", "cpu.max", f"max {PERIOD}")
-        self._set(name, "memory", "memory.limit_in_bytes", "-1", "memory.max", "max")
+        self._apply(self.pod_path(pod), Limits(cpu_shares(pod_requests(pod).get("cpu", 0)), pids=max(self.pids_limit, 0)))
 
     def remove(self, name: str) -> bool:
         """Removes a cgroup and what is below it; returns whether nothing is left."""
         gone = True
+        if self.slices is not None:
+            self.slices.remove(name)
         for directory in self.directories(name).values():
             if not directory.exists():
                 continue

@@ -7,11 +7,11 @@ from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.pod import spec as podspec
 
 PERIOD = 100_000
-_MIN_SHARES, _MAX_SHARES, _MIN_QUOTA = 2, 262_144, 1000
+_MIN_SHARES, MAX_SHARES, _MIN_QUOTA = 2, 262_144, 1000
 
 
 def cpu_shares(milli: int) -> int:
-    return max(_MIN_SHARES, min(_MAX_SHARES, milli * 1024 // 1000))
+    return max(_MIN_SHARES, min(MAX_SHARES, milli * 1024 // 1000))
 
 
 def cpu_quota(milli: int, period: int = PERIOD) -> int:

@@ -24,6 +24,8 @@ class Machine:
     kernel: str = ""
     os_image: str = ""
     arch: str = "amd64"
+    pids: int = 0
+    """Processes the kernel can have."""
 
 
 def read_machine(root_dir: str) -> Machine:
@@ -37,7 +39,8 @@ def read_machine(root_dir: str) -> Machine:
     uuid = _read("/sys/class/dmi/id/product_uuid") or machine_id
     return Machine(os.cpu_count() or 1, info.get("MemTotal", 0), storage, info.get("SwapTotal", 0), _hugepages(), machine_id, uuid.lower(),
                    _read("/proc/sys/kernel/random/boot_id"), platform.release(), _os_image(),
-                   {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()))
+                   {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+                   int(_read("/proc/sys/kernel/pid_max") or 0))
 
 
 def meminfo() -> dict[str, int]:

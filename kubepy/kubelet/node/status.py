@@ -8,6 +8,8 @@ from kubepy import KUBERNETES_VERSION
 from kubepy.api.scheduling import amount
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time
+from kubepy.kubelet.cgroup.slice import Limits
+from kubepy.kubelet.container.resource import cpu_shares
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.node.machine import Machine
 from kubepy.kubelet.settings import Settings
@@ -56,6 +58,16 @@ def allocatable(settings: Settings, machine: Machine) -> Object:
             "ephemeral-storage": str(max(0, machine.storage - reserved.get("ephemeral-storage", 0))),
             **{name: _plain(value) for name, value in sorted(machine.hugepages.items())},
             "memory": f"{memory >> 10}Ki", "pods": capacity(settings, machine)["pods"]}
+
+
+def pods_limits(settings: Settings, machine: Machine) -> Limits:
+    """What all pods together may have: the machine without what is reserved (eviction works above that, and earlier)."""
+    reserved: dict[str, int] = {}
+    for source in (settings.system_reserved, settings.kube_reserved):
+        for name, value in source.items():
+            reserved[name] = reserved.get(name, 0) + amount(name, value)
+    return Limits(cpu_shares(machine.cpus * 1000 - reserved.get("cpu", 0)), 0, max(0, machine.memory - reserved.get("memory", 0)),
+                  max(0, machine.pids - reserved.get("pid", 0)) if "pid" in reserved else 0)
 
 
 def _plain(value: int) -> str:

@@ -177,6 +177,7 @@ class Pods:
         for uid, pod in present.items():
             if uid and uid not in known:
                 self._remove(uid, pod)
+        await asyncio.to_thread(shared.cgroups.balance, self.others(""))
         strays = shared.cgroups.pods() - known - set(present)
         self._strays = {uid: self._strays.get(uid, 0) + 1 for uid in strays}
         for uid in [uid for uid, passes in self._strays.items() if passes > _STRAY_PASSES]:

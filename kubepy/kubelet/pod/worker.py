@@ -199,7 +199,10 @@ class Worker:
             shared.events.event(pod, "Warning", "NetworkNotReady",
                                 f"network is not ready: {problem}")
             return 2.0
-        shared.cgroups.ensure(pod)
+        if shared.cgroups.slices is not None:
+            await asyncio.to_thread(shared.cgroups.ensure, pod)  # which asks systemd
+        else:
+            shared.cgroups.ensure(pod)
         try:
             volumes = await shared.volumes.mount(pod)
         except VolumeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import orjson
 import pytest
 
 from kubepy.base.clock import VirtualClock
+from kubepy.kubelet.cgroup.slice import INFINITY, Limits, Slices, parent_of, properties
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.cni import conflist, write_conflist
+from kubepy.kubelet.container.resource import cpu_weight
 from kubepy.kubelet.image.keyring import credentials
 from kubepy.kubelet.image.reference import ReferenceError_, normalize
 from kubepy.kubelet.main import parser, settings_of
 from kubepy.kubelet.node.machine import Machine
-from kubepy.kubelet.node.status import RuntimeState, allocatable, node_status, same_but_heartbeat
+from kubepy.kubelet.node.status import RuntimeState, allocatable, node_status, pods_limits, same_but_heartbeat
 from kubepy.kubelet.pause import pause_program
 from kubepy.kubelet.pod.admission import admit
 from kubepy.kubelet.pod.preempt import plan_preemption
@@ -264,3 +267,50 @@ def test_who_makes_room_for_a_critical_pod(others: list[dict[str, Any]], expecte
     found = plan_preemption(CRITICAL, others, {"cpu": "2", "memory": "8Gi", "pods": "10"})
     names = None if found is None else [victim["metadata"]["name"] for victim in found]
     assert names == expected
+
+
+def test_qos_levels_share_the_cpu_by_what_their_pods_ask_for(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
+    files = ("cpu.weight", "cpu.max", "memory.max")
+    tree = Cgroups(root=tmp_path, top=pods_limits(SETTINGS, Machine(4, 16 << 30)))
+    for name in ("kubepods", "kubepods/burstable", "kubepods/besteffort"):
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).write_text("")
+    tree.start()
+    assert (tmp_path / "kubepods" / "memory.max").read_text() == str(15 << 30)
+    assert (tmp_path / "kubepods" / "cpu.weight").read_text() == str(cpu_weight(3584))
+    assert (tmp_path / "kubepods" / "besteffort" / "cpu.weight").read_text() == "1"
+    tree.balance([sized("a", "500m"), sized("b", "500m"), sized("g", "2", limit=True), sized("none", "")])
+    assert (tmp_path / "kubepods" / "burstable" / "cpu.weight").read_text() == str(cpu_weight(1024))
+
+
+def test_with_systemd_pods_are_slices_that_are_changed_when_something_changes(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
+    asked: list[list[str]] = []
+    there: set[str] = set()
+
+    def run(command: Sequence[str]) -> int:
+        words = list(command)[7:]
+        asked.append([words[0], words[2]])
+        if words[0] == "StartTransientUnit" and words[2] in there:
+            return 1
+        there.add(words[2])
+        return 0
+
+    slices = Slices(v2=True, run=run)
+    tree = Cgroups(driver="systemd", root=tmp_path, slices=slices)
+    spec = pod(container(resources={"limits": {"cpu": "500m", "memory": "64Mi"}, "requests": {"cpu": "100m"}}))
+    assert tree.ensure(spec) == tree.ensure(spec) == "kubepods-burstable-podu.slice"
+    tree.relax(spec)
+    tree.ensure(spec)
+    assert asked == [["StartTransientUnit", "kubepods-burstable-podu.slice"], *[["SetUnitProperties", "kubepods-burstable-podu.slice"]] * 2]
+    assert tree.pods() == {"u"}
+    Slices(v2=True, run=run).ensure("kubepods-burstable-podu.slice", Limits(102))
+    assert [method for method, _ in asked[-2:]] == ["StartTransientUnit", "SetUnitProperties"], "left over from the kubelet before"
+    tree.remove_pod("u")
+    assert asked[-1] == ["StopUnit", "kubepods-burstable-podu.slice"]
+    assert not tree.pods()
+    assert properties(Limits(102, 50_000, 64 << 20), v2=True) == [
+        "CPUWeight", "t", "4", "CPUQuotaPerSecUSec", "t", "500000", "MemoryMax", "t", str(64 << 20), "TasksMax", "t", str(INFINITY)]
+    assert parent_of("kubepods-burstable.slice") == "kubepods.slice"
