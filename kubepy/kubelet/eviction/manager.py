@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from kubepy.api.scheduling import amount
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.client.events import Recorder
 from kubepy.kubelet import metric
+from kubepy.kubelet.container.sandbox import log_directory
 from kubepy.kubelet.cri.interface import CriError
+from kubepy.kubelet.eviction.local import exceeded, limited
 from kubepy.kubelet.eviction.rank import RESOURCES, Crossed, Observation, Watcher, message, rank, thresholds
 from kubepy.kubelet.node.machine import meminfo
 from kubepy.kubelet.pod import spec as podspec
@@ -52,7 +53,7 @@ class Eviction:
                 log.warning("Cannot look at the node's resources", err=error)
 
     async def look(self) -> None:
-        await self._look_at_volumes()
+        await self._look_at_limits()
         found = await self._crossed()
         if not found:
             return
@@ -104,20 +105,29 @@ class Eviction:
                     parts[container["name"]] = container["rootfs"]["usedBytes" if resource == "ephemeral-storage" else "inodesUsed"]
         return result
 
-    async def _look_at_volumes(self) -> None:
-        """A pod whose emptyDir has outgrown its size limit is evicted."""
-        for worker in self._pods.workers():
-            if worker.state != "running":
-                continue
-            for volume in worker.pod["spec"].get("volumes") or ():
-                source = volume.get("emptyDir") or {}
-                limit = source.get("sizeLimit")
-                if not limit or source.get("medium"):
-                    continue
-                path = Path(self._settings.pods_dir, worker.uid, "volumes", "kubernetes.io~empty-dir", volume["name"])
-                if await asyncio.to_thread(_size, path) > amount("memory", limit):
-                    self._evict(worker.pod, f'Usage of EmptyDir volume "{volume["name"]}" exceeds the limit "{limit}". ')
-                    break
+    async def _look_at_limits(self) -> None:
+        """Pods that have outgrown limits of their own are evicted, whatever the node has left."""
+        pods = [worker.pod for worker in self._pods.workers() if worker.state == "running" and limited(worker.pod)]
+        if not pods:
+            return
+        layers = await self._usage("ephemeral-storage")
+        for pod in pods:
+            volumes, containers = await asyncio.to_thread(self._local, pod, layers.get(podspec.uid_of(pod), {}))
+            if text := exceeded(pod, volumes, containers):
+                self._evict(pod, text)
+
+    def _local(self, pod: Object, layers: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+        """(bytes of volumes on the node's disk, of containers' layers and logs)."""
+        home, logs = Path(self._settings.pods_dir, podspec.uid_of(pod), "volumes"), Path(log_directory(self._settings, pod))
+        volumes = {}
+        for volume in pod["spec"].get("volumes") or ():
+            if volume.get("emptyDir") is not None and not volume["emptyDir"].get("medium"):
+                volumes[volume["name"]] = _size(home / "kubernetes.io~empty-dir" / volume["name"])
+            elif volume.get("configMap") is not None:
+                volumes[volume["name"]] = _size(home / "kubernetes.io~configmap" / volume["name"])
+        containers = {container["name"]: layers.get(container["name"], 0) + _size(logs / container["name"])
+                      for container in podspec.every_container(pod)}
+        return volumes, containers
 
 
 def process_ids() -> Observation:

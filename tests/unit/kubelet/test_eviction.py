@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kubepy.kubelet.eviction.local import exceeded
 from kubepy.kubelet.eviction.rank import Crossed, Observation, Watcher, message, rank, refused, thresholds
 from tests.unit.kubelet.test_plan import container, pod
 
@@ -74,3 +75,24 @@ def test_the_message_names_the_greedy_container() -> None:
 ], ids=["no pressure", "best effort without memory", "burstable without memory", "no disk", "a critical pod"])
 def test_a_node_under_pressure_refuses(spec: dict[str, Any], pressures: frozenset[str], taken: bool) -> None:
     assert (refused(spec, pressures) is None) is taken
+
+
+def storage(limit: str, name: str = "c") -> dict[str, Any]:
+    return container(name, resources={"limits": {"ephemeral-storage": limit}})
+
+
+EMPTY = [{"name": "e", "emptyDir": {"sizeLimit": "1Mi"}}]
+
+
+@pytest.mark.parametrize(("spec", "volumes", "containers", "text"), [
+    (pod(volumes=EMPTY), {"e": 1 << 20}, {}, ""),
+    (pod(volumes=EMPTY), {"e": (1 << 20) + 1}, {}, 'Usage of EmptyDir volume "e" exceeds the limit "1Mi". '),
+    (pod(storage("1Mi"), container("d")), {}, {"c": 2 << 20}, 'Container c exceeded its local ephemeral storage limit "1Mi". '),
+    (pod(storage("1Mi"), container("d")), {}, {"d": 2 << 20}, ""),
+    (pod(storage("1Mi"), storage("1Mi", "d"), volumes=[{"name": "e", "emptyDir": {}}]), {"e": 2 << 20}, {"c": 1},
+     "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. "),
+    (pod(volumes=[{"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "1"}}]), {}, {}, ""),
+], ids=["at the limit", "a volume beyond its limit", "a container beyond its limit", "a container without a limit",
+        "all together beyond what they may have together", "memory is no storage"])
+def test_who_has_outgrown_its_limits(spec: dict[str, Any], volumes: dict[str, int], containers: dict[str, int], text: str) -> None:
+    assert exceeded(spec, volumes, containers) == text
