@@ -5,7 +5,6 @@ It travels in the ASGI scope (`Exchange.of(scope)`), so filters stay plain ASGI 
 from __future__ import annotations
 
 import asyncio
-import uuid
 import zlib
 from typing import Any
 
@@ -21,6 +20,7 @@ from kubepy.apiserver.authn.interface import WARNINGS
 from kubepy.apiserver.info import Query, parse_query
 from kubepy.apiserver.request import RequestInfo, User
 from kubepy.base.http.cycle import Receive, Scope, Send
+from kubepy.base.uid import random_uid
 
 MAX_BODY = 3 << 20
 """Bytes a request body may have (upstream's MaxRequestBodyBytes)."""
@@ -51,7 +51,7 @@ class Exchange:
                 headers[name] = value
         self.headers = headers
         self.query: Query = parse_query(scope["query_string"])
-        self.audit_id = headers.get(b"audit-id") or str(uuid.uuid4()).encode()
+        self.audit_id = headers.get(b"audit-id") or random_uid().encode()
         self.flow: tuple[bytes, bytes] | None = None
         """The UIDs of the flow schema and the priority level it was served under."""
         self.annotations: dict[str, str] = {}

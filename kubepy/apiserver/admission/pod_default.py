@@ -33,7 +33,10 @@ class DefaultTolerationSeconds(Plugin):
         spec = attributes.obj.setdefault("spec", {})
         tolerations = list(spec.get("tolerations") or ())
         for key in (_NOT_READY, _UNREACHABLE):
-            if not any(item.get("key") in (key, None, "") and item.get("effect") in ("NoExecute", None, "") for item in tolerations):
+            for item in tolerations:
+                if item.get("key") in (key, None, "") and item.get("effect") in ("NoExecute", None, ""):
+                    break
+            else:
                 tolerations.append({"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": self._seconds[key]})
         if tolerations:
             spec["tolerations"] = tolerations

@@ -10,7 +10,7 @@ from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver import flowcontrol
 from kubepy.apiserver.fairness.level import Level, Levels
-from kubepy.apiserver.fairness.match import Schema, classify, compile_schema
+from kubepy.apiserver.fairness.match import Flow, Schema, classify, compile_schema
 from kubepy.apiserver.request import Context, RequestInfo, User
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.storage.feed import Feed
@@ -22,6 +22,9 @@ from kubepy.base.log import get_logger
 log = get_logger("fairness")
 MANAGER = "api-priority-and-fairness-config-consumer-v1"
 SYSTEM = User("system:apiserver", "", ("system:masters", "system:authenticated"))
+MAX_FLOWS = 4096
+"""Kinds of requests whose flow is remembered; they are as many as users times what each does."""
+_UNKNOWN = Flow(Schema("", b"", 0, "", "", ()), "")
 QUEUE_WAIT_SHARE = 4
 """A request waits for at most this part of --request-timeout."""
 
@@ -37,6 +40,7 @@ class Controller:
         self._mandatory = ({name: self._level_objects[name] for name in ("exempt", "catch-all")},
                            {name: self._schema_objects[name] for name in ("exempt", "catch-all")})
         self.schemas: tuple[Schema, ...] = ()
+        self._flows: dict[tuple[object, ...], Flow | None] = {}
         self._wake = asyncio.Event()
         self._build()
 
@@ -75,11 +79,18 @@ class Controller:
         compiled = [compile_schema(obj) for obj in self._schema_objects.values()]
         self.schemas = tuple(sorted((schema for schema in compiled if schema.level in self._level_objects),
                                     key=lambda schema: (schema.precedence, schema.name)))
+        self._flows.clear()
         self._wake.set()
 
     def find(self, user: User, info: RequestInfo) -> tuple[Level, Schema, str]:
         """Everything matches `catch-all` in the end, which is always there."""
-        flow = classify(self.schemas, user, info)
+        key = (user.name, user.groups, info.verb, info.group, info.resource, info.subresource, info.namespace,
+               "" if info.is_resource else info.path)
+        flow = self._flows.get(key, _UNKNOWN)
+        if flow is _UNKNOWN:
+            if len(self._flows) >= MAX_FLOWS:
+                self._flows.clear()
+            flow = self._flows[key] = classify(self.schemas, user, info)
         if flow is None:
             schema = next(one for one in self.schemas if one.name == "catch-all")
             return self.levels.levels["catch-all"], schema, schema.name

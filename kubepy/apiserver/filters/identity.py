@@ -44,6 +44,6 @@ class ImpersonationFilter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange.of(scope)
-        if any(name.startswith(b"impersonate-") for name in exchange.headers):
+        if b"impersonate-" in b"\n".join(exchange.headers):
             exchange.user = await self.server.impersonator.impersonate(scope, exchange.user, exchange.info)
         await self.app(scope, receive, send)

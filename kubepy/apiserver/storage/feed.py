@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from kubepy.api.errors import ApiError
 from kubepy.apiserver.storage.interface import Entry, Event, ResourceStore
+from kubepy.apiserver.storage.watcher import CacheWatcher
 from kubepy.base.log import get_logger
 
 log = get_logger("feed")
@@ -31,6 +32,8 @@ class Feed:
             self._replace(page.entries)
             self.ready.set()
             watcher = await self._store.watch(None, None, after=page.revision)
+            if isinstance(watcher, CacheWatcher):
+                watcher.take = self._take
             try:
                 while True:
                     for event in await watcher.next():
@@ -40,3 +43,12 @@ class Feed:
                 await asyncio.sleep(_PAUSE)
             finally:
                 watcher.close()
+
+    def _take(self, events: Sequence[Event]) -> bool:
+        """Applies events where they are published. When one cannot be, `run` applies them again and fails by it."""
+        try:
+            for event in events:
+                self._apply(event)
+        except Exception:
+            return False
+        return True

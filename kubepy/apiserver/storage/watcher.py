@@ -29,7 +29,7 @@ class CacheWatcher:
         self._forget = forget
         self._error: ApiError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self.take: Callable[[list[Event]], bool] | None = None
+        self.take: Callable[[Sequence[Event]], bool] | None = None
         """Is offered what comes while `next` waits. True: taken, and `next` goes on waiting, so that an event wakes no task.
 
         Delivering an event to a watcher that takes it costs half of what it costs by way of `next`. It must not raise."""

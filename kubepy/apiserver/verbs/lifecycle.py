@@ -4,7 +4,6 @@ Source: `k8s.io/apiserver/pkg/registry/rest` (BeforeCreate, BeforeUpdate, Before
 """
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +17,7 @@ from kubepy.apiserver.request import Context
 from kubepy.apiserver.verbs.partial import KEEP
 from kubepy.apiserver.zero import zero
 from kubepy.base.clock import format_time, parse_time
+from kubepy.base.uid import random_uid
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
@@ -48,7 +48,7 @@ def fill_system_fields(obj: Object, now: float) -> None:
     metadata = obj["metadata"]
     for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
         metadata.pop(field, None)
-    metadata["uid"] = str(uuid.uuid4())
+    metadata["uid"] = random_uid()
     metadata["creationTimestamp"] = format_time(now)
 
 

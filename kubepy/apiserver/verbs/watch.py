@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 
 import orjson
 
@@ -140,7 +141,7 @@ class Stream:
             watcher.close()
         await self.exchange.end_stream()
 
-    def _take(self, events: list[Event]) -> bool:
+    def _take(self, events: Sequence[Event]) -> bool:
         """Sends events right where they are published; what cannot be sent at once is left to `run`, and so are failures."""
         try:
             frames = self.frames(events)
@@ -178,7 +179,7 @@ class Stream:
             return lambda entry: entry.name == name
         return lambda entry: entry.name == name and match(entry)
 
-    def frames(self, events: list[Event]) -> list[bytes]:
+    def frames(self, events: Sequence[Event]) -> list[bytes]:
         """What this watcher sees of the events."""
         match = self.match
         if match is None and self.plain:

@@ -166,10 +166,9 @@ class Cycle:
         parts = [_LINES.get(self._status) or b"HTTP/1.1 %d Unknown\r\n" % self._status]
         sized = False
         for name, value in self._headers:
-            lower = name.lower()
-            if lower == b"content-length":
+            if len(name) == 14 and name.lower() == b"content-length":
                 sized = True
-            elif lower == b"connection" and value.lower() == b"close":
+            elif len(name) == 10 and name.lower() == b"connection" and value.lower() == b"close":
                 self._keep_alive = False
             parts.append(b"%b: %b\r\n" % (name, value))
         if not sized and self._status not in _BARE:

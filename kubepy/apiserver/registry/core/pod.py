@@ -5,6 +5,8 @@ selectors; updates may touch little of the spec (`pod_update`), deletion is grac
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kubepy.api import field
 from kubepy.api.field import Errors, Path
 from kubepy.api.quota import pod_totals
@@ -238,6 +240,14 @@ def _add_expressions(term: Object, labels: Object) -> None:
                 selector.setdefault("matchExpressions", []).append({"key": label, "operator": operator, "values": [labels[label]]})
 
 
+def _text(section: str, name: str) -> Callable[[Object], str]:
+    """What a field selector sees; computed for each write of a pod, so that it goes straight there."""
+    return lambda pod: (pod.get(section) or _NOTHING).get(name) or ""
+
+
+_NOTHING: Object = {}
+
+
 def _host_network(obj: Object) -> str:
     return "true" if at(obj, "spec.hostNetwork") else "false"
 
@@ -272,14 +282,14 @@ KIND = Kind(
     short_names=("po",),
     categories=("all",),
     selectable={
-        "spec.nodeName": lambda obj: at(obj, "spec.nodeName", ""),
-        "spec.restartPolicy": lambda obj: at(obj, "spec.restartPolicy", ""),
-        "spec.schedulerName": lambda obj: at(obj, "spec.schedulerName", ""),
-        "spec.serviceAccountName": lambda obj: at(obj, "spec.serviceAccountName", ""),
+        "spec.nodeName": _text("spec", "nodeName"),
+        "spec.restartPolicy": _text("spec", "restartPolicy"),
+        "spec.schedulerName": _text("spec", "schedulerName"),
+        "spec.serviceAccountName": _text("spec", "serviceAccountName"),
         "spec.hostNetwork": _host_network,
-        "status.phase": lambda obj: at(obj, "status.phase", ""),
-        "status.podIP": lambda obj: at(obj, "status.podIP", ""),
-        "status.nominatedNodeName": lambda obj: at(obj, "status.nominatedNodeName", ""),
+        "status.phase": _text("status", "phase"),
+        "status.podIP": _text("status", "podIP"),
+        "status.nominatedNodeName": _text("status", "nominatedNodeName"),
     },
     unknown_field="field label not supported: {field}",
     subresources=(
