@@ -42,6 +42,8 @@ class RequestInfo:
     parts: tuple[str, ...] = ()
     label_selector: str = ""
     field_selector: str = ""
+    named: str = ""
+    """The name in the body of a create, which the path does not have."""
 
 
 @dataclass(slots=True)

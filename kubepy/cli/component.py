@@ -4,6 +4,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from kubepy.cli import hardening
 from kubepy.cli.settings import Settings, host_port
 
 
@@ -108,7 +109,7 @@ def _apiserver(settings: Settings) -> Component:
         "--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
         "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         f"--proxy-client-cert-file={pki / 'front-proxy-client.crt'}", f"--proxy-client-key-file={pki / 'front-proxy-client.key'}",
-        f"--workers={settings.workers}",
+        f"--workers={settings.workers}", *hardening.flags(settings),
     )
     return Component("apiserver", argv, Probe(url=f"{settings.server}/readyz"), after=("etcd",), grace=20)
 
@@ -123,7 +124,8 @@ def _controller_manager(settings: Settings) -> Component:
     pki = settings.pki_dir
     argv = _own(
         "controller-manager", settings, f"--kubeconfig={settings.kubeconfig('controller-manager')}", "--bind-address=127.0.0.1",
-        "--leader-elect=true", "--controllers=*,bootstrapsigner,tokencleaner", "--use-service-account-credentials=true",
+        "--leader-elect=true", "--profiling=false", "--terminated-pod-gc-threshold=1000", "--controllers=*,bootstrapsigner,tokencleaner",
+        "--use-service-account-credentials=true",
         "--allocate-node-cidrs=true", f"--cluster-cidr={settings.pod_cidr}", f"--service-cluster-ip-range={settings.service_cidr}",
         f"--root-ca-file={pki / 'ca.crt'}", f"--service-account-private-key-file={pki / 'sa.key'}",
         f"--cluster-signing-cert-file={pki / 'ca.crt'}", f"--cluster-signing-key-file={pki / 'ca.key'}",

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "metrics-server": ("kubepy.metricserver.main", "resource use of nodes and pods, for kubectl top and autoscalers"),
     "local-path": ("kubepy.controllers.localpath.main", "local-path volumes of this node, where no controller manager runs"),
     "certs": ("kubepy.cli.certs", "say when certificates end, and renew them"),
+    "cis": ("kubepy.cli.cis.command", "hold the running cluster against the CIS Kubernetes Benchmark"),
     "supervise": ("kubepy.cli.supervise", "run the parts of a prepared cluster in the foreground (for a service manager)"),
 }
 

@@ -12,6 +12,7 @@ import struct
 import subprocess
 from pathlib import Path
 
+from kubepy.cli.hardening import prepare_hardening
 from kubepy.cli.pki import Pair, ensure_pki, write_kubeconfig
 from kubepy.cli.preflight import cni_directory
 from kubepy.cli.progress import Progress
@@ -33,6 +34,7 @@ def prepare_files(settings: Settings, progress: Progress) -> None:
     prepare_directories(settings)
     if settings.role == "control-plane":
         _prepare_identities(settings, progress)
+        prepare_hardening(settings)
     prepare_machine(settings, progress)
 
 

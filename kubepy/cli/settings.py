@@ -69,6 +69,15 @@ class Settings:
         return self.data_dir / "pki"
 
     @property
+    def audit_policy(self) -> Path:
+        return self.data_dir / "audit-policy.yaml"
+
+    @property
+    def encryption_config(self) -> Path:
+        """Holds the key that secrets in etcd are encrypted with."""
+        return self.data_dir / "encryption.yaml"
+
+    @property
     def log_dir(self) -> Path:
         return self.data_dir / "log"
 
@@ -140,6 +149,7 @@ class Settings:
         target = self.data_dir / "cluster.json"
         partial = target.with_suffix(".new")
         partial.write_bytes(orjson.dumps(values, option=orjson.OPT_INDENT_2))
+        os.chmod(partial, 0o600)
         partial.replace(target)
 
     @classmethod

@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kubepy.api.errors import ApiError
 from kubepy.base import metrics
+from kubepy.base.http.tls import STRONG
 from kubepy.base.log import get_logger
 from kubepy.client.delegated import ANONYMOUS, Delegated, from_certificate
 
@@ -119,6 +120,7 @@ class ServingTls:
         self._cert, self._key = cert_file, key_file
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_ciphers(STRONG)
         self.context.set_alpn_protocols(["http/1.1"])
         if client_ca:
             self.trust(client_ca)

@@ -92,7 +92,8 @@ class Record:
 
 
 def reference(info: RequestInfo) -> Object:
-    shown = {"resource": info.resource, "namespace": info.namespace, "name": info.name, "apiGroup": info.group, "apiVersion": info.version,
+    shown = {"resource": info.resource, "namespace": info.namespace, "name": info.name or info.named, "apiGroup": info.group,
+             "apiVersion": info.version,
              "subresource": info.subresource}
     return {key: value for key, value in shown.items() if value}
 

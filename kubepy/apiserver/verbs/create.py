@@ -38,7 +38,7 @@ async def create_object(server: Server, context: Context, obj: Object, *, tracke
         obj["metadata"].pop(field, None)
     if not tracked:
         obj = manage.track(context, obj, None, "", now)
-    name = obj["metadata"].get("name") or ""
+    name = context.info.named = obj["metadata"].get("name") or ""
     namespace = context.info.namespace if resource.namespaced else ""
     attributes = Attributes(context, "CREATE", obj, None, {}, "", namespace, name)
     await server.admission.admit(attributes)

@@ -30,6 +30,8 @@ CIPHERS = {
     "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA", "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
 }
 """Go's names of TLS 1.2 suites and OpenSSL's. Those of TLS 1.3 are always on, as in Go."""
+STRONG = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""What is spoken by default: forward secrecy and authenticated encryption only."""
 TLS13 = frozenset(("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"))
 
 
@@ -41,7 +43,7 @@ def openssl_names(suites: Sequence[str]) -> list[str]:
 class ServerTls:
     """Holds the context of one listener; `keep_fresh` runs for ever. Raises OSError or ValueError for what cannot be used.
 
-    `ciphers` are OpenSSL's names of TLS 1.2 suites (empty: the library's choice)."""
+    `ciphers` are OpenSSL's names of TLS 1.2 suites (empty: the strong ones)."""
 
     def __init__(self, certificate: str, key: str, client_cas: Sequence[str] = (), *, judge_later: bool = False,
                  minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2, ciphers: Sequence[str] = ()) -> None:
@@ -50,8 +52,7 @@ class ServerTls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = minimum
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION
-        if ciphers:
-            context.set_ciphers(":".join(ciphers))
+        context.set_ciphers(":".join(ciphers) or STRONG)
         context.set_alpn_protocols(["http/1.1"])
         if client_cas:
             context.verify_mode = ssl.CERT_OPTIONAL
