@@ -2,6 +2,10 @@
 
 Known difference: upstream adjusts the levels' limits every 10 s by their recent use; here a seat is lent the moment another level wants
 it, as long as its owner's own requests leave it free.
+
+Seats bound what waits for etcd; a request that is answered from memory never holds one for long, however many come at once. As one loop
+serves all of them, each level also has so many turns in one round of the loop, and what exceeds them queues: so a flood of one level
+delays the others by a few rounds and no more.
 """
 from __future__ import annotations
 
@@ -27,6 +31,12 @@ _NOMINAL = gauge("apiserver_flowcontrol_nominal_limit_seats", "Nominal number of
                  ("priority_level",))
 
 
+TURNS = 64
+"""Requests of one level that begin in one round of the event loop."""
+REFUSE_SECONDS = 0.1
+"""How long a refusal for full queues takes, so that who asks again at once does not keep the loop from those who wait."""
+
+
 def refused() -> TooManyRequests:
     return TooManyRequests("Too many requests, please try again later.", retry_after=1)
 
@@ -42,6 +52,7 @@ class Level:
         self.most = 0
         """Seats it may use with what it borrows."""
         self.used = 0
+        self.turns = TURNS
         self.queues: Queues | None = None
 
     def configure(self, obj: Object) -> None:
@@ -72,6 +83,7 @@ class Levels:
         self.levels: dict[str, Level] = {}
         self._clock = clock
         self._wait = wait_seconds
+        self._refilling = False
 
     def configure(self, objects: Mapping[str, Object]) -> None:
         """Takes over the PriorityLevelConfigurations; a level that is gone stays while requests of it run."""
@@ -92,6 +104,8 @@ class Levels:
             _NOMINAL.labels(name).set(level.nominal)
 
     def _fits(self, level: Level, seats: int) -> bool:
+        if level.turns <= 0 and level.queues is not None:
+            return False
         seats = min(seats, max(1, level.nominal))  # a request wider than its level runs when the level is idle
         if level.used + seats <= max(1, level.nominal):
             return True
@@ -118,6 +132,8 @@ class Levels:
         queues = level.queues
         if queues is None or not queues.add(flow, request):
             _REJECTED.labels(level.name, schema, "concurrency-limit" if queues is None else "queue-full").inc()
+            if queues is not None:
+                await self._clock.sleep(REFUSE_SECONDS)
             raise refused()
         _INQUEUE.labels(level.name).set(queues.length)
         self._dispatch(level)
@@ -137,7 +153,19 @@ class Levels:
 
     def _start(self, level: Level, request: Queued) -> None:
         level.used += request.seats
+        level.turns -= 1
+        if not self._refilling:
+            self._refilling = True
+            asyncio.get_running_loop().call_soon(self._refill)
         _SEATS.labels(level.name).set(level.used)
+
+    def _refill(self) -> None:
+        """Once a round of the loop, while requests come."""
+        self._refilling = False
+        for level in list(self.levels.values()):
+            if level.turns < TURNS:
+                level.turns = TURNS
+                self._dispatch(level)
 
     def leave(self, level: Level, request: Queued, seconds: float) -> None:
         level.used -= request.seats

@@ -32,8 +32,10 @@ def test_a_flood_of_one_user_leaves_room_for_others(world: World) -> None:
     admin = world.admin
     for index in range(100):
         admin.post("/api/v1/namespaces/default/configmaps", json={"metadata": {"name": f"flood-{index}"}, "data": {"a": "x" * 500}})
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
+    admin.post("/apis/rbac.authorization.k8s.io/v1/clusterroles", json={"metadata": {"name": "flood"}, "rules": [rule]})
     admin.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", json={
-        "metadata": {"name": "flood"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "metadata": {"name": "flood"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "flood"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody"}]})
     process = world.server.process
     assert process is not None
