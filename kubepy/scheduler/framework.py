@@ -31,6 +31,7 @@ from kubepy.scheduler.snapshot import Node, Snapshot
 from kubepy.scheduler.timing import Timing
 
 MAX_SCORE = 100
+TOO_MANY = "Too many pods"
 NO_NODES = "no nodes available to schedule pods"
 Scores = NDArray[np.float64]
 Where = slice | NDArray[np.int64]
@@ -203,6 +204,14 @@ class Plugin:
 
     def node_names(self, cycle: Cycle) -> frozenset[str] | None:
         """The only nodes worth looking at; None: all of them."""
+        return None
+
+    def concerns(self, cycle: Cycle) -> bool:
+        """Whether pods that come to a node or leave it can change what the filter says about this pod: if not, preemption asks once."""
+        return True
+
+    def needs(self, pod: Pod) -> dict[str, int] | None:
+        """What the pod needs of a node (resources, and `pods` for its place), if that is all the filter looks at; None: it is not."""
         return None
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from kubepy.api import scheduling
 from kubepy.api.types import Object
 from kubepy.scheduler.cycle import reasons_at, rivals_counted
-from kubepy.scheduler.framework import Cycle, Profile, Reason, Unfit, histogram
+from kubepy.scheduler.framework import TOO_MANY, Cycle, Profile, Reason, Unfit, histogram
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import Node, Snapshot
 
@@ -76,11 +76,12 @@ def plan_preemption(pod: Pod, snapshot: Snapshot, profile: Profile, unfit: Unfit
     first = rng.randrange(len(possible)) if len(possible) else 0
     candidates: list[Candidate] = []
     with rivals_counted(snapshot, pod):
+        trial = Trial(pod, snapshot, profile) if len(possible) else None
         for index in range(len(possible)):
             place = snapshot.slots[int(possible[(first + index) % len(possible)])]
-            if place is None:
+            if place is None or trial is None:
                 continue
-            found = _victims(pod, snapshot, profile, place, budgets)
+            found = _victims(trial, place, budgets)
             if isinstance(found, Candidate):
                 candidates.append(found)
                 if len(candidates) >= wanted:
@@ -102,25 +103,54 @@ def choose(pod: Pod, snapshot: Snapshot, candidates: Sequence[Candidate]) -> Out
     return Outcome(chosen, candidates=list(candidates), lower_nominated=lower)
 
 
-def _victims(pod: Pod, snapshot: Snapshot, profile: Profile, node: Node, budgets: Sequence[Budget]) -> Candidate | Sequence[Reason]:
+class Trial:
+    """What if some pods were gone from a node? Filters that no pod's departure changes are asked once for all nodes; where only room
+    counts, it is arithmetic, else pods are lifted from the snapshot and the other filters asked again."""
+
+    def __init__(self, pod: Pod, snapshot: Snapshot, profile: Profile) -> None:
+        self.pod, self.snapshot = pod, snapshot
+        cycle = Cycle(pod, snapshot)
+        for plugin in profile.points["preFilter"]:
+            plugin.pre_filter(cycle)
+        self._fixed = [refusal for plugin in profile.filters if not plugin.concerns(cycle) for refusal in plugin.filter(cycle)]
+        self._asked = [plugin for plugin in profile.filters if plugin.concerns(cycle)]
+        self._profile = replace(profile, filters=self._asked, points={
+            "preFilter": [plugin for plugin in profile.points["preFilter"] if plugin in self._asked], "filter": self._asked})
+        self.needs = self._asked[0].needs(pod) if len(self._asked) == 1 else None
+        """What the pod needs, if nothing but room counts."""
+
+    def refused(self, node: Node) -> Sequence[Reason]:
+        """Why the node is out of the question, whoever leaves it."""
+        return [Reason(refusal.reason, refusal.resolvable) for refusal in self._fixed if refusal.nodes[node.slot]][:1]
+
+    def reasons(self, node: Node) -> Sequence[Reason]:
+        """Why the pod does not fit as things are in the snapshot."""
+        return reasons_at(Cycle(self.pod, self.snapshot), self._profile, node)
+
+
+def _victims(trial: Trial, node: Node, budgets: Sequence[Budget]) -> Candidate | Sequence[Reason]:
     """The fewest, least important pods without which the pod fits on the node, or why it does not even without all lesser ones."""
+    pod, snapshot = trial.pod, trial.snapshot
     lesser = sorted((other for other in node.pods.values() if other.priority < pod.priority), key=_importance)
     if not lesser:
         return (Reason(NO_VICTIMS, False),)
+    if refused := trial.refused(node):
+        return refused
+    if trial.needs is not None:
+        return _counted(trial.needs, node, lesser, budgets)
     for other in lesser:
         snapshot.lift(other)
     gone = list(lesser)
     try:
-        if reasons := reasons_at(Cycle(pod, snapshot), profile, node):
+        if reasons := trial.reasons(node):
             return reasons
-        violating, others = _split(lesser, budgets)
         victims: list[Pod] = []
         violations = 0
-        for group, counts in ((violating, True), (others, False)):
+        for group, counts in zip(_split(lesser, budgets), (True, False), strict=True):
             for other in group:
                 snapshot.put_back(other)
                 gone.remove(other)
-                if reasons_at(Cycle(pod, snapshot), profile, node):
+                if trial.reasons(node):
                     snapshot.lift(other)
                     gone.append(other)
                     victims.append(other)
@@ -131,6 +161,32 @@ def _victims(pod: Pod, snapshot: Snapshot, profile: Profile, node: Node, budgets
             snapshot.put_back(other)
 
 
+def _counted(wanted: dict[str, int], node: Node, lesser: Sequence[Pod], budgets: Sequence[Budget]) -> Candidate | Sequence[Reason]:
+    """The same where nothing but room counts."""
+    left = {resource: node.allocatable.get(resource, 0) - value for resource, value in wanted.items()}
+    low = {other.key for other in lesser}
+    for other in node.pods.values():
+        if other.key not in low:
+            _take(left, other)
+    if any(value < 0 for value in left.values()):
+        return [Reason(TOO_MANY if resource == "pods" else f"Insufficient {resource}") for resource, value in left.items() if value < 0]
+    victims: list[Pod] = []
+    violations = 0
+    for group, counts in zip(_split(lesser, budgets), (True, False), strict=True):
+        for other in group:
+            if all(other.requests.get(resource, 0) <= value if resource != "pods" else value for resource, value in left.items()):
+                _take(left, other)
+            else:
+                victims.append(other)
+                violations += counts
+    return Candidate(node.name, sorted(victims, key=_importance), violations)
+
+
+def _take(left: dict[str, int], pod: Pod) -> None:
+    for resource in left:
+        left[resource] -= 1 if resource == "pods" else pod.requests.get(resource, 0)
+
+
 def _importance(pod: Pod) -> tuple[float, ...]:
     """Sorts the more important first: higher priority, then started earlier."""
     return (-pod.priority, pod.start_seconds())
@@ -138,6 +194,8 @@ def _importance(pod: Pod) -> tuple[float, ...]:
 
 def _split(pods: Sequence[Pod], budgets: Sequence[Budget]) -> tuple[list[Pod], list[Pod]]:
     """Those whose eviction some budget no longer allows, and the others."""
+    if not budgets:
+        return [], list(pods)
     left = [budget.allowed for budget in budgets]
     accepts = [scheduling.compile_selector(budget.selector) for budget in budgets]
     violating: list[Pod] = []

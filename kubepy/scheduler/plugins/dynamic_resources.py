@@ -102,6 +102,9 @@ class DynamicResources(Plugin):
         state.signature = orjson.dumps([claim.get("spec") for _, claim in state.pending], option=orjson.OPT_SORT_KEYS)
         return None
 
+    def concerns(self, cycle: Cycle) -> bool:
+        return False
+
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         state: _Claims | None = cycle.state.get(self.name)
         if state is None:

@@ -5,7 +5,7 @@ pod's required anti-affinity. Scores count the preferred terms of the pod and of
 the latter with `hardPodAffinityWeight`. Every count comes from the tallies, summed per topology domain."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,6 +30,9 @@ class InterPodAffinity(Plugin):
         self._ignore_preferred = bool(self.args.get("ignorePreferredTermsOfExistingPods"))
 
     # --- filter ---
+
+    def concerns(self, cycle: Cycle) -> bool:
+        return bool(cycle.template.affinity or cycle.template.anti_affinity or self._matching(cycle, cycle.snapshot.tallies.anti))
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         """In upstream's order: a node is refused for the first of affinity, anti-affinity, existing pods' anti-affinity."""
@@ -87,7 +90,7 @@ class InterPodAffinity(Plugin):
         pod = cycle.pod
         return all(cycle.snapshot.tallies.selects(term.selector, pod.labels, pod.namespace) for term in terms)
 
-    def _matching(self, cycle: Cycle, where: dict[Term, TermTally]) -> Iterable[TermTally]:
+    def _matching(self, cycle: Cycle, where: dict[Term, TermTally]) -> list[TermTally]:
         """The terms pods on nodes carry that concern this pod."""
         pod, tallies = cycle.pod, cycle.snapshot.tallies
         return [tally for tally in where.values() if tallies.selects(tally.term.selector, pod.labels, pod.namespace)]

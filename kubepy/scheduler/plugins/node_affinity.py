@@ -41,6 +41,9 @@ class NodeAffinity(Plugin):
             names |= set.intersection(*named)
         return frozenset(names) if names else None
 
+    def concerns(self, cycle: Cycle) -> bool:
+        return False
+
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         template = cycle.template
         if template.node_selector is None and template.node_required is None and self._required is None:

@@ -15,6 +15,9 @@ class NodeName(Plugin):
     name = "NodeName"
     wakes = (Wake("Node", frozenset({"add"})),)
 
+    def concerns(self, cycle: Cycle) -> bool:
+        return False
+
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         wanted = _wanted(cycle)
         if not wanted:

@@ -20,6 +20,9 @@ class NodePorts(Plugin):
         super().__init__(args)
         self.wakes = (Wake("AssignedPod", frozenset({"delete"}), _frees_ports), Wake("Node", frozenset({"add"})))
 
+    def concerns(self, cycle: Cycle) -> bool:
+        return bool(cycle.template.ports)
+
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         ports = cycle.template.ports
         if not ports or not cycle.snapshot.ports:

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubepy.api.types import Object
-from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake, Where, tracked
+from kubepy.scheduler.framework import MAX_SCORE, TOO_MANY, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake, Where, tracked
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import CPU, MEMORY, PODS, Node
 
-TOO_MANY = "Too many pods"
 DEFAULT_RESOURCES: tuple[Object, ...] = ({"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1})
 
 
@@ -35,6 +34,9 @@ class NodeResourcesFit(Plugin):
     def _looked_at(self, resource: str) -> bool:
         group = resource.partition("/")[0] if "/" in resource else ""
         return resource not in self._ignored and (not group or group not in self._ignored_groups)
+
+    def needs(self, pod: Pod) -> dict[str, int] | None:
+        return {"pods": 1, **{resource: value for resource, value in pod.requests.items() if value and self._looked_at(resource)}}
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         snapshot = cycle.snapshot

@@ -15,6 +15,9 @@ class NodeUnschedulable(Plugin):
     name = "NodeUnschedulable"
     wakes = (Wake("Node", frozenset({"add", "taint"})), Wake("Pod", frozenset({"tolerations"})))
 
+    def concerns(self, cycle: Cycle) -> bool:
+        return False
+
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         if not cycle.snapshot.unschedulable.any() or _tolerated(cycle):
             return ()

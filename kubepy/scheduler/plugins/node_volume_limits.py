@@ -19,6 +19,9 @@ class NodeVolumeLimits(Plugin):
     wakes = (Wake("CSINode", frozenset({"add", "update"})), Wake("AssignedPod", frozenset({"delete"})),
              Wake("PersistentVolumeClaim", frozenset({"add", "update"})), Wake("Node", frozenset({"add"})))
 
+    def concerns(self, cycle: Cycle) -> bool:
+        return bool(cycle.template.volumes)
+
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         limits = cycle.snapshot.volumes.limits
         if not limits or not cycle.template.volumes:

@@ -55,6 +55,9 @@ class PodTopologySpread(Plugin):
 
     # --- filter ---
 
+    def concerns(self, cycle: Cycle) -> bool:
+        return bool(self._hard(cycle))
+
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         hard = self._hard(cycle)
         if not hard:

@@ -21,6 +21,9 @@ class TaintToleration(Plugin):
     name = "TaintToleration"
     wakes = (Wake("Node", frozenset({"add", "taint"})), Wake("Pod", frozenset({"tolerations"})))
 
+    def concerns(self, cycle: Cycle) -> bool:
+        return False
+
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         refused, _ = self._tables(cycle)
         return (Refusal(refused, REASON, False),) if refused is not None else ()

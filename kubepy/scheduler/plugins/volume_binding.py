@@ -82,6 +82,9 @@ class VolumeBinding(Plugin):
         cycle.state[self.name] = claims
         return None
 
+    def concerns(self, cycle: Cycle) -> bool:
+        return False
+
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         claims: _Claims | None = cycle.state.get(self.name)
         if claims is None:

@@ -26,6 +26,9 @@ class VolumeRestrictions(Plugin):
         super().__init__(args)
         self.wakes = (Wake("AssignedPod", frozenset({"delete"}), _has_claims), Wake("PersistentVolumeClaim", frozenset({"add", "update"})))
 
+    def concerns(self, cycle: Cycle) -> bool:
+        return bool(cycle.template.volumes)
+
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         return (Refusal(cycle.snapshot.exists, ONE_POD),) if _taken(cycle) else ()
 
@@ -52,6 +55,9 @@ class VolumeZone(Plugin):
     name = "VolumeZone"
     wakes = (Wake("PersistentVolumeClaim", frozenset({"add", "update"})), Wake("PersistentVolume", frozenset({"add", "update"})),
              Wake("Node", frozenset({"add", "label"})))
+
+    def concerns(self, cycle: Cycle) -> bool:
+        return False
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         limits = list(_limits(cycle))

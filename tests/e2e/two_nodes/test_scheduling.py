@@ -173,14 +173,14 @@ def test_a_taint_drives_pods_off_after_the_time_they_tolerate_it(two_nodes: Loca
     here = {"nodeSelector": {"place": "b"}}
     tolerates = {"key": "example.com/evil", "operator": "Exists", "effect": "NoExecute"}
     apply(two_nodes, pod("leaves", **here), pod("stays", tolerations=[tolerates], **here),
-          pod("stays-a-while", tolerations=[{**tolerates, "tolerationSeconds": 4}], **here))
+          pod("stays-a-while", tolerations=[{**tolerates, "tolerationSeconds": 12}], **here))
     eventually("all run", lambda: len([item for item in get(two_nodes, "pods")["items"] if item["status"]["phase"] == "Running"]) == 3, 60)
     two_nodes.kubectl("taint", "node", node.name, "example.com/evil=yes:NoExecute")
     try:
         eventually("the first is gone", lambda: "leaves" not in placed(two_nodes), 30, 0.2)
         assert {"stays", "stays-a-while"} <= placed(two_nodes).keys()
         apply(two_nodes, pod("refused", **here))
-        eventually("the second follows", lambda: set(placed(two_nodes)) == {"stays", "refused"}, 30)
+        eventually("the second follows", lambda: set(placed(two_nodes)) == {"stays", "refused"}, 60)
         eventually("none comes", lambda: "1 node(s) had untolerated taint" in refusals(two_nodes).get("refused", ""))
     finally:
         two_nodes.kubectl("taint", "node", node.name, "example.com/evil-")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubepy.scheduler import config, cycle
+from kubepy.scheduler import config, cycle, preemption
 from kubepy.scheduler.framework import Cycle, Plugin
 from kubepy.scheduler.plugins import DEFAULT
 
@@ -108,6 +108,26 @@ def test_a_decision_is_a_node_that_the_plain_rules_accept(seed):
     else:
         assert not accepted
         assert decision.unfit.message().startswith(f"0/{len(snapshot)} nodes are available: ")
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None)
+def test_counting_finds_the_victims_that_trying_finds(seed):
+    rng, snapshot = cluster.random_cluster(seed)
+    pod = cluster.PARSER.parse(cluster.random_pod(rng, "new"))
+    pod.priority = 5
+    budgets = [preemption.Budget("default", {"matchLabels": {"group": group}}, rng.randrange(2)) for group in cluster.GROUPS]
+    for plugin in FILTERS.values():
+        plugin.handle = SimpleNamespace(snapshot=snapshot)
+    trial, slow = preemption.Trial(pod, snapshot, PROFILE), preemption.Trial(pod, snapshot, PROFILE)
+    slow.needs = None
+    for node in snapshot.nodes.values():
+        outcomes = []
+        for one in (trial, slow):
+            found = preemption._victims(one, node, budgets)
+            outcomes.append((sorted(victim.key for victim in found.victims), found.violations) if isinstance(found, preemption.Candidate)
+                            else {reason.text for reason in found})
+        assert outcomes[0] == outcomes[1]
 
 
 def test_every_filter_and_score_has_a_plain_rule():
