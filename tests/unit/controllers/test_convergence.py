@@ -19,7 +19,7 @@ from kubepy.controllers.job import reconcile as job
 from kubepy.controllers.replicaset import replicaset
 from kubepy.controllers.statefulset import reconcile as statefulset
 
-SEEDS = range(6)
+SEEDS = range(4)
 
 
 def active(rig: Rig) -> list[Object]:

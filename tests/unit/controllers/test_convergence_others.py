@@ -62,7 +62,7 @@ from kubepy.controllers.node import eviction, ipam, lifecycle, zone
 from kubepy.controllers.node import ttl as node_ttl
 from kubepy.controllers.volume import attach, binder, ephemeral
 
-SEEDS = range(4)
+SEEDS = range(3)
 Build = Callable[[Environment], Controller | None]
 
 
