@@ -187,9 +187,9 @@ def _take(left: dict[str, int], pod: Pod) -> None:
         left[resource] -= 1 if resource == "pods" else pod.requests.get(resource, 0)
 
 
-def _importance(pod: Pod) -> tuple[float, ...]:
-    """Sorts the more important first: higher priority, then started earlier."""
-    return (-pod.priority, pod.start_seconds())
+def _importance(pod: Pod) -> tuple[float, float, str]:
+    """Sorts the more important first: higher priority, then started earlier (then by name, so that it is always the same)."""
+    return (-pod.priority, pod.start_seconds(), pod.key)
 
 
 def _split(pods: Sequence[Pod], budgets: Sequence[Budget]) -> tuple[list[Pod], list[Pod]]:
