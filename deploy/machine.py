@@ -6,7 +6,9 @@ which it shares (`/run/shared`). It runs one script as root; standard output and
 """
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -50,10 +52,13 @@ sync
 
 class Machine:
     """`directory` is made if it is missing, and shared. `memory` in MB, of which files that are written take at most half. `network` is
-    the name of a tap device, which is the machine's `vec0`; it must be in the network namespace that `command` enters."""
+    the name of a tap device, which is the machine's `vec0`; it must be in the network namespace that `command` enters. `disk` is a file
+    that becomes its `/dev/ubda`."""
 
-    def __init__(self, directory: Path, memory: int = 1024, network: str = "", command: tuple[str, ...] = ()) -> None:
+    def __init__(self, directory: Path, memory: int = 1024, network: str = "", disk: Path | None = None, command: tuple[str, ...] = ()
+                 ) -> None:
         self.directory, self._memory, self._network, self._command = directory.resolve(), memory, network, command
+        self._disk = disk
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -75,14 +80,29 @@ class Machine:
                  "con0=null,fd:1", "con=null", "quiet", f"uml_dir={self.directory}", "umid=uml"]
         if self._network:
             words.append(f"vec0:transport=tap,ifname={self._network},depth=128,gro=1")
+        if self._disk is not None:
+            words.append(f"ubda={self._disk}")
         with (self.directory / "console").open("wb") as console:
             # All of its processes are this machine's processes: they end with the one that is their init.
             self._process = subprocess.Popen([*self._command, "unshare", "--pid", "--fork", "--kill-child", *words],
                                              stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True)
 
+            (self.directory / "pid").write_text(str(self._process.pid))
+
     @property
     def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        """Also when another process has started it."""
+        if self._process is not None:
+            return self._process.poll() is None
+        return self._pid is not None
+
+    @property
+    def _pid(self) -> int | None:
+        try:
+            pid = int((self.directory / "pid").read_text())
+            return pid if str(self.directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes() else None
+        except (OSError, ValueError):
+            return None
 
     def wait(self, timeout: float) -> int:
         """Until the script has ended: its exit code. Raises TimeoutError when it has not in time, RuntimeError when the machine has
@@ -111,3 +131,5 @@ class Machine:
             self._process.kill()
             self._process.wait(30)
             self._process = None
+        elif (pid := self._pid) is not None:
+            os.kill(pid, signal.SIGKILL)

@@ -166,7 +166,7 @@ def _pod_network(settings: Settings) -> tuple[str, ...]:
 
 def _proxy(settings: Settings) -> Component:
     argv = _own("proxy", settings, f"--kubeconfig={settings.kubeconfig('proxy')}", f"--hostname-override={settings.node_name}",
-                "--proxy-mode=iptables", f"--cluster-cidr={settings.pod_cidr}",
+                f"--proxy-mode={settings.proxy_mode}", f"--cluster-cidr={settings.pod_cidr}",
                 f"--network-backend={settings.network_backend}", f"--network-policy={str(settings.network_backend != 'none').lower()}")
     return Component("proxy", argv, Probe(url="http://127.0.0.1:10256/healthz"), after=("apiserver",))
 

@@ -49,7 +49,8 @@ def check(settings: Settings, *, running: bool) -> list[Problem]:
         "runc": ("runc", not settings.runtime_endpoint, ""),
         "iptables-restore": ("iptables", True, ""),
         "conntrack": ("conntrack", True, ""),
-        "nft": ("nftables", settings.network_backend != "none", " (network policies are written with it)"),
+        "nft": ("nftables", settings.network_backend != "none" or settings.proxy_mode == "nftables", " (policies are written with it)"),
+        "ipset": ("ipset", settings.proxy_mode == "ipvs", " (or choose another --proxy-mode)"),
         "nginx": ("nginx-light", settings.ingress, " (or leave out --ingress)"),
     }
     for program, (package, wanted, otherwise) in needed.items():

@@ -52,6 +52,8 @@ class Settings:
     """Empty: a containerd of its own."""
     network_backend: str = "host-gw"
     """How pods reach those of other nodes: host-gw, vxlan, or none (left to a network add-on)."""
+    proxy_mode: str = "iptables"
+    """How this node's proxy makes Services reachable: iptables, nftables or ipvs."""
     mtu: int = 0
     """Of the pods' interfaces; 0: worked out from the interface that has the node's address."""
     ingress: bool = False

@@ -42,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
                         help="use this CRI socket instead of starting a containerd")
     parser.add_argument("--network-backend", choices=("host-gw", "vxlan", "none"),
                         help="how pods reach other nodes: routes on a shared network (host-gw, the default), a VXLAN, or an add-on")
+    parser.add_argument("--proxy-mode", choices=("iptables", "nftables", "ipvs"),
+                        help="how this node makes Services reachable (default: iptables)")
     parser.add_argument("--mtu", type=int, help="of the pods' interfaces (default: what fits through the node's)")
     parser.add_argument("--ingress", action=argparse.BooleanOptionalAction, default=None,
                         help="serve Ingress objects on this machine's ports 80 and 443 (with nginx; default: not)")

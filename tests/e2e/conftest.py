@@ -43,6 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("root")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nodes", default="namespace", metavar="KIND", help="what the joined node of the two-node tests is: namespace "
+                     "(default), vm (a small virtual machine) or ssh:TARGET (another host)")
+
+
 @pytest.fixture(scope="session")
 def two_nodes(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
     """A control plane and a node that has joined it, made as deploy/local-cluster makes them."""
@@ -50,10 +55,11 @@ def two_nodes(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
     if missing or os.geteuid() != 0:
         pytest.skip(f"needs root and {', '.join(missing) or 'nothing else'}")
     directory = Path(tempfile.mkdtemp(prefix="kubepy-two-"))  # short: a Unix socket's path ends after 107 bytes
-    cluster = LocalCluster(uuid.uuid4().hex[:8], 2, directory / "cluster")
+    kind = request.config.getoption("--nodes")
+    cluster = LocalCluster(uuid.uuid4().hex[:8], ["namespace", kind], directory / "cluster")
     failed = request.session.testsfailed
     try:
-        cluster.create()
+        cluster.create(reach=kind.startswith("ssh:"))
         cluster.up()
         for archive in images.archives().values():
             cluster.import_image(archive)

@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--kubelet-port", type=int, default=10250, help="the kubelet's port (default: 10250)")
     result.add_argument("--container-runtime-endpoint", dest="runtime_endpoint", default="",
                         help="use this CRI socket instead of starting a containerd")
+    result.add_argument("--proxy-mode", choices=("iptables", "nftables", "ipvs"), default="iptables",
+                        help="how this node makes Services reachable (default: iptables)")
     result.add_argument("--mtu", type=int, default=0, help="of the pods' interfaces (default: what fits through the node's)")
     result.add_argument("-v", dest="verbosity", type=int, default=2, help="log verbosity of every part, 0 to 10 (default: 2)")
     return result
@@ -67,7 +69,7 @@ def main(argv: list[str]) -> int:
     settings = Settings(
         data_dir=options.data_dir, role="node", node_name=options.node_name or default_node_name(),
         node_ip=options.node_ip or default_node_ip(), kubelet_port=options.kubelet_port, runtime_endpoint=options.runtime_endpoint,
-        mtu=options.mtu, verbosity=options.verbosity)
+        mtu=options.mtu, proxy_mode=options.proxy_mode, verbosity=options.verbosity)
     if preflight.refuse(settings, progress, running=supervisor.running_pid(settings) is not None or is_alive(settings)):
         return 1
     with progress, command_log(settings) as stream:

@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from itertools import product
 from typing import Any
@@ -71,10 +69,10 @@ def test_the_joined_node_runs_nothing_of_the_control_plane(two_nodes: LocalClust
 
 
 def test_the_joined_node_has_no_key_but_its_own(two_nodes: LocalCluster) -> None:
-    assert {path.name for path in (two_nodes.nodes[1].data / "pki").glob("*")} == {
-        "ca.crt", "proxy.crt", "proxy.key", "kubelet"}
-    certificates = sorted(path.name for path in (two_nodes.nodes[1].data / "pki" / "kubelet").rglob("*-current.pem"))
-    assert certificates == ["kubelet-client-current.pem", "kubelet-server-current.pem"], "the kubelet asked for them itself"
+    node = two_nodes.nodes[1]
+    assert set(node.run("ls", node.data / "pki").split()) == {"ca.crt", "proxy.crt", "proxy.key", "kubelet"}
+    certificates = node.run("find", node.data / "pki/kubelet", "-name", "*-current.pem", "-printf", "%f ").split()
+    assert sorted(certificates) == ["kubelet-client-current.pem", "kubelet-server-current.pem"], "the kubelet asked for them itself"
 
 
 def test_every_pod_reaches_every_other(two_nodes: LocalCluster) -> None:
@@ -112,10 +110,10 @@ def test_logs_come_from_the_joined_node(two_nodes: LocalCluster) -> None:
 
 def test_the_joined_node_renews_its_certificates_as_itself(two_nodes: LocalCluster) -> None:
     node = two_nodes.nodes[1]
-    before = (node.data / "pki" / "proxy.crt").read_bytes()
+    before = node.run("cat", node.data / "pki/proxy.crt")
     said = node.kubepy("certs", "renew", "--all", f"--data-dir={node.data}")
     assert said.split() == ["renewed", "proxy"], "the kubelet rotates its own"
-    assert (node.data / "pki" / "proxy.crt").read_bytes() != before
+    assert node.run("cat", node.data / "pki/proxy.crt") != before
     name = pods(two_nodes, node)[0]["metadata"]["name"]
     two_nodes.kubectl("logs", name)
     node.run("kubectl", f"--kubeconfig={node.data / 'kubelet.kubeconfig'}", "get", "node", node.name)
@@ -155,8 +153,7 @@ def test_a_lost_node_is_left_by_its_pods_and_comes_back(two_nodes: LocalCluster)
     first, lost = two_nodes.nodes
     before = {pod["metadata"]["name"] for pod in pods(two_nodes, lost)}
     status = json.loads(lost.kubepy("status", f"--data-dir={lost.data}", "-o", "json"))
-    os.kill(status["supervisor"], signal.SIGKILL)
-    os.kill(next(row["pid"] for row in status["parts"] if row["name"] == "kubelet"), signal.SIGKILL)
+    lost.run("kill", "-9", str(status["supervisor"]), *(str(row["pid"]) for row in status["parts"] if row["name"] == "kubelet"))
     eventually("the node is not ready", lambda: ready(two_nodes, lost) == "Unknown", 90, 1)
     taints = {(taint["key"], taint["effect"]) for taint in eventually(
         "the node is tainted", lambda: get(two_nodes, "node", lost.name)["spec"].get("taints"))}

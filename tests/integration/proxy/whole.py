@@ -51,7 +51,10 @@ def serve():
         peer.close()
 
 
-def main():
+FLUSH = {"iptables": "iptables -t nat -F", "nftables": "nft flush ruleset"}
+
+
+def main(mode):
     for command in ("ip link set lo up", f"ip addr add {POD}/32 dev lo", "ip route add 10.96.0.0/16 dev lo"):
         subprocess.run(command.split(), check=True)
     threading.Thread(target=serve, daemon=True).start()
@@ -62,7 +65,7 @@ def main():
         own = server.directory / "proxy.conf"  # the proxy's rights are kube-proxy's
         own.write_text(Path(server.kubeconfig).read_text().replace("user: {token:", "user: {as: 'system:kube-proxy', token:"))
         stack.enter_context(daemon("proxy", "--kubeconfig", str(own), "--hostname-override", "me", "--cluster-cidr", "10.244.0.0/16",
-                                   "--iptables-sync-period", "1s"))
+                                   "--proxy-mode", mode, "--iptables-sync-period", "1s"))
         stack.enter_context(daemon("dns", *common, "--listen", "127.0.0.1:10053", "--upstream", "127.0.0.1:1"))
 
         def made(path, body):
@@ -77,9 +80,12 @@ def main():
                 return client.recv(100) == b"hello"
 
         def saved():
-            return subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+            show = ["iptables-save"] if mode == "iptables" else ["nft", "list", "ruleset"]
+            return subprocess.run(show, capture_output=True, text=True, check=True).stdout
 
         def refused():
+            if mode == "nftables":
+                return f"{CLUSTER_IP} . tcp . 80 : goto reject-chain" in saved()
             return f"-d {CLUSTER_IP}/32" in saved() and "web:http has no endpoints" in saved()
 
         eventually(refused)
@@ -100,12 +106,12 @@ def main():
             return [str(record.rdata) for record in reply.rr] == [CLUSTER_IP]
 
         eventually(resolved)
-        for url, wanted in (("http://127.0.0.1:10256/healthz", b"nodeEligible"), ("http://127.0.0.1:10249/proxyMode", b"iptables"),
+        for url, wanted in (("http://127.0.0.1:10256/healthz", b"nodeEligible"), ("http://127.0.0.1:10249/proxyMode", mode.encode()),
                             ("http://127.0.0.1:10249/metrics", b"kubeproxy_sync_proxy_rules_duration_seconds"),
                             ("http://127.0.0.1:10054/ready", b"OK"), ("http://127.0.0.1:10054/metrics", b"coredns_dns_requests_total")):
             with urllib.request.urlopen(url) as answer:
                 assert wanted in answer.read(), url
-        subprocess.run(["iptables", "-t", "nat", "-F"], check=True)
+        subprocess.run(FLUSH[mode].split(), check=True)
         eventually(call)
         api.delete("/api/v1/namespaces/default/services/web").raise_for_status()
 
@@ -115,9 +121,10 @@ def main():
         eventually(gone)
     code = "import sys; from kubepy.proxy.main import main; sys.exit(main(['--cleanup']))"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert "KUBE" not in subprocess.run(["iptables-save"], capture_output=True, text=True).stdout
+    left = subprocess.run(["iptables-save"], capture_output=True, text=True).stdout
+    assert "KUBE" not in left + subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout.replace("kube-", "KUBE-")
     print("all good")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -1,0 +1,294 @@
+"""The kinds of nodes that a local cluster can have: network namespaces of this machine, small virtual machines, other hosts over SSH."""
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+from deploy.machine import SHARED, Machine
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NETWORK = "198.51.100"
+
+
+class Failed(AssertionError):
+    """A command ended with an error; the message holds what it printed."""
+
+
+class Cluster(Protocol):
+    name: str
+    directory: Path
+    switch: str
+
+    def environment(self) -> dict[str, str]: ...
+
+
+@dataclass(frozen=True)
+class Node:
+    """The `number`-th node (from 1) of a local cluster: a network namespace."""
+
+    cluster: Cluster
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.cluster.name}-{self.number}"
+
+    @property
+    def namespace(self) -> str:
+        return f"kubepy-{self.name}"
+
+    @property
+    def address(self) -> str:
+        return f"{NETWORK}.{self.number + 10}"
+
+    @property
+    def data(self) -> Path:
+        return self.cluster.directory / self.name
+
+    @property
+    def cgroup(self) -> str:
+        """The parent of its pods' control groups, as `kubepy` names it after the data directory."""
+        return f"kubepy-{sha256(bytes(self.data)).hexdigest()[:8]}"
+
+    @property
+    def containerd(self) -> Path:
+        return self.data / "run/containerd/containerd.sock"
+
+    def create(self) -> None:
+        """Its directory, and a namespace with a link to the switch."""
+        self.data.mkdir(parents=True)
+        port = f"n{self.number}"
+        ip("netns", "add", self.namespace)
+        ip("-n", self.namespace, "link", "set", "lo", "up")
+        ip("-n", self.cluster.switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
+        ip("-n", self.cluster.switch, "link", "set", port, "master", "br0", "up")
+        ip("-n", self.namespace, "address", "add", f"{self.address}/24", "dev", "eth0")
+        ip("-n", self.namespace, "link", "set", "eth0", "up")
+        ip("-n", self.namespace, "route", "add", "default", "via", f"{NETWORK}.1")
+
+    @property
+    def exists(self) -> bool:
+        return self.data.exists() and Path(f"/run/netns/{self.namespace}").exists()
+
+    def remove(self) -> None:
+        subprocess.run(["ip", "netns", "delete", self.namespace], check=False, capture_output=True)
+        _remove_groups(self.cgroup)
+
+    def command(self, *command: str | Path) -> list[str]:
+        """The command line that runs a command in this node's network (and not in its own /sys, where containers' groups would be lost)."""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *map(str, command)]
+
+    def run(self, *command: str | Path, input: str | bytes | None = None, timeout: float = 180, check: bool = True) -> str:
+        """Runs it and gives its output."""
+        data = input.encode() if isinstance(input, str) else input
+        code, output, errors = self._perform([str(word) for word in command], data, timeout)
+        if check and code:
+            raise Failed(f"{' '.join(map(str, command))} on {self.name} ended with {code}:\n{output}{errors}")
+        return output if check else output + errors
+
+    def _perform(self, command: list[str], data: bytes | None, timeout: float) -> tuple[int, str, str]:
+        done = subprocess.run(self.command(*command), input=data, capture_output=True, timeout=timeout, env=self.cluster.environment(),
+                              check=False)
+        return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+    def kubepy(self, *arguments: str, check: bool = True, timeout: float = 240) -> str:
+        return self.run(sys.executable, "-m", "kubepy.cli.main", *arguments, check=check, timeout=timeout)
+
+    def import_image(self, archive: bytes) -> None:
+        self.run("ctr", "--address", self.containerd, "--namespace", "k8s.io", "images", "import", "-", input=archive)
+
+    def logs(self, lines: int = 40) -> str:
+        """The ends of every part's log."""
+        return "\n".join(f"--- {self.name} {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+                         for path in sorted((self.data / "log").glob("*.log")))
+
+
+class VirtualNode(Node):
+    """A virtual machine with a kernel, cgroups (version 2), a disk and all of kubepy's parts of its own."""
+
+    _numbers = itertools.count()
+    _machines: dict[str, Machine] = {}  # noqa: RUF012 (by the node's directory: a node is a value)
+
+    @property
+    def data(self) -> Path:
+        return Path("/var/lib/kubepy")
+
+    @property
+    def containerd(self) -> Path:
+        return Path("/run/kubepy/containerd/containerd.sock")
+
+    @property
+    def directory(self) -> Path:
+        return self.cluster.directory / self.name
+
+    @property
+    def machine(self) -> Machine:
+        inside = ("nsenter", f"--net=/run/netns/{self.cluster.switch}")
+        made = Machine(self.directory, 1280, f"v{self.number}", self.directory / "disk", inside)
+        return self._machines.setdefault(str(self.directory), made)
+
+    @property
+    def exists(self) -> bool:
+        return self.machine.running
+
+    def create(self) -> None:
+        if why := Machine.missing():
+            raise Failed(f"there can be no virtual machine: {why}")
+        self.directory.mkdir(parents=True)
+        with (self.directory / "disk").open("wb") as disk:
+            disk.truncate(3 << 30)
+        subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=1,nodiscard", self.directory / "disk"], check=True)
+        tap = f"v{self.number}"
+        ip("-n", self.cluster.switch, "tuntap", "add", "dev", tap, "mode", "tap")
+        ip("-n", self.cluster.switch, "link", "set", tap, "master", "br0", "up")
+        self.boot()
+
+    def boot(self) -> None:
+        """Starts it, and waits until it takes commands."""
+        jobs = self.directory / "jobs"
+        shutil.rmtree(jobs, ignore_errors=True)
+        jobs.mkdir()
+        self.machine.start("\n".join([
+            "set -e", f"hostname {self.name}", "mkdir -p /var/lib/kubepy", "mount -t ext4 /dev/ubda /var/lib/kubepy",
+            "mkdir -p /run/kubepy", "ip link set vec0 up", f"ip addr add {self.address}/24 dev vec0",
+            f"ip route add default via {NETWORK}.1", "sysctl -qw net.ipv4.ip_forward=1", "mount --make-rshared /",
+            f"exec {shlex.quote(sys.executable)} -u {shlex.quote(str(REPOSITORY / 'deploy/guest.py'))} {SHARED}/jobs", ""]))
+        self.run("true", timeout=60)
+
+    def cut_power(self) -> None:
+        self.machine.stop()
+
+    def remove(self) -> None:
+        self.machine.stop()
+        self._machines.pop(str(self.directory), None)
+
+    def command(self, *command: str | Path) -> list[str]:
+        raise NotImplementedError("a virtual machine's commands are not this machine's")
+
+    def _perform(self, command: list[str], data: bytes | None, timeout: float) -> tuple[int, str, str]:
+        jobs, number = self.directory / "jobs", next(self._numbers)
+        (jobs / f"{number}.in").write_bytes(data or b"")
+        job = jobs / f"{number}.new"
+        environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/root"}
+        job.write_text(json.dumps({"command": command, "environment": environment}))
+        job.rename(jobs / f"{number}.job")
+        deadline = time.monotonic() + timeout
+        ended = jobs / f"{number}.exit"
+        while not ended.exists():
+            if not self.machine.running:
+                raise Failed(f"{self.name} is not running:\n{self.machine.printed()}")
+            if time.monotonic() > deadline:
+                raise Failed(f"{shlex.join(command)} on {self.name} did not end within {timeout:.0f} s:\n{self.machine.printed()}")
+            time.sleep(0.05)
+        output, errors = ((jobs / f"{number}.{kind}").read_text(errors="replace") if (jobs / f"{number}.{kind}").exists() else ""
+                          for kind in ("out", "err"))
+        return int(ended.read_text()), output, errors
+
+    def logs(self, lines: int = 40) -> str:
+        try:
+            return self.run("sh", "-c", f"cd {self.data}/log && tail -n {lines} *.log", timeout=30, check=False)
+        except (Failed, OSError) as error:
+            return f"--- {self.name}: {error}"
+
+
+@dataclass(frozen=True)
+class RemoteNode(Node):
+    """A Linux host reached by `ssh TARGET` (root, without a password), on which `kubepy` is installed. What belongs to this machine (its
+    network, its end) is left alone; it must reach the control plane's address."""
+
+    target: str = ""
+
+    @property
+    def address(self) -> str:
+        return self.target.rpartition("@")[2]
+
+    @property
+    def data(self) -> Path:
+        return Path("/var/lib/kubepy")
+
+    @property
+    def containerd(self) -> Path:
+        return Path("/run/kubepy/containerd/containerd.sock")
+
+    def create(self) -> None:
+        self.run("kubepy", "--help")
+
+    @property
+    def exists(self) -> bool:
+        return True
+
+    def remove(self) -> None:
+        return None
+
+    def command(self, *command: str | Path) -> list[str]:
+        return ["ssh", "-o", "BatchMode=yes", self.target, shlex.join(map(str, command))]
+
+    def kubepy(self, *arguments: str, check: bool = True, timeout: float = 240) -> str:
+        return self.run("kubepy", *arguments, check=check, timeout=timeout)
+
+    def logs(self, lines: int = 40) -> str:
+        return self.run("sh", "-c", f"cd {self.data}/log && tail -n {lines} *.log", check=False)
+
+
+def make(cluster: Any, number: int, kind: str) -> Node:
+    """`namespace`, `vm` or `ssh:TARGET`. Raises ValueError."""
+    if kind == "namespace":
+        return Node(cluster, number)
+    if kind == "vm":
+        return VirtualNode(cluster, number)
+    if kind.startswith("ssh:") and kind[4:]:
+        return RemoteNode(cluster, number, kind[4:])
+    raise ValueError(f"there is no kind of node called {kind!r}: namespace, vm or ssh:TARGET")
+
+
+def kinds(text: str) -> list[str]:
+    """`3`, or kinds by commas, each possibly with a count (`namespace,vm*2`). Raises ValueError."""
+    if text.isdigit():
+        return ["namespace"] * int(text)
+    found = []
+    for item in text.split(","):
+        kind, _, count = item.partition("*")
+        found += [kind] * int(count or 1)
+    return found
+
+
+def ip(*arguments: str) -> None:
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+
+
+def environment(cluster: Any, extra: Mapping[str, str]) -> dict[str, str]:
+    rest = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{rest}" if rest else str(REPOSITORY), **extra}
+
+
+def _remove_groups(name: str) -> None:
+    """Removes the node's empty control groups, in each hierarchy, deepest first."""
+    for top in (*Path("/sys/fs/cgroup").glob(f"*/{name}"), Path("/sys/fs/cgroup") / name):
+        for path in sorted((path for path in top.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts)) if top.is_dir() else ():
+            _remove_group(path)
+        _remove_group(top)
+
+
+def _remove_group(path: Path) -> None:
+    for _ in range(10):
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return

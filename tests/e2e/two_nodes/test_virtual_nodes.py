@@ -1,0 +1,150 @@
+"""Two virtual machines join a cluster: each has a kernel, cgroups (version 2), containerd, kubelet and proxy of its own; one proxy uses
+IPVS, the other iptables. Where there can be no virtual machines the test is skipped, and says so."""
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local_cluster import LocalCluster
+from deploy.machine import Machine
+from deploy.node import Failed, VirtualNode
+from tests import images
+from tests.e2e.cluster import eventually
+
+MODES = {2: "ipvs", 3: "iptables"}
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 4
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      nodeSelector: {virtual: "yes"}
+      topologySpreadConstraints:
+      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: web}}}
+      tolerations:
+      - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 3}
+      - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 3}
+      containers:
+      - name: web
+        image: localhost/kubepy/echo:1
+        imagePullPolicy: Never
+        ports: [{containerPort: 8080}]
+        resources: {requests: {cpu: 10m, memory: 10Mi}, limits: {memory: 60Mi}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, clusterIP: 10.96.7.7, selector: {app: web}, ports: [{port: 80, targetPort: 8080, nodePort: 30081}]}
+"""
+PATH = "cgi-bin/index.cgi"
+
+
+@pytest.fixture(scope="module")
+def virtual() -> Iterator[LocalCluster]:
+    if why := Machine.missing() or next((f"{name} is not installed" for name in ("etcd", "containerd", "kubectl", "mkfs.ext4")
+                                         if shutil.which(name) is None), ""):
+        pytest.skip(f"nodes with a kernel of their own are NOT tested: {why}")
+    directory = Path(tempfile.mkdtemp(prefix="kubepy-vm-"))
+    cluster = LocalCluster(uuid.uuid4().hex[:8], ["namespace", "vm", "vm"], directory / "cluster")
+    try:
+        cluster.create()
+        first, *machines = cluster.nodes
+        first.kubepy("up", *cluster.flags(first), f"--kubeconfig={cluster.kubeconfig}")
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda node: cluster.join(node, f"--proxy-mode={MODES[node.number]}"), machines))
+        for node in machines:
+            cluster.kubectl("label", "node", node.name, "virtual=yes")
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda node: [node.import_image(archive) for archive in images.archives().values()], machines))
+        yield cluster
+    except BaseException:
+        print(cluster.logs())
+        raise
+    finally:
+        cluster.down()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def pods(cluster: LocalCluster, node: Any = None) -> list[Any]:
+    """The running ones that are not being deleted."""
+    found = json.loads(cluster.kubectl("get", "pods", "-l", "app=web", "-o", "json"))["items"]
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and pod["status"]["phase"] == "Running"
+            and (node is None or pod["spec"]["nodeName"] == node.name)]
+
+
+def fetch(cluster: LocalCluster, pod: Any, address: str) -> str:
+    """What a pod gets from an address: the answering pod's name."""
+    return cluster.kubectl("exec", pod["metadata"]["name"], "--", "timeout", "5", "wget", "-q", "-O", "-", f"http://{address}/{PATH}").strip()
+
+
+def ready(cluster: LocalCluster, node: Any) -> str:
+    conditions = json.loads(cluster.kubectl("get", "node", node.name, "-o", "json"))["status"]["conditions"]
+    return next(str(item["status"]) for item in conditions if item["type"] == "Ready")
+
+
+def everyone_answers(cluster: LocalCluster) -> bool:
+    """Asked from a pod of each machine, through its proxy, by cluster IP."""
+    names = {pod["metadata"]["name"] for pod in pods(cluster)}
+    for node in cluster.nodes[1:]:
+        seen: set[str] = set()
+        for _ in range(30):
+            seen.add(fetch(cluster, pods(cluster, node)[0], "10.96.7.7"))
+            if seen == names:
+                break
+        assert seen == names, f"on {node.name} ({MODES[node.number]}) {sorted(seen)} of {sorted(names)} answer"
+    return True
+
+
+def test_two_machines_join_run_pods_answer_through_ipvs_and_iptables_and_one_is_lost_and_comes_back(virtual: LocalCluster) -> None:
+    first, ipvs, iptables = virtual.nodes
+    assert isinstance(ipvs, VirtualNode)
+    virtual.kubectl("apply", "-f", "-", input=WEB)
+    virtual.kubectl("rollout", "status", "deployment/web", "--timeout=150s", timeout=170)
+    assert len(pods(virtual, ipvs)) == len(pods(virtual, iptables)) == 2
+
+    eventually("every pod answers on both machines", lambda: everyone_answers(virtual), 90, 1)
+    assert "10.96.7.7" in ipvs.run("sh", "-c", "ip addr show kube-ipvs0")
+    assert "KUBE-SVC-" not in ipvs.run("iptables-save")
+    assert "KUBE-SVC-" in iptables.run("iptables-save")
+    for node in (ipvs, iptables):
+        url = f"http://{node.address}:30081/{PATH}"
+        assert first.run("curl", "-s", "--max-time", "10", url).strip() in {pod["metadata"]["name"] for pod in pods(virtual)}
+
+    # The kernel of its own has control groups of version 2 alone: limits are there, and what is used is known.
+    limits = ipvs.run("sh", "-c", "cat $(find /sys/fs/cgroup -path '*burstable*' -name memory.max)").split()
+    assert str(60 << 20) in limits
+    eventually("the pods' memory is measured", lambda: '"workingSetBytes":' in virtual.kubectl(
+        "get", "--raw", f"/api/v1/nodes/{ipvs.name}/proxy/stats/summary"), 60, 2)
+
+    before = {pod["metadata"]["name"] for pod in pods(virtual, ipvs)}
+    ipvs.cut_power()
+    eventually("the node is not ready", lambda: ready(virtual, ipvs) == "Unknown", 120, 1)
+    eventually("all pods run on the other machine", lambda: len(pods(virtual, iptables)) == 4 and not pods(virtual, ipvs), 120, 2)
+    names = {pod["metadata"]["name"] for pod in pods(virtual)}
+    assert {fetch(virtual, pods(virtual, iptables)[0], "10.96.7.7") for _ in range(6)} <= names
+
+    ipvs.boot()
+    try:
+        ipvs.kubepy("up", f"--data-dir={ipvs.data}", timeout=300)
+    except Failed as error:
+        print(error)  # it took its time; what counts is below
+    eventually("the node is ready", lambda: ready(virtual, ipvs) == "True", 120, 1)
+    eventually("its pods of before are gone", lambda: not before & {
+        pod["metadata"]["name"] for pod in json.loads(virtual.kubectl("get", "pods", "-o", "json"))["items"]}, 120, 2)
+    virtual.kubectl("scale", "deployment/web", "--replicas=6")
+    virtual.kubectl("rollout", "status", "deployment/web", "--timeout=150s", timeout=170)
+    assert pods(virtual, ipvs)
+    eventually("every pod answers on both machines", lambda: everyone_answers(virtual), 90, 1)
