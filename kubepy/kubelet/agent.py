@@ -145,7 +145,7 @@ class Kubelet:
         self.pods.shared = Shared(self.actor, self.reporter, self.probes, self.volumes, self.cgroups, self.objects, self.events, self.clock,
                                   self._shown_node, lambda: self.node.state.network_problem,
                                   self.pods.others, lambda: amounts(self.around.allocatable), settings.sync_frequency,
-                                  settings.crash_loop_max, self._allocate, self.claims)
+                                  settings.crash_loop_max, self._allocate, self.claims, self.cpus.has_own)
         self.pods.admit = self._admit
         self.events.start(self.tasks)
         self.tasks.keep(self.reporter.run, "status")

@@ -89,6 +89,9 @@ class CpuManager:
         """The container's own CPUs."""
         return self._given.get(uid, {}).get(container, frozenset())
 
+    def has_own(self, uid: str) -> bool:
+        return bool(self._given.get(uid))
+
     @property
     def allocatable(self) -> frozenset[int]:
         """What containers can have of their own, given out or not."""

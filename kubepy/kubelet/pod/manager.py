@@ -163,6 +163,9 @@ class Pods:
                 del self._workers[uid]
                 shared.reporter.forget(uid)
                 shared.objects.release(uid)
+                for other in self._workers.values():
+                    if other.deferred:
+                        other.wake()
                 self._remove(uid, worker.pod)
         for pod in self._static.values():
             if podspec.uid_of(pod) not in self._workers:

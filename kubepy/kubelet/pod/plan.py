@@ -8,7 +8,7 @@ containers of an earlier sandbox do not count, instead of being purged when a ne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kubepy.api.types import Object
@@ -68,7 +68,16 @@ def plan_pod(pod: Object, seen: PodView, now: float, backoff: KeyedBackoff, prob
         return _with_new_sandbox(pod, seen, attempt, now, backoff)
     sandbox = seen.sandbox
     assert sandbox is not None
+    if (since := restarted_at(pod, seen, sandbox)) is not None:
+        old = [view for view in seen.running() if view.created_at <= since]
+        if old:
+            kills = tuple(Kill(view.id, view.name, f"Container {view.name} is restarted with all containers of the pod") for view in old)
+            return Plan(kills=kills, waiting={view.name: ("RestartingAllContainers", "") for view in old})
     draft = _Draft(pod, seen, now, backoff, probed)
+    if since is not None:
+        # What ran before does not count any more, but for the number of the next instance.
+        draft.before = seen
+        seen = draft.seen = replace(seen, containers=tuple(view for view in seen.containers if view.created_at > since))
     initialized = _initialized(pod, seen, sandbox)
     for container in podspec.ephemeral_containers(pod):
         if seen.newest(container["name"]) is None:
@@ -80,6 +89,13 @@ def plan_pod(pod: Object, seen: PodView, now: float, backoff: KeyedBackoff, prob
     if not draft.keep and not draft.starts and not draft.waiting and not draft.kills:
         return Plan(end=True)
     return draft.finish()
+
+
+def restarted_at(pod: Object, seen: PodView, sandbox: SandboxView) -> float | None:
+    """When a container last ended in this sandbox with a code for which a rule of its own restarts all containers of the pod."""
+    rules = {container["name"]: container for container in podspec.every_container(pod) if container.get("restartPolicyRules")}
+    return max((view.finished_at for view in seen.containers if view.name in rules and view.sandbox_id == sandbox.id
+                and view.state == EXITED and podspec.rule_action(rules[view.name], view.exit_code) == "RestartAllContainers"), default=None)
 
 
 def sandbox_change(pod: Object, seen: PodView) -> tuple[bool, int]:
@@ -129,6 +145,8 @@ class _Draft:
 
     def __init__(self, pod: Object, seen: PodView, now: float, backoff: KeyedBackoff, probed: Probed) -> None:
         self.pod, self.seen, self.now, self.backoff, self.probed = pod, seen, now, backoff, probed
+        self.before: PodView | None = None
+        """When all containers are being restarted: the view with those of before."""
         self.kills: list[Kill] = []
         self.starts: list[Start] = []
         self.waiting: dict[str, tuple[str, str]] = {}
@@ -142,6 +160,11 @@ class _Draft:
     def start(self, container: Object, view: ContainerView | None) -> None:
         """Starts the container, or holds it back while it backs off after a crash."""
         name = container["name"]
+        if view is None and self.before is not None:
+            view = self.before.newest(name)
+            if view is not None and podspec.rule_action(container, view.exit_code) != "RestartAllContainers":
+                self.starts.append(Start(name, view.attempt + 1))  # it did not fail: nothing to back off from
+                return
         if view is None:
             self.starts.append(Start(name, 0))
             return
@@ -178,7 +201,8 @@ class _Draft:
             if initialized:
                 continue
             if current is None:
-                self.starts.append(Start(name, view.attempt + 1 if view else 0))
+                before = view or (self.before.newest(name) if self.before is not None else None)
+                self.starts.append(Start(name, before.attempt + 1 if before else 0))
                 return False
             if current.state == RUNNING:
                 return False

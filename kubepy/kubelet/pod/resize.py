@@ -32,8 +32,9 @@ class Resize:
 
 
 def plan_resize(pod: Object, seen: PodView, actual: Mapping[str, Resources], others: Sequence[Object],
-                allocatable: Mapping[str, int]) -> Resize:
-    """`actual` is what each running container has, by its ID; `others` are the node's other pods."""
+                allocatable: Mapping[str, int], *, exclusive: bool = False) -> Resize:
+    """`actual` is what each running container has, by its ID; `others` are the node's other pods, `exclusive` whether it has CPUs of its
+    own."""
     updates, restarts = [], []
     for container in (*podspec.init_containers(pod), *podspec.containers(pod)):
         view = seen.newest(container["name"])
@@ -49,6 +50,10 @@ def plan_resize(pod: Object, seen: PodView, actual: Mapping[str, Resources], oth
             updates.append(view)
     if not updates and not restarts:
         return Resize()
+    if podspec.is_static(pod):
+        return Resize(("Infeasible", "In-place resize of static-pods is not supported"))
+    if exclusive:
+        return Resize(("Infeasible", "Resize is infeasible for Guaranteed Pods alongside CPU Manager static policy"))
     wanted = pod_requests(pod)
     used: dict[str, int] = {}
     for other in others:

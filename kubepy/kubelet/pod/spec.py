@@ -92,13 +92,19 @@ def grace_of(pod: Object) -> int:
     return 30 if grace is None else int(grace)
 
 
-def restart_wanted(pod: Object, container: Object, exit_code: int) -> bool:
-    """Whether a container that ended with `exit_code` is to run again: its own rules and policy, else the pod's policy."""
+def rule_action(container: Object, exit_code: int) -> str | None:
+    """What the first of the container's own rules that fits says: Restart or RestartAllContainers; None when none fits."""
     for rule in container.get("restartPolicyRules") or ():
         codes = rule.get("exitCodes") or {}
-        listed = exit_code in (codes.get("values") or ())
-        if listed == (codes.get("operator") == "In"):
-            return str(rule.get("action", "")).startswith("Restart")
+        if (exit_code in (codes.get("values") or ())) == (codes.get("operator") == "In"):
+            return str(rule.get("action", ""))
+    return None
+
+
+def restart_wanted(pod: Object, container: Object, exit_code: int) -> bool:
+    """Whether a container that ended with `exit_code` is to run again: its own rules and policy, else the pod's policy."""
+    if (action := rule_action(container, exit_code)) is not None:
+        return action.startswith("Restart")
     policy = container.get("restartPolicy") or pod["spec"].get("restartPolicy") or "Always"
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 

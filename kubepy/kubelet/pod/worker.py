@@ -61,6 +61,8 @@ class Shared:
     allocate: Callable[[Object], Awaitable[tuple[str, str] | None]] | None = None
     """Gives an admitted pod what it gets of its own; (reason, message) when it cannot be had."""
     claims: Claims | None = None
+    has_cpus: Callable[[str], bool] = lambda uid: False
+    """Whether the pod has CPUs of its own."""
 
 
 class Worker:
@@ -108,6 +110,12 @@ class Worker:
     @property
     def state(self) -> Stage:
         return self.life.stage
+
+    @property
+    def deferred(self) -> bool:
+        """A resize waits for room."""
+        condition = self._resizer.condition
+        return condition is not None and condition[:2] == ("PodResizePending", "Deferred")
 
     @property
     def view(self) -> PodView:

@@ -24,8 +24,8 @@ def pod(*containers: dict[str, Any], init: list[dict[str, Any]] | None = None, p
 
 
 def view(name: str = "c", state: str = RUNNING, *, attempt: int = 0, code: int = 0, finished: float = 0.0, sandbox: str = "s0",
-         image: str = "busybox") -> ContainerView:
-    return ContainerView(f"{name}-{attempt}", name, sandbox, attempt, state, created_at=100.0 + attempt, exit_code=code,
+         image: str = "busybox", created: float = 0.0) -> ContainerView:
+    return ContainerView(f"{name}-{attempt}", name, sandbox, attempt, state, created_at=created or 100.0 + attempt, exit_code=code,
                          finished_at=finished or (900.0 if state == EXITED else 0.0),
                          hash=container_hash({"name": name, "image": image}))
 
@@ -37,6 +37,9 @@ def seen(*containers: ContainerView, sandboxes: tuple[SandboxView, ...] = (Sandb
 DEAD = (SandboxView("s0", 0, False, 1.0),)
 SIDECAR = container("side", restartPolicy="Always")
 PROBED_SIDECAR = container("side", restartPolicy="Always", startupProbe={"exec": {}})
+
+ALL: dict[str, Any] = {"restartPolicy": "Never", "restartPolicyRules": [
+    {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [9]}}]}
 
 CASES = {
     "a new pod gets a sandbox and all containers": (pod(container("a"), container("b")), PodView("u"), NOTHING,
@@ -121,6 +124,23 @@ CASES = {
     "a lost sandbox is not replaced for a sidecar": (
         pod(init=[SIDECAR], policy="Never"), seen(view("side", EXITED), view(state=EXITED, code=137), sandboxes=DEAD), NOTHING,
         Plan(end=True)),
+    "a rule restarts all containers: what runs is ended first": (
+        pod(container("a", **ALL), container("b"), init=[container("i")]),
+        seen(view("i", EXITED), view("a", EXITED, code=9, finished=900.0), view("b")), NOTHING,
+        Plan(kills=(Kill("b-0", "b", "Container b is restarted with all containers of the pod"),),
+             waiting={"b": ("RestartingAllContainers", "")})),
+    "then the pod begins anew with its init containers": (
+        pod(container("a", **ALL), container("b"), init=[container("i")]),
+        seen(view("i", EXITED), view("a", EXITED, code=9, finished=900.0), view("b", EXITED, code=137)), NOTHING,
+        Plan(starts=(Start("i", 1),))),
+    "and goes on with all the others": (
+        pod(container("a", **ALL), container("b"), init=[container("i")]),
+        seen(view("i", EXITED, attempt=1, created=950.0), view("a", EXITED, code=9, finished=900.0), view("b", EXITED, code=137)), NOTHING,
+        Plan(starts=(Start("a", 1, 900.0), Start("b", 1)))),
+    "and is left alone once all run again": (
+        pod(container("a", **ALL), container("b")),
+        seen(view("a", attempt=1, created=950.0), view("a", EXITED, code=9, finished=900.0), view("b", attempt=1, created=951.0)),
+        NOTHING, Plan()),
     "a container's own rule restarts it": (
         pod(container(restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}], restartPolicy="Never"),
             policy="Never"),
