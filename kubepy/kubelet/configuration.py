@@ -56,7 +56,7 @@ _SPECIAL = {"apiVersion", "kind", "authentication", "authorization", "evictionSo
             "mergeDefaultEvictionSettings", "featureGates", "logging", "memorySwap", "userNamespaces"}
 _WITHOUT_EFFECT = {
     "registryPullQPS", "registryBurst", "eventRecordQPS", "eventBurst", "kubeAPIQPS", "kubeAPIBurst", "contentType",
-    "enableContentionProfiling", "enableProfilingHandler", "enableDebugFlagsHandler", "enableSystemLogHandler", "enableSystemLogQuery",
+    "enableContentionProfiling", "enableProfilingHandler", "enableDebugFlagsHandler", 
     "makeIPTablesUtilChains", "iptablesMasqueradeBit", "iptablesDropBit", "hairpinMode", "podCIDR", "containerLogMaxWorkers",
     "kernelMemcgNotification", "showHiddenMetricsForVersion", "volumePluginDir", "memoryThrottlingFactor", "tlsCurvePreferences",
     "localStorageCapacityIsolation"}
@@ -65,6 +65,7 @@ _ONLY: dict[str, tuple[Any, ...]] = {
     "topologyManagerPolicyOptions": ({},), "kubeletCgroups": ("",), "systemCgroups": ("",), "systemReservedCgroup": ("",),
     "kubeReservedCgroup": ("",), "enforceNodeAllocatable": (["pods"], ["none"], []), "enableControllerAttachDetach": (True,),
     "protectKernelDefaults": (False,), "cpuCFSQuotaPeriod": ("100ms",), "tlsCipherSuites": ([],), "tlsMinVersion": ("", "VersionTLS12"),
+    "enableSystemLogQuery": (False,), "enableSystemLogHandler": (True,),
     "imageServiceEndpoint": ("",), "tracing": ({},), "runOnce": (False,)}
 """What these may be; anything else asks for what this kubelet does not do."""
 

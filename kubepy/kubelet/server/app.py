@@ -1,7 +1,9 @@
 """The kubelet's HTTP API as one ASGI application."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,6 +21,7 @@ from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.pod.manager import Pods
 from kubepy.kubelet.pod.observed import RUNNING, ContainerView
 from kubepy.kubelet.pod.worker import Worker
+from kubepy.kubelet.server import files
 from kubepy.kubelet.server.access import Access
 from kubepy.kubelet.server.log import OptionsError, options_of, read_log
 from kubepy.kubelet.server.stat import Statistics
@@ -26,6 +29,7 @@ from kubepy.kubelet.server.stream import join
 from kubepy.kubelet.settings import Settings
 
 log = get_logger("server")
+_LOGS = Path("/var/log")
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -87,6 +91,8 @@ class App:
                 await _json(send, {"kubeletconfig": document_of(self._settings)})
             case _ if not self._settings.debugging_handlers:
                 raise Refused(405, "Debug endpoints are disabled.\n")
+            case ["logs", *rest] if method in ("GET", "HEAD"):
+                await _files(send, rest, directory=scope["path"].endswith("/"))
             case ["runningpods"]:
                 await self._running_pods(send)
             case ["containerLogs", namespace, name, container] if method in ("GET", "HEAD"):
@@ -272,6 +278,26 @@ def _streams(query: Mapping[str, list[str]]) -> dict[str, bool]:
 def _check_streams(streams: Mapping[str, bool]) -> None:
     if not (streams["stdin"] or streams["stdout"] or streams["stderr"]):
         raise Refused(400, "you must specify at least 1 of stdin, stdout, stderr")
+
+
+async def _files(send: Send, parts: list[str], *, directory: bool) -> None:
+    try:
+        path = await asyncio.to_thread(files.find, _LOGS, parts)
+    except files.NoSuchFile as error:
+        raise Refused(404, "404 page not found\n") from error
+    if path.is_dir():
+        if not directory:
+            await send({"type": "http.response.start", "status": 301, "headers": [(b"location", f"{(parts or ['logs'])[-1]}/".encode())]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await _answer(send, 200, await asyncio.to_thread(files.listing, path), "text/html; charset=utf-8")
+        return
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", files.kind_of(path).encode())]})
+        async for piece in files.content(path):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    finally:
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _json(send: Send, value: Any) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kubepy.base.clock import Clock, format_time, parse_time
@@ -110,11 +111,14 @@ class Statistics:
         stamp = format_time(now)
         available = info.get("MemAvailable", 0)
         filesystem = _filesystem(self._settings.root_dir, stamp)
+        pressures = _pressures(Path("/proc/pressure"), stamp, ("cpu", "memory"))
         return {"nodeName": self._settings.node_name, "startTime": format_time(self._started),
-                "cpu": {"time": stamp, "usageNanoCores": self._rate("node", usage, now) or 0, "usageCoreNanoSeconds": usage},
+                "cpu": {"time": stamp, "usageNanoCores": self._rate("node", usage, now) or 0, "usageCoreNanoSeconds": usage,
+                        **pressures.get("cpu", {})},
                 "memory": {"time": stamp, "availableBytes": available, "usageBytes": info.get("MemTotal", 0) - info.get("MemFree", 0),
                            "workingSetBytes": info.get("MemTotal", 0) - available, "rssBytes": info.get("AnonPages", 0),
-                           "pageFaults": 0, "majorPageFaults": 0},
+                           "pageFaults": 0, "majorPageFaults": 0, **pressures.get("memory", {})},
+                **_pressures(Path("/proc/pressure"), stamp, ("io",)),
                 "fs": filesystem, "runtime": {"imageFs": filesystem, "containerFs": filesystem},
                 "rlimit": {"time": stamp, "maxpid": int(_read("/proc/sys/kernel/pid_max") or 32768), "curproc": _processes()}}
 
@@ -219,6 +223,21 @@ def _filesystem(path: str, stamp: str) -> dict[str, Any]:
     return {"time": stamp, "availableBytes": stat.f_bavail * stat.f_frsize, "capacityBytes": stat.f_blocks * stat.f_frsize,
             "usedBytes": (stat.f_blocks - stat.f_bfree) * stat.f_frsize, "inodesFree": stat.f_favail, "inodes": stat.f_files,
             "inodesUsed": stat.f_files - stat.f_ffree}
+
+
+def _pressures(directory: Path, stamp: str, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Pressure stall information by resource, as the summary has it; nothing where the kernel has none."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind in kinds:
+        text = _read(str(directory / kind))
+        parts = {line.split()[0]: dict(word.split("=") for word in line.split()[1:]) for line in text.splitlines() if line}
+        if parts:
+            averages = ("avg10", "avg60", "avg300")
+            found[kind] = {"psi": {name: {"total": int(values["total"]), **{key: float(values[key]) for key in averages}}
+                                   for name, values in parts.items()}}
+    if "io" in found:
+        found["io"] = {"time": stamp, **found["io"]}
+    return found
 
 
 def _cpu_time() -> int:

@@ -17,7 +17,7 @@ def test_pods_on_a_real_containerd() -> None:
     script = ("mount --make-rshared / && mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns "
               "&& ip link set lo up && ip link add up0 type veth peer name up1 "
               "&& ip addr add 198.51.100.1/24 dev up0 && ip link set up0 up && ip link set up1 up && ip route add default dev up0 "
-              f"&& exec {sys.executable} -m pytest -q -p no:cacheprovider {files}")
+              f"&& exec {sys.executable} -m pytest -q --showlocals -p no:cacheprovider {files}")
     done = subprocess.run(["unshare", "--net", "--mount", "sh", "-c", script], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
                           capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

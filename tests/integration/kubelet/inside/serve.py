@@ -5,6 +5,7 @@ import asyncio
 import struct
 import time
 import zlib
+from pathlib import Path
 
 import orjson
 import pytest
@@ -75,6 +76,14 @@ async def test_logs_and_statistics_are_served(world: World, server: int) -> None
                       "GET /containerLogs/default/init/c?tailLines=5 HTTP/1.1\nconnection: close\n")).endswith(b"from-init\n\r\n0\r\n\r\n")
     summary = (await ask(server, "GET /stats/summary HTTP/1.1\nconnection: close\n")).partition(b"\r\n\r\n")[2]
     assert any(entry["podRef"]["name"] == "web" and entry["containers"] for entry in orjson.loads(summary)["pods"])
+
+
+async def test_the_nodes_own_logs_are_listed_and_read_and_nothing_else(world: World, server: int) -> None:
+    listed = await ask(server, "GET /logs/ HTTP/1.1\nconnection: close\n")
+    assert b'<a href="dpkg.log">dpkg.log</a>' in listed
+    assert Path("/var/log/dpkg.log").read_bytes()[:40] in await ask(server, "GET /logs/dpkg.log HTTP/1.1\nconnection: close\n")  # noqa: ASYNC240
+    for path in ("/logs/../../etc/passwd", "/logs/nothing", "/logs/%2e%2e/%2e%2e/etc/passwd"):
+        assert b" 404 " in await ask(server, f"GET {path} HTTP/1.1\nconnection: close\n")
 
 
 async def test_metrics_are_what_the_metrics_server_reads(world: World, server: int) -> None:
