@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 
 from kubepy.api.errors import ApiError, MethodNotAllowed, NotAcceptable
-from kubepy.apiserver import media
+from kubepy.apiserver import debug, media
 from kubepy.apiserver.dispatch import Dispatcher, not_found
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.filters import wrap
@@ -35,6 +35,7 @@ class Shell:
     def __init__(self, server: Server) -> None:
         self.health = Health(server)
         self.documents: Mapping[str, tuple[bytes, bytes]] = server.services.documents
+        self.profiling = server.options.profiling
         self._pages: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,6 +49,8 @@ class Shell:
         if exchange.method == "GET" and (document := self.documents.get(path.rstrip("/"))) is not None:
             content_type, body = document
             await exchange.answer(200, body, content_type, [(b"Cache-Control", b"public, max-age=3600")])
+            return
+        if path.startswith("/debug/") and await debug.answer(exchange, path, profiling=self.profiling):
             return
         if not path.startswith(PAGES):
             await exchange.answer_text(404, "404 page not found\n")

@@ -144,7 +144,7 @@ class Options:
     default_unreachable_toleration_seconds: int = 300
     endpoint_reconciler_type: str = "lease"
     shutdown_delay_duration: float = 0.0
-    profiling: bool = False
+    profiling: bool = True
     workers: int = 1
     v: int = 0
     logging_format: str = "text"
@@ -229,7 +229,7 @@ class Options:
             "service_account_lookup": "tokens of deleted service accounts are always refused",
             "feature_gates": "features are as v1.36 has them",
             "watch_cache": "every resource has its watch cache", "watch_cache_sizes": "watch caches have no sizes",
-            "profiling": "there are no Go profiles", "kubelet_timeout": "it cannot be changed", "audit_log_format": "only json is written"}
+            "kubelet_timeout": "it cannot be changed", "audit_log_format": "only json is written"}
         problems = [f"--{name.replace('_', '-')} is not supported: {why}" for name, why in refused.items()
                     if getattr(self, name) != getattr(defaults, name)]
         if self.endpoint_reconciler_type not in ("lease", "none"):

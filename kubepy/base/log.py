@@ -27,6 +27,11 @@ _settings = _Settings()
 _lock = threading.Lock()
 
 
+def set_verbosity(verbosity: int) -> None:
+    """Changes it while the process runs."""
+    _settings.verbosity = verbosity
+
+
 def configure(verbosity: int = 0, *, json: bool = False, stream: TextIO | None = None) -> None:
     """Sets the process's verbosity (0 to 10), form and stream (default: standard error)."""
     _settings.verbosity, _settings.json, _settings.stream = verbosity, json, stream

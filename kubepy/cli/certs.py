@@ -1,7 +1,7 @@
 """`kubepy certs check` says when each certificate of a cluster ends; `kubepy certs renew` issues new ones before that.
 
-A joined node, which has no authority, asks the cluster for its own; it also does so by itself while it runs, and its parts pick them up.
-On the control plane, renewed files are picked up when the part that uses them starts again. Authorities are never renewed here:
+A joined node, which has no authority, asks the cluster for its own. Both kinds of machine also renew by themselves while they run, and
+every part follows its files, so nothing is restarted. Authorities are never renewed here:
 replacing one is a rotation that every node takes part in.
 """
 from __future__ import annotations

@@ -33,7 +33,8 @@ def prepare_files(settings: Settings, progress: Progress) -> None:
     """Idempotent: completes what is missing and leaves the rest. A joined node's certificates come from the cluster, not from here."""
     prepare_directories(settings)
     if settings.role == "control-plane":
-        _prepare_identities(settings, progress)
+        prepare_identities(settings)
+        progress.done("certificates and kubeconfigs", str(settings.pki_dir))
         prepare_hardening(settings)
     prepare_machine(settings, progress)
 
@@ -44,7 +45,8 @@ def prepare_directories(settings: Settings) -> None:
     os.chmod(settings.log_dir, 0o700)
 
 
-def _prepare_identities(settings: Settings, progress: Progress) -> None:
+def prepare_identities(settings: Settings) -> None:
+    """Certificates that are missing or end within 30 days, and the kubeconfigs; again while the cluster runs, it is its renewal."""
     pki = ensure_pki(settings.pki_dir, node_name=settings.node_name, addresses=settings.node_ip.split(","), service_ip=settings.service_ip,
                      cluster_domain=settings.cluster_domain)
     identities: dict[str, tuple[Pair, str]] = {
@@ -58,8 +60,7 @@ def _prepare_identities(settings: Settings, progress: Progress) -> None:
         "ingress": (pki.pair("ingress"), "system:kubepy-ingress"),
     }
     for who, (pair, user) in identities.items():
-        write_kubeconfig(settings.kubeconfig(who), settings.server, pki.ca.cert, pair.cert, pair.key, user)
-    progress.done("certificates and kubeconfigs", str(settings.pki_dir))
+        write_kubeconfig(settings.kubeconfig(who), settings.server, pki.ca.cert, pair.cert, pair.key, user, embed=who == "admin")
 
 
 def prepare_machine(settings: Settings, progress: Progress) -> None:

@@ -24,12 +24,15 @@ from kubepy.base.task import Tasks
 from kubepy.cli.component import Component, Probe, plan_components
 from kubepy.cli.join import identity
 from kubepy.cli.node import stop_pods
-from kubepy.cli.prepare import with_mtu
+from kubepy.cli.pki import PkiError
+from kubepy.cli.prepare import prepare_identities, with_mtu
 from kubepy.cli.process import ProcessId
 from kubepy.cli.settings import Settings
 
 log = get_logger("supervisor")
 
+RENEW_SECONDS = 6 * 3600.0
+"""Between looks at how long this control plane's certificates are good for."""
 STOP_WITH_PODS = signal.SIGUSR1
 """Asks the supervisor to stop like SIGTERM, and the containers of all pods with it."""
 
@@ -87,6 +90,8 @@ class Supervisor:
         self._tasks.keep(self._rotate_logs, "rotate-logs")
         if self._settings.role == "node":
             self._tasks.keep(lambda: identity.keep_fresh(self._settings), "certificates")
+        else:
+            self._tasks.keep(self._renew, "certificates")
         await self._stopping.wait()
         log.info("Stopping", parts=len(keepers))
         for component in reversed(self._components):
@@ -189,6 +194,15 @@ class Supervisor:
         partial = self._settings.state_file.with_suffix(".new")
         partial.write_bytes(orjson.dumps(state))
         partial.replace(self._settings.state_file)
+
+    async def _renew(self) -> None:
+        """Issues again, long before they end, the certificates of this control plane; the parts follow their files while they run."""
+        while True:
+            try:
+                await asyncio.to_thread(prepare_identities, self._settings)
+            except (OSError, PkiError) as error:
+                log.error("Certificates cannot be renewed", error)
+            await asyncio.sleep(RENEW_SECONDS)
 
     async def _rotate_logs(self) -> None:
         """Copies a log that has grown too large aside and empties it; the parts write in append mode, so they go on at its start."""

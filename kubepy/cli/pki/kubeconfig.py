@@ -1,4 +1,4 @@
-"""Kubeconfig files with embedded credentials."""
+"""Kubeconfig files: with embedded credentials for people, naming the files for components, which follow those when they are renewed."""
 from __future__ import annotations
 
 import base64
@@ -10,14 +10,22 @@ import yaml
 from kubepy.cli.pki.issue import write_file
 
 
-def write_kubeconfig(path: Path, server: str, ca: Path, cert: Path, key: Path, user: str, *, cluster: str = "kubepy") -> None:
-    """Writes a kubeconfig (0600) that reaches `server` as `user`; the files' contents are embedded. An equal file is left alone."""
+def write_kubeconfig(path: Path, server: str, ca: Path, cert: Path, key: Path, user: str, *, cluster: str = "kubepy",
+                     embed: bool = True) -> None:
+    """Writes a kubeconfig (0600) that reaches `server` as `user`; the files' contents are embedded, or with `embed` off named. An equal
+    file is left alone."""
+    if embed:
+        cluster_part = {"certificate-authority-data": _embed(ca)}
+        user_part = {"client-certificate-data": _embed(cert), "client-key-data": _embed(key)}
+    else:
+        cluster_part = {"certificate-authority": str(ca)}
+        user_part = {"client-certificate": str(cert), "client-key": str(key)}
     context = f"{user}@{cluster}"
     config: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": cluster, "cluster": {"server": server, "certificate-authority-data": _embed(ca)}}],
-        "users": [{"name": user, "user": {"client-certificate-data": _embed(cert), "client-key-data": _embed(key)}}],
+        "clusters": [{"name": cluster, "cluster": {"server": server, **cluster_part}}],
+        "users": [{"name": user, "user": user_part}],
         "contexts": [{"name": context, "context": {"cluster": cluster, "user": user}}],
         "current-context": context,
         "preferences": {},
