@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -131,6 +132,7 @@ def test_workers_share_one_port_and_a_dead_one_comes_back() -> None:
         assert len(children) == 2
         made = [call(server, "POST", SERVICES, service(f"s{number}"))[1]["spec"]["clusterIP"] for number in range(12)]
         assert len(set(made)) == 12
+        assert_one_to_clients(server)
         subprocess.run(["kill", "-9", str(children[0])], check=True)
         deadline = time.monotonic() + 20
         answered = 0
@@ -140,3 +142,32 @@ def test_workers_share_one_port_and_a_dead_one_comes_back() -> None:
             except OSError:
                 time.sleep(0.2)
         assert answered == 10
+
+
+def assert_one_to_clients(server: ApiServer) -> None:
+    """Each request is a connection of its own, so that they fall to the workers at random: none shows less than another did."""
+    since = call(server, "GET", CONFIGMAPS)[1]["metadata"]["resourceVersion"]
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(6):
+            path = f"{CONFIGMAPS}/shared-{number}"
+
+            def version(_: int, path: str = path) -> str:
+                return str(call(server, "GET", path)[1]["metadata"]["resourceVersion"])
+
+            def patch(key: int, path: str = path) -> int:
+                return call(server, "PATCH", path, {"data": {f"k{key}": "1"}}, kind="application/merge-patch+json")[0]
+
+            made = call(server, "POST", CONFIGMAPS, configmap(f"shared-{number}", a="0"))[1]
+            assert list(pool.map(version, range(4))) == [made["metadata"]["resourceVersion"]] * 4
+            assert list(pool.map(patch, range(4))) == [200] * 4
+            assert len(call(server, "GET", path)[1]["data"]) == 5  # no patch undid another
+        seen = list(pool.map(lambda _: watched(server, f"{CONFIGMAPS}?watch=1&resourceVersion={since}&timeoutSeconds=2"), range(8)))
+    assert len(seen[0]) == 30
+    assert all(one == seen[0] for one in seen)
+
+
+def watched(server: ApiServer, path: str) -> list[tuple[str, str, str]]:
+    request = urllib.request.Request(server.url + path, headers={"Authorization": f"Bearer {server.token}"})
+    with urllib.request.urlopen(request, timeout=30, context=ssl.create_default_context(cafile=server.ca)) as answer:
+        events = [json.loads(line) for line in answer]
+    return [(event["type"], event["object"]["metadata"]["name"], event["object"]["metadata"]["resourceVersion"]) for event in events]
