@@ -37,6 +37,8 @@ class Config:
     leader_election: Object = field(default_factory=dict)
     kubeconfig: str = ""
     extenders: list[Extender] = field(default_factory=list)
+    source: Object = field(default_factory=dict)
+    """As it was given."""
 
 
 def load(text: str) -> Config:
@@ -67,7 +69,7 @@ def parse(obj: Object) -> Config:
     config = Config(
         initial_backoff=initial, max_backoff=most, parallelism=int(obj.get("parallelism") or 16),
         leader_election=obj.get("leaderElection") or {}, kubeconfig=(obj.get("clientConnection") or {}).get("kubeconfig") or "",
-        extenders=extenders,
+        extenders=extenders, source=obj,
     )
     if config.parallelism <= 0:
         raise ConfigError(f"parallelism: Invalid value: {config.parallelism}: should be an integer value greater than zero")

@@ -3,15 +3,17 @@ from __future__ import annotations
 
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
+from kubepy.base.flag import duration
 from kubepy.client import daemon
 from kubepy.client.informer import InformerFactory
 from kubepy.client.series import SeriesRecorder
 from kubepy.scheduler import config as configuration
 from kubepy.scheduler.config import Config, ConfigError
 from kubepy.scheduler.explain import handler
-from kubepy.scheduler.related import find_unserved
+from kubepy.scheduler.related import Probe
 from kubepy.scheduler.scheduler import Scheduler
 
 DESCRIPTION = """\
@@ -71,13 +73,17 @@ def main(argv: list[str]) -> int:
     for field, name in (("resourceName", "leader_elect_resource_name"), ("resourceNamespace", "leader_elect_resource_namespace")):
         if election.get(field):
             setattr(args, name, election[field])
+    for field, name in (("leaseDuration", "lease_duration"), ("renewDeadline", "renew_deadline"), ("retryPeriod", "retry_period")):
+        if election.get(field):
+            setattr(args, f"leader_elect_{name}", duration(election[field]))
 
     leading: list[Scheduler] = []
 
     async def work(process: daemon.Daemon) -> None:
         await _work(process, config, leading)
 
-    return daemon.run("kube-scheduler", args, work, extra={"/debug/explain": handler(lambda: leading[-1] if leading else None)})
+    return daemon.run("kube-scheduler", args, work, extra={"/debug/explain": handler(lambda: leading[-1] if leading else None)},
+                      config={"componentconfig": config.source})
 
 
 async def _work(process: daemon.Daemon, config: Config, leading: list[Scheduler]) -> None:
@@ -85,8 +91,12 @@ async def _work(process: daemon.Daemon, config: Config, leading: list[Scheduler]
     recorder.start(process.tasks)
     factory = InformerFactory(process.client)
     scheduler = Scheduler(process.client, config, recorder, process.clock)
-    unserved, devices = await find_unserved(process.client, process.clock)
-    scheduler.register(factory, unserved=unserved, devices=devices)
+    probe = Probe(process.client, process.clock)
+    await probe.wait()
+    kinds, devices = await probe.found()
+    probe.tell()
+    scheduler.register(factory, kinds=kinds, devices=devices)
+    process.tasks.keep(lambda: probe.look_again(partial(scheduler.feed.register_related, factory)), "probe")
     factory.start(process.tasks)
     process.health.ready["informer-sync"] = factory.synced
     leading.append(scheduler)

@@ -10,9 +10,11 @@ from kubepy.api.resource import (
     CSI_DRIVERS,
     CSI_NODES,
     CSI_STORAGE_CAPACITIES,
+    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     POD_DISRUPTION_BUDGETS,
+    PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
     SERVICES,
@@ -44,30 +46,63 @@ def device_resources(version: str) -> tuple[Resource, ...]:
             Resource("resource.k8s.io", version, "deviceclasses", "DeviceClass", False))
 
 
-async def find_unserved(client: Client, clock: Clock) -> tuple[frozenset[Resource], str]:
-    """The kinds to do without, and the version of resource.k8s.io to use ("" for none). Waits until the server can be reached."""
-    missing = set()
-    for resource in (POD_DISRUPTION_BUDGETS, *OWNERS, *STORAGE):
-        if not await _readable(client, clock, resource):
+KINDS = frozenset((POD_DISRUPTION_BUDGETS, *OWNERS, *STORAGE))
+AGAIN_SECONDS = 30.0
+
+
+class Probe:
+    """Finds out which kinds can be read: at first, and later again for those that could not (roles may be bound after the start)."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client, self._clock = client, clock
+        self._missing: set[Resource] = set(KINDS)
+        self._devices = ""
+
+    async def wait(self) -> None:
+        """Until pods and nodes can be read: without them there is nothing to do."""
+        for resource in (PODS, NODES):
+            while not await self._readable(resource):
+                log.warning("Cannot read yet", resource=resource.group_resource)
+                await self._clock.sleep(1.0)
+
+    async def found(self) -> tuple[frozenset[Resource], str]:
+        """The kinds that can be read and could not before, and the version of resource.k8s.io if that is new ("": it is not)."""
+        kinds = frozenset([resource for resource in sorted(self._missing) if await self._readable(resource)])
+        self._missing -= kinds
+        if self._devices:
+            return kinds, ""
+        for version in DEVICE_VERSIONS:
+            if all([await self._readable(resource) for resource in device_resources(version)]):
+                self._devices = version
+                return kinds, version
+        return kinds, ""
+
+    def tell(self) -> None:
+        """What is done without."""
+        for resource in sorted(self._missing):
             log.info("Not served or not readable: left out", resource=resource.group_resource)
-            missing.add(resource)
-    for version in DEVICE_VERSIONS:
-        if all([await _readable(client, clock, resource) for resource in device_resources(version)]):
-            return frozenset(missing), version
-    log.info("Not served or not readable: dynamic resource allocation is off", versions="/".join(DEVICE_VERSIONS))
-    return frozenset(missing), ""
+        if not self._devices:
+            log.info("Not served or not readable: dynamic resource allocation is off", versions="/".join(DEVICE_VERSIONS))
 
+    async def _readable(self, resource: Resource) -> bool:
+        while True:
+            try:
+                await self._client.list(resource, limit=1)
+                return True
+            except (NotFound, Forbidden):
+                return False
+            except (ApiError, ConnectionError) as error:
+                log.v(2).info("Cannot ask the server yet", resource=resource.group_resource, err=error)
+                await self._clock.sleep(1.0)
 
-async def _readable(client: Client, clock: Clock, resource: Resource) -> bool:
-    while True:
-        try:
-            await client.list(resource, limit=1)
-            return True
-        except (NotFound, Forbidden):
-            return False
-        except (ApiError, ConnectionError) as error:
-            log.v(2).info("Cannot ask the server yet", resource=resource.group_resource, err=error)
-            await clock.sleep(1.0)
+    async def look_again(self, register: Callable[[frozenset[Resource], str], None]) -> None:
+        """Registers what can be read later than at the start."""
+        while self._missing or not self._devices:
+            await self._clock.sleep(AGAIN_SECONDS)
+            kinds, version = await self.found()
+            if kinds or version:
+                log.info("Can be read now", kinds=",".join(kind.group_resource for kind in sorted(kinds)), devices=version)
+                register(kinds, version)
 
 
 class Related:
@@ -76,28 +111,28 @@ class Related:
     def __init__(self, snapshot: Snapshot, queue: Queue) -> None:
         self._snapshot, self._queue = snapshot, queue
 
-    def register(self, factory: InformerFactory, unserved: frozenset[Resource], version: str) -> None:
-        """`version` of resource.k8s.io."""
+    def register(self, factory: InformerFactory, wanted: frozenset[Resource], version: str) -> None:
+        """Of the kinds `wanted`, and devices by a `version` of resource.k8s.io ("": none)."""
         volumes = self._snapshot.volumes
         kept: dict[Resource, dict[str, Object]] = {
             PERSISTENT_VOLUME_CLAIMS: volumes.claims, PERSISTENT_VOLUMES: volumes.volumes, STORAGE_CLASSES: volumes.classes,
             CSI_DRIVERS: volumes.drivers, CSI_STORAGE_CAPACITIES: volumes.capacities}
         for resource, where in kept.items():
-            if resource not in unserved:
+            if resource in wanted:
                 self._watch(factory, resource, partial(self._keep, where), partial(self._drop, where))
-        if CSI_NODES not in unserved:
+        if CSI_NODES in wanted:
             self._watch(factory, CSI_NODES, lambda key, obj: volumes.set_csi_node(obj),
                         lambda key, obj: volumes.set_csi_node({"metadata": obj["metadata"]}))
         for resource in OWNERS:
-            if resource not in unserved:
+            if resource in wanted:
                 kind = resource.kind
                 factory.informer(resource, transform=_slim).add_handler(
                     partial(self._snapshot.owners.set, kind), lambda _, new, kind=kind: self._snapshot.owners.set(kind, new),  # type: ignore[misc]
                     partial(self._snapshot.owners.remove, kind))
-        devices = self._snapshot.devices
-        devices.enabled, devices.version = bool(version), version or "v1"
         if not version:
             return
+        devices = self._snapshot.devices
+        devices.enabled, devices.version = True, version
         claims, slices, classes = device_resources(version)
         self._watch(factory, claims, devices.set_claim, lambda key, obj: devices.remove_claim(key))
         self._watch(factory, slices, devices.set_slice, lambda key, obj: devices.set_slice(key, None))

@@ -26,6 +26,7 @@ from kubepy.scheduler.failure import ERROR, UNSCHEDULABLE, Reporter
 from kubepy.scheduler.framework import Handle, NotBound, Profile
 from kubepy.scheduler.permit import WaitingPods
 from kubepy.scheduler.queue import Entry, Queue
+from kubepy.scheduler.related import KINDS
 from kubepy.scheduler.snapshot import Snapshot
 from kubepy.scheduler.timing import Timing
 from kubepy.scheduler.watch import Feed
@@ -58,10 +59,10 @@ class Scheduler:
             for plugin in profile.plugins:
                 plugin.handle = handle
 
-    def register(self, factory: InformerFactory, *, unserved: frozenset[Resource] = frozenset(), devices: str = "v1") -> None:
-        """Subscribes to all the scheduler looks at, without the kinds that the server does not have (`related.find_unserved`)."""
+    def register(self, factory: InformerFactory, *, kinds: frozenset[Resource] = KINDS, devices: str = "v1") -> None:
+        """Subscribes to nodes, pods, and of what else the scheduler looks at to what the server has (see `related.Probe`)."""
         whole = any(not extender.cache_capable for extender in self.config.extenders)
-        self.feed.register(factory, unserved=unserved, devices=devices, whole_nodes=whole)
+        self.feed.register(factory, kinds=kinds, devices=devices, whole_nodes=whole)
         for extender in self.config.extenders:
             extender.node_of = self.feed.node_object
 

@@ -21,7 +21,7 @@ Consumed = dict[str, int]
 class Devices:
     """`claims` by `namespace/name`; `enabled` is False where the server has no such API."""
 
-    enabled: bool = True
+    enabled: bool = False
     version: str = "v1"
     claims: dict[str, Object] = field(default_factory=dict)
     classes: dict[str, Object] = field(default_factory=dict)
