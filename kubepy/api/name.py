@@ -106,6 +106,17 @@ def label_1035(text: str) -> list[str]:
     return errors
 
 
+def full_domain(text: str) -> list[tuple[str, str]]:
+    """IsFullyQualifiedDomainName of a text that is there: what is wrong, each with the part of the text that it is about."""
+    text = text.removesuffix(".")
+    if problems := subdomain(text):
+        return [(text, ",".join(problems))]
+    parts = text.split(".")
+    if len(parts) < 2:
+        return [(text, "should be a domain with at least two segments separated by dots")]
+    return [(part, ",".join(label(part))) for part in parts if label(part)][:1]
+
+
 def wildcard_subdomain(text: str) -> list[str]:
     """IsWildcardDNS1123Subdomain."""
     errors = [max_length_error(253)] if _bytes(text) > 253 else []

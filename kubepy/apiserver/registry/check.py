@@ -219,6 +219,12 @@ def counts(status: Object, path: Path, *keys: str) -> Errors:
     return [error for key in keys for error in non_negative(status.get(key), path.child(key))]
 
 
+def not_decremented(new: Object, old: Object, path: Path, key: str) -> Errors:
+    """A count that only grows (IsDecremented)."""
+    before, now = old.get(key), new.get(key)
+    return [field.invalid(path.child(key), now or 0, "cannot be decremented")] if before is not None and (now or 0) < before else []
+
+
 def at_most(status: Object, path: Path, limit: str, keys: Sequence[str], words: str) -> Errors:
     """Counters of a status are not above another one."""
     bound = status.get(limit, 0)

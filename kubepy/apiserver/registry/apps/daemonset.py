@@ -74,7 +74,8 @@ class DaemonSetStrategy(Strategy):
                                                                       _SPEC.child("selector"))
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
-        return check.counts(obj.get("status") or {}, _STATUS, *_COUNTS)
+        status = obj.get("status") or {}
+        return check.counts(status, _STATUS, *_COUNTS) + check.not_decremented(status, old.get("status") or {}, _STATUS, "collisionCount")
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
         return template_warnings(at(obj, "spec.template", {}), old and at(old, "spec.template", {}), Path("spec.template"))
@@ -102,8 +103,8 @@ def _strategy(strategy: Object, path: Path) -> Errors:
         return [field.required(at_rolling)]
     unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
     errors = check.int_or_percent(unavailable, at_rolling.child("maxUnavailable"))
-    errors += check.not_over_100_percent(unavailable, at_rolling.child("maxUnavailable"))
     errors += check.int_or_percent(surge, at_rolling.child("maxSurge"))
+    errors += check.not_over_100_percent(unavailable, at_rolling.child("maxUnavailable"))
     errors += check.not_over_100_percent(surge, at_rolling.child("maxSurge"))
     if amount(unavailable) and amount(surge):
         errors.append(field.invalid(at_rolling.child("maxSurge"), surge, "may not be set when maxUnavailable is non-zero"))

@@ -65,10 +65,7 @@ class DeploymentStrategy(Strategy):
         errors = check.counts(status, _STATUS, *_COUNTS)
         errors += check.at_most(status, _STATUS, "replicas", ("updatedReplicas", "readyReplicas", "availableReplicas"), "status.replicas")
         errors += check.at_most(status, _STATUS, "readyReplicas", ("availableReplicas",), "readyReplicas")
-        before = at(old, "status.collisionCount")
-        if before is not None and status.get("collisionCount", -1) < before and not errors:
-            errors.append(field.invalid(_STATUS.child("collisionCount"), status.get("collisionCount"), "cannot be decremented"))
-        return errors
+        return errors + check.not_decremented(status, old.get("status") or {}, _STATUS, "collisionCount")
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
         return template_warnings(at(obj, "spec.template", {}), old and at(old, "spec.template", {}), Path("spec.template"))

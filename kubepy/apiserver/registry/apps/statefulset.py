@@ -8,6 +8,7 @@ from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.apps.template import matching_template, workload_selector
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column, containers
+from kubepy.apiserver.registry.core.claim_validation import claim_spec
 from kubepy.apiserver.registry.core.podspec_defaults import default_claim_spec, default_template
 from kubepy.apiserver.registry.core.podspec_warnings import template_warnings
 from kubepy.apiserver.registry.kind import SCALE, STATUS, Kind, Strategy
@@ -57,6 +58,8 @@ class StatefulSetStrategy(Strategy):
         errors += check.non_negative((spec.get("ordinals") or {}).get("start"), _SPEC.child("ordinals", "start"))
         errors += workload_selector(spec, _SPEC, "statefulset")
         errors += matching_template(_with_claims(spec), _SPEC, "StatefulSet")
+        for position, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+            errors += claim_spec(claim.get("spec") or {}, _SPEC.child("volumeClaimTemplates").index(position).child("spec"))
         if spec.get("serviceName"):
             errors += check.named(name.label, spec["serviceName"], _SPEC.child("serviceName"))
         return errors
@@ -74,7 +77,8 @@ class StatefulSetStrategy(Strategy):
                               "observedGeneration", "collisionCount")
         errors += check.at_most(status, _STATUS, "replicas", ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"),
                                 "status.replicas")
-        return errors + check.at_most(status, _STATUS, "readyReplicas", ("availableReplicas",), "status.readyReplicas")
+        errors += check.at_most(status, _STATUS, "readyReplicas", ("availableReplicas",), "status.readyReplicas")
+        return errors + check.not_decremented(status, old.get("status") or {}, _STATUS, "collisionCount")
 
     def warnings(self, context: Context, obj: Object, old: Object | None) -> list[str]:
         found = template_warnings(at(obj, "spec.template", {}), old and at(old, "spec.template", {}), Path("spec.template"))

@@ -30,8 +30,8 @@ def matching_template(spec: Object, path: Path, what: str) -> Errors:
     at = path.child("template")
     errors += pod_template(template, at)
     pod = template.get("spec") or {}
-    if pod.get("restartPolicy") in ("OnFailure", "Never"):
-        errors.append(field.not_supported(at.child("spec", "restartPolicy"), pod["restartPolicy"], ("Always",)))
+    if pod.get("restartPolicy") != "Always":
+        errors.append(field.not_supported(at.child("spec", "restartPolicy"), pod.get("restartPolicy", ""), ("Always",)))
     if pod.get("activeDeadlineSeconds") is not None:
         errors.append(field.forbidden(at.child("spec", "activeDeadlineSeconds"), f"activeDeadlineSeconds in {what} is not Supported"))
     return errors

@@ -17,16 +17,18 @@ class LeaseStrategy(Strategy):
     allow_create_on_update = True
     allow_unconditional_update = False
 
+    def settle(self, obj: Object) -> None:
+        """CoordinatedLeaderElection is off."""
+        for key in ("strategy", "preferredHolder"):
+            (obj.get("spec") or {}).pop(key, None)
+
     def validate(self, context: Context, obj: Object) -> Errors:
         spec = obj.get("spec") or {}
         errors: Errors = []
-        seconds, holder = spec.get("leaseDurationSeconds"), spec.get("holderIdentity")
+        seconds = spec.get("leaseDurationSeconds")
         if seconds is not None and seconds <= 0:
             errors.append(field.invalid(_SPEC.child("leaseDurationSeconds"), seconds, "must be greater than 0"))
-        errors += check.non_negative(spec.get("leaseTransitions"), _SPEC.child("leaseTransitions"))
-        if holder == "":
-            errors.append(field.invalid(_SPEC.child("holderIdentity"), "", "must not be empty"))
-        return errors
+        return errors + check.non_negative(spec.get("leaseTransitions"), _SPEC.child("leaseTransitions"))
 
 
 KIND = Kind(

@@ -7,7 +7,7 @@ from kubepy.api.field import Errors
 from kubepy.api.resource import EVENTS
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.columns import NAME, UNKNOWN, aged, at, column, duration, epoch, field
-from kubepy.apiserver.registry.core.event_validation import event, event_update
+from kubepy.apiserver.registry.core.event_validation import event
 from kubepy.apiserver.registry.kind import Column, Kind, Strategy
 from kubepy.apiserver.request import Context
 
@@ -19,9 +19,6 @@ class EventStrategy(Strategy):
 
     def validate(self, context: Context, obj: Object) -> Errors:
         return event(obj, strict=False)
-
-    def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        return event(obj, strict=False) + event_update(obj, old, strict=False)
 
 
 def source(obj: Object) -> str:

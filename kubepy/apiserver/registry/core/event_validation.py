@@ -10,39 +10,32 @@ from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.columns import at
 
-_DEFAULT_NAMESPACE = "default"
-
 
 def event(obj: Object, *, strict: bool) -> Errors:
     """A core event, given or converted; `strict` when it was sent to events.k8s.io/v1."""
-    errors: Errors = []
-    if strict:
-        errors += _reported(obj, "reportingController") if obj.get("eventTime") else [field.required(Path("eventTime"))]
-        if obj.get("type") not in ("Normal", "Warning"):
-            errors.append(_hidden("type", f"has invalid value: {obj.get('type', '')}"))
-        for key in ("firstTimestamp", "lastTimestamp"):
-            if obj.get(key):
-                errors.append(_hidden(key, "needs to be unset"))
-        if obj.get("count"):
-            errors.append(_hidden("count", "needs to be unset"))
-        if (obj.get("source") or {}).get("component") or (obj.get("source") or {}).get("host"):
-            errors.append(_hidden("source", "needs to be unset"))
+    errors = _plausible(obj, strict=strict)
+    if not strict:
         return errors
-    errors += _namespace(obj)
-    if obj.get("eventTime"):
-        errors += _reported(obj, "reportingComponent")
+    errors += _series(obj.get("series"))
+    if not obj.get("eventTime"):
+        errors.append(field.required(Path("eventTime")))
+    if obj.get("type") not in ("Normal", "Warning"):
+        errors.append(_hidden("type", f"has invalid value: {obj.get('type', '')}"))
+    errors += [_hidden(key, "needs to be unset") for key in ("firstTimestamp", "lastTimestamp", "count") if obj.get(key)]
+    if at(obj, "source.component") or at(obj, "source.host"):
+        errors.append(_hidden("source", "needs to be unset"))
     return errors
 
 
-def _namespace(obj: Object) -> Errors:
+def _plausible(obj: Object, *, strict: bool) -> Errors:
+    """legacyValidateEvent: what every event must be."""
     own, about = at(obj, "metadata.namespace", ""), at(obj, "involvedObject.namespace", "")
-    path = Path("involvedObject.namespace")
-    if not about:
-        if own not in ("", _DEFAULT_NAMESPACE, "kube-system"):
-            return [field.invalid(path, about, "does not match event.namespace")]
-    elif own != about:
-        return [field.invalid(path, about, "does not match event.namespace")]
-    return []
+    timed = bool(obj.get("eventTime"))
+    wrong = [field.invalid(Path("involvedObject.namespace"), about, "does not match event.namespace")]
+    if timed:
+        errors = wrong if not about and own not in ("default", "kube-system") else []
+        return errors + _reported(obj, "reportingController" if strict else "reportingComponent")
+    return wrong if (own != about if about else own not in ("", "default")) else []
 
 
 def _reported(obj: Object, title: str) -> Errors:
@@ -50,15 +43,15 @@ def _reported(obj: Object, title: str) -> Errors:
     errors = check.need(controller, Path(title)) + check.named(name.qualified, controller, Path(title))
     instance = obj.get("reportingInstance", "")
     errors += check.need(instance, Path("reportingInstance"))
-    if len(instance) > 128:
+    if len(instance.encode()) > 128:
         errors.append(_hidden("reportingInstance", "can have at most 128 characters"))
     for key, limit in (("action", 128), ("reason", 128)):
         errors += check.need(obj.get(key), Path(key))
-        if len(obj.get(key) or "") > limit:
+        if len((obj.get(key) or "").encode()) > limit:
             errors.append(_hidden(key, f"can have at most {limit} characters"))
-    if len(obj.get("message") or "") > 1024:
+    if len((obj.get("message") or "").encode()) > 1024:
         errors.append(_hidden("message", "can have at most 1024 characters"))
-    return errors + _series(obj.get("series"))
+    return errors
 
 
 def _series(series: Object | None) -> Errors:
@@ -72,16 +65,20 @@ def _series(series: Object | None) -> Errors:
     return errors
 
 
-def event_update(obj: Object, old: Object, *, strict: bool) -> Errors:
-    """What an update of a strict event may not change."""
-    errors: Errors = []
-    if not strict:
-        return errors
-    for key in ("involvedObject", "reason", "message", "related", "source", "firstTimestamp", "lastTimestamp", "count", "type",
-                "reportingComponent", "reportingInstance", "action", "eventTime"):
+def event_update(obj: Object, old: Object) -> Errors:
+    """Of an event sent to events.k8s.io/v1, both as core has them: hardly anything but the series changes."""
+    errors = _plausible(obj, strict=True)
+    if (obj.get("series") or None) != (old.get("series") or None):
+        errors += _series(obj.get("series"))
+    for key in ("involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "reason", "type", "eventTime",
+                "action", "related", "reportingComponent", "reportingInstance"):
         if (obj.get(key) or None) != (old.get(key) or None):
-            errors.append(field.invalid(Path(key), obj.get(key), check.IMMUTABLE))
+            path = Path("reportingController" if key == "reportingComponent" else key)
+            errors.append(field.invalid(path, obj.get(key, 0 if key == "count" else None if key in _OBJECTS else ""), check.IMMUTABLE))
     return errors
+
+
+_OBJECTS = ("involvedObject", "source", "firstTimestamp", "lastTimestamp", "eventTime", "related")
 
 
 def _hidden(path: str, why: str) -> FieldError:

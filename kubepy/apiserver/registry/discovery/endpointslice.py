@@ -89,7 +89,7 @@ def _hints(items: list[Object], validator: name.Validator, path: Path) -> Errors
 
 def _address(address: str, kind: str, path: Path) -> Errors:
     if kind == "FQDN":
-        return check.named(name.subdomain, address, path)
+        return [field.invalid(path, part, why) for part, why in name.full_domain(address)] if address else [field.required(path)]
     if kind not in ("IPv4", "IPv6"):
         return []
     errors = check.named(name.ip, address, path)
@@ -112,8 +112,6 @@ def _ports(ports: list[Object]) -> Errors:
             errors.append(field.duplicate(path.child("name"), title))
         seen.add(title)
         errors += check.need_one_of(port.get("protocol"), path.child("protocol"), PROTOCOLS)
-        if port.get("port") is not None:
-            errors += check.port(port["port"], path.child("port"))
         if port.get("appProtocol") is not None:
             errors += check.named(name.qualified, port["appProtocol"], path.child("appProtocol"))
     return errors

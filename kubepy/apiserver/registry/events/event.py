@@ -56,8 +56,7 @@ class EventStrategy(Strategy):
         return event(to_core(obj), strict=True)
 
     def validate_update(self, context: Context, obj: Object, old: Object) -> Errors:
-        new, before = to_core(obj), to_core(old)
-        return event_update(new, before, strict=True) or event(new, strict=bool(before.get("eventTime")))
+        return event_update(to_core(obj), to_core(old))
 
 
 def _converted(shown: Column) -> Column:
