@@ -6,15 +6,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
 
-_MAX_NODES = 1_000_000
-_MAX_DEPTH, _SAFE_DEPTH = 1_000, 300
-_INDENTED = re.compile(rb"[ \t\-?:\x00]{%d}" % _SAFE_DEPTH)
-"""What a line begins with whose block is nested as deeply as that."""
-_PLAIN = "!plain"
+_MAX_VALUES, _MAX_EXPANDED, _MAX_DEPTH = 500_000, 1_000_000, 1_000
 _INT = re.compile(r"[-+]?(?:0b[01]+|0x[0-9a-fA-F]+|0o[0-7]+|[0-9]+)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Any] = {"": None, "~": None, ".nan": math.nan, ".NaN": math.nan, ".NAN": math.nan}
@@ -29,86 +26,133 @@ class YamlProblem(ValueError):
     """Text that is not YAML; the message is Kubernetes'."""
 
 
-class _Loader(yaml.CSafeLoader):
-    """libyaml's parser; plain scalars are left for `_plain` to read."""
-
-    yaml_implicit_resolvers = {None: [(_PLAIN, re.compile(""))]}  # noqa: RUF012 (the base class' type)
-
-
 def parse_yaml(raw: bytes) -> tuple[Any, tuple[str, ...]]:
-    """The JSON value of a YAML document, and what strict reading complains of (`line 7: key "k" already set in map`)."""
+    """The JSON value of a YAML document, and what strict reading complains of (`line 7: key "k" already set in map`).
+
+    It is built from libyaml's events as they come: trees of nodes cost several times as much, and their maker recurses."""
     try:
-        _check_depth(raw)
-        loader = _Loader(raw)
+        parser = yaml.CSafeLoader(raw)
         try:
-            node = loader.get_node() if loader.check_node() else None
+            return _document(parser.get_event)
         finally:
-            loader.dispose()
+            parser.dispose()
     except yaml.YAMLError as error:
         raise YamlProblem(_message(error)) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
         raise YamlProblem("yaml: invalid document") from error
-    if node is None:
-        return None, ()
-    reader = _Reader()
-    try:
-        return reader.value(node), tuple(reader.problems)
-    except RecursionError as error:
-        raise YamlProblem("yaml: exceeded max depth") from error
 
 
-def _check_depth(raw: bytes) -> None:
-    """Refuses what is nested too deeply for libyaml's composer, which is recursive and would overflow the stack of the process.
+class _List:
+    """A sequence while its items come."""
 
-    Counting events costs as much as parsing, so it is only done where there are brackets or indentation enough."""
-    if raw.count(b"[") + raw.count(b"{") < _SAFE_DEPTH and not _INDENTED.search(raw):
-        return
-    depth = 0
-    for event in yaml.parse(raw, Loader=_Loader):
-        if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
-            depth += 1
-            if depth > _MAX_DEPTH:
+    def __init__(self, anchor: str | None, before: int) -> None:
+        self.anchor, self.before = anchor, before
+        self._items: list[Any] = []
+
+    def take(self, value: Any, event: Any) -> None:
+        self._items.append(value)
+
+    def close(self) -> Any:
+        return self._items
+
+
+class _Map:
+    """A mapping while its keys and values come, in turn."""
+
+    def __init__(self, anchor: str | None, before: int, problems: list[str], faults: list[str]) -> None:
+        self.anchor, self.before = anchor, before
+        self._awaits_key = True
+        self._problems, self._faults = problems, faults
+        self._found: dict[str, Any] = {}
+        self._merged: dict[str, Any] = {}
+        self._key = ""
+        self._merging = False
+
+    def take(self, value: Any, event: Any) -> None:
+        if self._awaits_key:
+            self._take_key(value, event)
+        elif self._merging:
+            self._merge(value)
+        else:
+            self._found[self._key] = value
+        self._awaits_key = not self._awaits_key
+
+    def _take_key(self, value: Any, event: Any) -> None:
+        if isinstance(value, (dict, list)):
+            self._faults.append("yaml: invalid map key")
+            value = None
+        self._merging = value == "<<" and isinstance(event, yaml.ScalarEvent) and _is_plain(event)
+        self._key = value if isinstance(value, str) else _key(value)
+        if self._key in self._found and not self._merging:
+            self._problems.append(f'line {event.start_mark.line + 1}: key "{self._key}" already set in map')
+
+    def _merge(self, value: Any) -> None:
+        for source in value if isinstance(value, list) else [value]:
+            if isinstance(source, dict):
+                self._merged = {**source, **self._merged}
+            else:
+                self._faults.append("yaml: map merge requires map or sequence of maps as the value")
+
+    def close(self) -> Any:
+        return {**self._merged, **self._found} if self._merged else self._found
+
+
+def _document(next_event: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
+    """The value of the first document. Bounded: by the values there are, by what they come to with aliases, by depth."""
+    anchors: dict[str, tuple[Any, int] | None] = {}
+    problems: list[str] = []
+    faults: list[str] = []  # of what is YAML all the same: told when nothing else is wrong
+    stack: list[_List | _Map] = []
+    result: Any = None
+    seen = expanded = 0
+    while True:
+        event = next_event()
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            value, weight, anchor = _scalar(event), 1, event.anchor
+            expanded += 1
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            if len(stack) >= _MAX_DEPTH:
                 raise YamlProblem("yaml: exceeded max depth")
-        elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
-            depth -= 1
-        elif isinstance(event, yaml.DocumentEndEvent):
-            return
-
-
-class _Reader:
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-        self._seen = 0
-
-    def value(self, node: yaml.Node) -> Any:
-        self._seen += 1
-        if self._seen > _MAX_NODES:
+            if event.anchor:
+                anchors[event.anchor] = None
+            is_map = kind is yaml.MappingStartEvent
+            stack.append(_Map(event.anchor, expanded, problems, faults) if is_map else _List(event.anchor, expanded))
+            continue
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            holder = stack.pop()
+            expanded += 1
+            value, weight, anchor = holder.close(), expanded - holder.before, holder.anchor
+        elif kind is yaml.AliasEvent:
+            value, weight = _aliased(anchors, event.anchor)
+            anchor = None
+            expanded += weight
+        elif kind is yaml.DocumentEndEvent or kind is yaml.StreamEndEvent:
+            if faults:
+                raise YamlProblem(faults[0])
+            return result, tuple(problems)
+        else:
+            continue
+        seen += 1
+        if seen > _MAX_VALUES:
+            raise YamlProblem(f"yaml: document has more than {_MAX_VALUES} values")
+        if expanded > _MAX_EXPANDED:
             raise YamlProblem("yaml: document contains excessive aliasing")
-        if isinstance(node, yaml.ScalarNode):
-            return _scalar(node)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(item) for item in node.value]
-        return self._mapping(node)
+        if anchor:
+            anchors[anchor] = value, weight
+        if stack:
+            stack[-1].take(value, event)
+        else:
+            result = value
 
-    def _mapping(self, node: Any) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        merged: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag == _PLAIN and key_node.value == "<<":
-                for item in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
-                    source = self.value(item)
-                    if not isinstance(source, dict):
-                        raise YamlProblem("yaml: map merge requires map or sequence of maps as the value")
-                    merged = {**source, **merged}
-                continue
-            key = self.value(key_node)
-            if isinstance(key, (dict, list)):
-                raise YamlProblem("yaml: invalid map key")
-            text = _key(key)
-            if text in result:
-                self.problems.append(f'line {key_node.start_mark.line + 1}: key "{text}" already set in map')
-            result[text] = self.value(value_node)
-        return {**merged, **result} if merged else result
+
+def _aliased(anchors: dict[str, tuple[Any, int] | None], name: str) -> tuple[Any, int]:
+    if name not in anchors:
+        raise YamlProblem(f"yaml: unknown anchor '{name}' referenced")
+    found = anchors[name]
+    if found is None:
+        raise YamlProblem(f"yaml: anchor '{name}' value contains itself")
+    return found
 
 
 def _key(key: Any) -> str:
@@ -121,11 +165,16 @@ def _key(key: Any) -> str:
     return str(key)
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
-    text: str = node.value
-    if node.tag == _PLAIN:
-        return _plain(text)
-    kind = node.tag.rpartition(":")[2]
+def _is_plain(event: yaml.ScalarEvent) -> bool:
+    """Neither quoted nor tagged."""
+    return event.tag is None and bool(event.implicit[0])
+
+
+def _scalar(event: yaml.ScalarEvent) -> Any:
+    text: str = event.value
+    if event.tag is None:
+        return _plain(text) if event.implicit[0] else text
+    kind = event.tag.rpartition(":")[2]
     if kind in ("int", "float", "bool", "null"):
         value = _plain(text)
         return float(value) if kind == "float" and isinstance(value, int) else value

@@ -14,9 +14,11 @@ from enum import Enum
 import orjson
 
 from kubepy.api import errors
+from kubepy.api.codec import parse_json
 from kubepy.api.field import FieldError, Path, forbidden, not_supported
 from kubepy.apiserver.storage.entry import Entry
 
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 TOKEN_VERSION = "meta.k8s.io/v1"
 _MATCH = Path("resourceVersionMatch")
 MAX_REVISION = (1 << 64) - 1
@@ -123,10 +125,11 @@ def decode_token(token: str) -> tuple[str, int]:
 
 def _decode_token(token: str) -> tuple[str, int]:
     try:
-        text = token.encode("ascii")
-        if not text.translate(None, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == b"":
-            raise ValueError("illegal base64 data")
-        data = orjson.loads(base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4)))
+        text = token.encode()
+        wrong = next((place for place, char in enumerate(text) if char not in _BASE64), len(text) if len(text) % 4 == 1 else None)
+        if wrong is not None:
+            raise ValueError(f"illegal base64 data at input byte {wrong}")
+        data = parse_json(base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4)))
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"continue key is not valid: {error}") from None
     if not isinstance(data, dict):
