@@ -35,7 +35,7 @@ def validate_schema(schema: Schema, path: Path) -> tuple[Errors, bool]:
 
 def _openapi(schema: Schema, path: Path, errors: Errors) -> None:
     for field in _UNSUPPORTED:
-        if schema.get(field):
+        if schema.get(field) not in (None, "", {}):
             errors.append(forbidden(path.child(field), f"{field} is not supported"))
     kind = schema.get("type") or ""
     if kind == "null":
@@ -141,7 +141,9 @@ def _map_list(schema: Schema, keys: list[str], items: Schema | None, path: Path,
 
 def _unreadable(schema: Schema) -> bool:
     """Whether the schema has what a structural schema cannot even be made of."""
-    if any(schema.get(field) for field in _UNSUPPORTED) or schema.get("$schema") or isinstance(schema.get("items"), list):
+    if any(schema.get(field) not in (None, "", {}) for field in _UNSUPPORTED) or schema.get("$schema"):
+        return True
+    if isinstance(schema.get("items"), list):
         return True
     if schema.get("x-kubernetes-preserve-unknown-fields") is False:
         return True
@@ -160,6 +162,8 @@ def _invariants(schema: Schema, path: Path, level: str, errors: Errors) -> None:
     if not kind and not schema.get("x-kubernetes-int-or-string") and not schema.get("x-kubernetes-preserve-unknown-fields"):
         text = {"root": "at the root", "item": "for specified array items", "field": "for specified object fields"}[level]
         errors.append(required(path.child("type"), f"must not be empty {text}"))
+    if level == "root" and extra is not None:
+        errors.append(forbidden(path.child("additionalProperties"), "must not be used at the root"))
     if embedded and extra is not None:
         errors.append(forbidden(path.child("additionalProperties"), "must not be used if x-kubernetes-embedded-resource is set"))
     if embedded and not schema.get("properties") and not schema.get("x-kubernetes-preserve-unknown-fields"):
@@ -222,7 +226,8 @@ _EMPTY = {"type": "must be empty to be structural", "title": "must be empty to b
           "x-kubernetes-embedded-resource": "must be false to be structural",
           "x-kubernetes-int-or-string": "must be false to be structural",
           "x-kubernetes-list-type": "must be undefined to be structural", "x-kubernetes-list-map-keys": "must be empty to be structural",
-          "x-kubernetes-map-type": "must be undefined to be structural"}
+          "x-kubernetes-map-type": "must be undefined to be structural",
+          "x-kubernetes-validations": "must be empty to be structural"}
 
 
 def _value_validation(schema: Schema, path: Path, free: bool, errors: Errors) -> None:

@@ -11,10 +11,11 @@ from kubepy.apiserver.crd.selectable import at, keys_of
 _META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
-def scale_of(obj: Object, paths: Mapping[str, str]) -> Object:
-    """The Scale that shows an object; raises InternalError where it has no replicas."""
+def scale_of(obj: Object, paths: Mapping[str, str], absent: int | None = None) -> Object:
+    """The Scale that shows an object; raises InternalError where it has no replicas and `absent` does not stand for them."""
     path = paths["specReplicasPath"]
     replicas = at(obj, path)
+    replicas = absent if replicas is None else replicas
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise InternalError.of(f'the spec replicas field "{path}" does not exist')
     status: Object = {"replicas": at(obj, paths["statusReplicasPath"]) or 0}

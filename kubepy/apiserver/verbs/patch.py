@@ -6,25 +6,31 @@ import asyncio
 from kubepy.api.errors import BadRequest, NotFound, UnsupportedMediaType
 from kubepy.api.types import Object
 from kubepy.apiserver.body import SLOW_YAML, decode_patched
+from kubepy.apiserver.crd.kind import custom_of
 from kubepy.apiserver.exchange import Exchange
+from kubepy.apiserver.media import unsupported
+from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.representation import answer_written
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.verbs import manage, option
-from kubepy.apiserver.verbs.patching import APPLY_TYPES, TYPES, Patch, read_patch
+from kubepy.apiserver.verbs.patching import APPLY_TYPES, CUSTOM_TYPES, TYPES, Patch, read_patch
 from kubepy.apiserver.verbs.update import as_create, guaranteed_update, may_create
 
 
-def patch_type(exchange: Exchange) -> str:
-    """The media type of the patch; raises UnsupportedMediaType."""
+def patch_type(exchange: Exchange, kind: Kind) -> str:
+    """The media type of the patch; raises UnsupportedMediaType. Custom kinds do not know strategic merge: kubectl then sends another."""
     found = exchange.header(b"content-type").partition(";")[0].strip()
-    if found not in TYPES:
+    if custom_of(kind) is not None:
+        if found not in CUSTOM_TYPES:
+            raise unsupported(CUSTOM_TYPES)
+    elif found not in TYPES:
         raise UnsupportedMediaType("415: Unsupported Media Type", {})
     return found
 
 
 async def patch(server: Server, exchange: Exchange, context: Context) -> None:
-    content_type = patch_type(exchange)
+    content_type = patch_type(exchange, context.kind)
     data = await exchange.body()
     force = option.apply_write_options(context, "PatchOptions", content_type)
     wanted: Patch

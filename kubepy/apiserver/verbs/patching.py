@@ -25,6 +25,7 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_TYPES = ("application/apply-patch+yaml",)
 TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, *APPLY_TYPES)
+CUSTOM_TYPES = (JSON_PATCH, MERGE_PATCH, *APPLY_TYPES)
 
 
 class Patch:

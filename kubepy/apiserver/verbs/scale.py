@@ -58,10 +58,14 @@ def scale_of(obj: Object) -> Object:
             "status": shown}
 
 
-def shown_scale(kind: Kind, obj: Object) -> Object:
+_UNSET = -(1 << 31)
+"""Stands for replicas that a custom resource does not have yet, while they are being set."""
+
+
+def shown_scale(kind: Kind, obj: Object, absent: int | None = None) -> Object:
     """The Scale of a workload or, at the paths of its definition, of a custom resource."""
     custom = custom_of(kind)
-    return scale_of(obj) if custom is None or custom.scale_paths is None else custom_scale(obj, custom.scale_paths)
+    return scale_of(obj) if custom is None or custom.scale_paths is None else custom_scale(obj, custom.scale_paths, absent)
 
 
 async def serve(server: Server, exchange: Exchange, context: Context, sub: Subresource) -> None:
@@ -79,18 +83,20 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
         check_name(sent, info.name)
         _check_namespace(sent, namespace)
     else:
-        content_type = patch_type(exchange)
+        content_type = patch_type(exchange, kind)
         data = await exchange.body()
         force = option.apply_write_options(context, "PatchOptions", content_type)
         wanted = read_patch(context, content_type, data, force, of_kind("autoscaling", "v1", "Scale"))
 
     async def transform(old: Object) -> Object:
-        shown = shown_scale(kind, old)
+        shown = shown_scale(kind, old, absent=_UNSET)
         new = sent if sent is not None else wanted.apply(shown, server.clock.now()) if wanted is not None else shown
         if wanted is not None:
             new = decode_patched(context, SCALED, new, wanted.shown)
         replicas = (new.get("spec") or {}).get("replicas") or 0
         custom = custom_of(kind)
+        if replicas == _UNSET and custom is not None and custom.scale_paths is not None:
+            raise BadRequest(f'the spec replicas field "{custom.scale_paths["specReplicasPath"]}" cannot be empty')
         if replicas < 0 and custom is None:
             problem = invalid(Path("spec.replicas"), replicas, "must be greater than or equal to 0")
             raise Invalid.of("autoscaling", "Scale", info.name, [problem])

@@ -1,7 +1,6 @@
 """Validation of CustomResourceDefinitions: names, versions, columns, subresources, conversion.
 
-Source: `apiextensions-apiserver/pkg/apis/apiextensions/validation`. Known difference: the schemas themselves (structural rules, defaults,
-CEL) are checked where custom resources are served.
+Source: `apiextensions-apiserver/pkg/apis/apiextensions/validation`.
 """
 from __future__ import annotations
 
@@ -11,6 +10,7 @@ from kubepy.api import field, name
 from kubepy.api.field import Errors, FieldError, Path
 from kubepy.api.structural import Node, parse
 from kubepy.api.structural.default_validation import validate_defaults
+from kubepy.api.structural.root import validate_root
 from kubepy.api.structural.rule import Rules
 from kubepy.api.structural.rule_validation import validate_rules
 from kubepy.api.structural.schema_validation import validate_schema
@@ -74,10 +74,7 @@ def _versions(given: list[Object] | None) -> Errors:
         errors += check.named(name.label_1035, version.get("name", ""), path.index(position).child("name"))
         if (warning := version.get("deprecationWarning")) is not None:
             where = path.index(position).child("deprecationWarning")
-            if not version.get("deprecated"):
-                errors.append(field.invalid(where, warning, "can only be set for deprecated versions"))
-            elif not warning:
-                errors.append(field.invalid(where, warning, "must not be an empty string"))
+            errors += [field.invalid(where, warning, text) for text in _deprecation(warning, bool(version.get("deprecated")))]
         if not single:
             errors += _parts_of(version, path.index(position))
     if len(set(titles)) != len(titles):
@@ -92,6 +89,19 @@ def _versions(given: list[Object] | None) -> Errors:
         if (version.get("schema") or {}).get("openAPIV3Schema") is None:
             errors.append(field.required(path.index(position).child("schema", "openAPIV3Schema")))
     return errors
+
+
+def _deprecation(warning: str, deprecated: bool) -> list[str]:
+    if not deprecated:
+        return ["can only be set for deprecated versions"]
+    found = ["must be <= 256 characters long"] if len(warning.encode()) > 256 else []
+    if not warning:
+        found.append("must not be an empty string")
+    bad = next((position for position, char in enumerate(warning) if not char.isprintable()), None)
+    if bad is not None:
+        found.append("must only contain printable UTF-8 characters; non-printable character found at index "
+                     f"{len(warning[:bad].encode())}")
+    return found
 
 
 def _parts(version: Object) -> tuple[object, ...]:
@@ -109,6 +119,8 @@ def _parts_of(version: Object, path: Path) -> Errors:
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
     if schema is not None:
         where = path.child("validation" if path.text == "spec" else "schema", "openAPIV3Schema")
+        if (version.get("subresources") or {}).get("status") is not None:
+            errors += validate_root(schema, where)
         errors += schema_errors(schema, where)
     for position, shown in enumerate(version.get("additionalPrinterColumns") or ()):
         errors += _column(shown, path.child("additionalPrinterColumns").index(position))
@@ -249,8 +261,12 @@ def _conversion(conversion: Object, path: Path) -> Errors:
             errors.append(field.required(path.child("conversionReviewVersions")))
         elif not {"v1", "v1beta1"}.intersection(versions):
             errors.append(field.invalid(path.child("conversionReviewVersions"), versions, "must include at least one of v1, v1beta1"))
-    elif config is not None:
-        errors.append(field.forbidden(path.child("webhookClientConfig"), "should not be set when strategy is not set to Webhook"))
+        return errors
+    text = "should not be set when strategy is not set to Webhook"
+    if config is not None:
+        errors.append(field.forbidden(path.child("webhookClientConfig"), text))
+    if versions:
+        errors.append(field.forbidden(path.child("conversionReviewVersions"), text))
     return errors
 
 
