@@ -18,7 +18,7 @@ from kubepy.apiserver.build import Stores
 from kubepy.apiserver.crd.convert import Converter
 from kubepy.apiserver.crd.finalizer import Finalizers
 from kubepy.apiserver.crd.kind import Compiled, CustomKind, make_kind, schema_of, stored_resource
-from kubepy.apiserver.crd.naming import is_established, is_true, plan_status
+from kubepy.apiserver.crd.naming import Taken, is_established, is_true, plan_status
 from kubepy.apiserver.crd.selectable import selectable_of
 from kubepy.apiserver.crd.status import manage_status
 from kubepy.apiserver.crd.version import preference
@@ -116,7 +116,7 @@ class Controller:
             kinds.sort(key=lambda kind: (kind.resource.group, preference(kind.resource.version), kind.resource.plural))
             self._server.kinds.set_custom(kinds)
         if groups:
-            await self._conditions(groups)
+            await self._conditions(groups, {entry.name for entry in changed})
         for entry in changed:
             if (found := self._crds.get(entry.name)) is not None and found["metadata"].get("deletionTimestamp"):
                 self._finalizers.start(entry.name)
@@ -175,22 +175,25 @@ class Controller:
 
         return view
 
-    async def _conditions(self, groups: set[str]) -> None:
+    async def _conditions(self, groups: set[str], changed: set[str]) -> None:
+        """Judges what changed, and what waits for names of its group."""
         members: dict[str, list[Object]] = {}
         for crd in self._crds.values():
-            members.setdefault(crd["spec"]["group"], []).append(crd)
-        for group in groups:
-            for crd in members.get(group, ()):
-                if self._planned(crd, members[group]) is not None:
+            if (group := crd["spec"]["group"]) in groups:
+                members.setdefault(group, []).append(crd)
+        for found in members.values():
+            taken = Taken(found)
+            for crd in found:
+                asked = crd["metadata"]["name"] in changed or not is_true(crd, "NamesAccepted")
+                if asked and self._planned(crd, taken) is not None:
                     await self._write(crd["metadata"]["name"])
 
-    def _planned(self, crd: Object, others: list[Object] | None = None) -> Object | None:
-        """The status to write, or None when it is as it should be. `others` are the group's definitions, where they are at hand."""
-        status = crd.get("status") or {}
-        if others is None:
-            others = [other for other in self._crds.values() if other["spec"]["group"] == crd["spec"]["group"]]
-        wanted = plan_status(crd, others, format_time(self._server.clock.now()))
-        return None if wanted == status else wanted
+    def _planned(self, crd: Object, taken: Taken | None = None) -> Object | None:
+        """The status to write, or None when it is as it should be. `taken` are the group's names, where they are at hand."""
+        if taken is None:
+            taken = Taken(other for other in self._crds.values() if other["spec"]["group"] == crd["spec"]["group"])
+        wanted = plan_status(crd, taken, format_time(self._server.clock.now()))
+        return None if wanted == (crd.get("status") or {}) else wanted
 
     async def _write(self, name: str) -> None:
         server = self._server

@@ -48,11 +48,32 @@ def is_established(crd: Object) -> bool:
     return is_true(crd, "Established")
 
 
-def plan_status(crd: Object, others: Iterable[Object], now: str) -> Object:
+class Taken:
+    """The names that the definitions of a group have been given, and by whom; made once for all that are to be judged."""
+
+    def __init__(self, definitions: Iterable[Object]) -> None:
+        self._names: dict[str, set[str]] = {}
+        self._kinds: dict[str, set[str]] = {}
+        for crd in definitions:
+            names, owner = (crd.get("status") or {}).get("acceptedNames") or {}, crd["metadata"]["name"]
+            for name in (names.get("plural"), names.get("singular"), *(names.get("shortNames") or ())):
+                self._names.setdefault(name or "", set()).add(owner)
+            for kind in (names.get("kind"), names.get("listKind")):
+                self._kinds.setdefault(kind or "", set()).add(owner)
+
+    def name(self, name: str, crd: Object) -> bool:
+        """Whether another definition has the name."""
+        return bool(name) and bool(self._names.get(name, set()) - {crd["metadata"]["name"]})
+
+    def kind(self, kind: str, crd: Object) -> bool:
+        return bool(kind) and bool(self._kinds.get(kind, set()) - {crd["metadata"]["name"]})
+
+
+def plan_status(crd: Object, others: Iterable[Object] | Taken, now: str) -> Object:
     """The status a definition should have beside the others of its group. `now` dates what changes."""
     spec = crd["spec"]
     status: Object = dict(crd.get("status") or {})
-    accepted, naming, established = _names(crd, [other for other in others if other["metadata"]["name"] != crd["metadata"]["name"]])
+    accepted, naming, established = _names(crd, others if isinstance(others, Taken) else Taken(others))
     conditions: list[Object] = list(status.get("conditions") or ())
     _set(conditions, naming, now)
     if established is not None:
@@ -64,42 +85,33 @@ def plan_status(crd: Object, others: Iterable[Object], now: str) -> Object:
     return {**status, "acceptedNames": accepted, "conditions": conditions}
 
 
-def _names(crd: Object, others: list[Object]) -> tuple[Object, Object, Object | None]:
+def _names(crd: Object, taken: Taken) -> tuple[Object, Object, Object | None]:
     """Accepted names, the condition of names, and that of establishment where it changes."""
     wanted = crd["spec"]["names"]
     old = (crd.get("status") or {}).get("acceptedNames") or {}
-    taken: set[str] = set()
-    kinds: set[str] = set()
-    for other in others:
-        if other["spec"]["group"] != crd["spec"]["group"]:
-            continue
-        names = (other.get("status") or {}).get("acceptedNames") or {}
-        taken |= {names.get("plural") or "", names.get("singular") or "", *(names.get("shortNames") or ())}
-        kinds |= {names.get("kind") or "", names.get("listKind") or ""}
-    taken.discard("")
-    kinds.discard("")
     accepted: Object = {field: old[field] for field in ("plural", "singular", "shortNames", "kind", "listKind", "categories")
                         if old.get(field)}
     reason = message = ""
 
-    def judge(field: str, value: str, used: set[str], why: str) -> None:
+    def judge(field: str, value: str, used: bool, why: str) -> None:
         nonlocal reason, message
-        if value in used and value != (old.get(field) or ""):
+        if used and value != (old.get(field) or ""):
             reason, message = why, f"{go_quote(value)} is already in use"
         else:
             accepted[field] = value
 
-    judge("plural", wanted["plural"], taken, "PluralConflict")
-    judge("singular", wanted.get("singular") or "", taken, "SingularConflict")
+    judge("plural", wanted["plural"], taken.name(wanted["plural"], crd), "PluralConflict")
+    singular, list_kind = wanted.get("singular") or "", wanted.get("listKind") or ""
+    judge("singular", singular, taken.name(singular, crd), "SingularConflict")
     short = list(wanted.get("shortNames") or ())
     before = set(old.get("shortNames") or ())
-    clashes = [f"{go_quote(name)} is already in use" for name in short if name in taken and name not in before]
+    clashes = [f"{go_quote(name)} is already in use" for name in short if taken.name(name, crd) and name not in before]
     if clashes:
         reason, message = "ShortNamesConflict", clashes[0] if len(clashes) == 1 else f"[{', '.join(clashes)}]"
     else:
         accepted["shortNames"] = short
-    judge("kind", wanted["kind"], kinds, "KindConflict")
-    judge("listKind", wanted.get("listKind") or "", kinds, "ListKindConflict")
+    judge("kind", wanted["kind"], taken.kind(wanted["kind"], crd), "KindConflict")
+    judge("listKind", list_kind, taken.kind(list_kind, crd), "ListKindConflict")
     accepted["categories"] = list(wanted.get("categories") or ())
     shown: Object = {"plural": accepted.get("plural") or "", "kind": accepted.get("kind") or ""}
     shown |= {field: accepted[field] for field in ("singular", "shortNames", "listKind", "categories") if accepted.get(field)}
