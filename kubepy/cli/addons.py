@@ -49,8 +49,8 @@ def plan_addons(settings: Settings) -> tuple[tuple[Resource, Object], ...]:
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:kubelet-api-admin"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "kube-apiserver-kubelet-client"}],
     }
-    return ((CLUSTER_ROLES, role), (CLUSTER_ROLE_BINDINGS, binding), (CLUSTER_ROLE_BINDINGS, kubelet_api), (SERVICES, service),
-            (ENDPOINT_SLICES, endpoints), *plan_grants(settings))
+    return ((CLUSTER_ROLES, role), (CLUSTER_ROLE_BINDINGS, binding), (CLUSTER_ROLE_BINDINGS, kubelet_api),
+            *(((SERVICES, service), (ENDPOINT_SLICES, endpoints)) if settings.dns else ()), *plan_grants(settings))
 
 
 async def apply_addons(client: Client, settings: Settings) -> None:

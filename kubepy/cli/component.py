@@ -46,7 +46,7 @@ def plan_components(settings: Settings) -> tuple[Component, ...]:
             _controller_manager(settings),
             _kubelet(settings),
             _proxy(settings),
-            _dns(settings),
+            _dns(settings) if settings.dns else None,
             _metrics_server(settings),
             _ingress(settings) if settings.ingress else None,
         ]

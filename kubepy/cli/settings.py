@@ -56,6 +56,8 @@ class Settings:
     """How this node's proxy makes Services reachable: iptables, nftables or ipvs."""
     mtu: int = 0
     """Of the pods' interfaces; 0: worked out from the interface that has the node's address."""
+    dns: bool = True
+    """Our own cluster DNS; without it the Service `kube-dns` is left to an add-on."""
     ingress: bool = False
     """An Ingress controller on this machine's ports 80 and 443."""
     workers: int = 1

@@ -45,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--proxy-mode", choices=("iptables", "nftables", "ipvs"),
                         help="how this node makes Services reachable (default: iptables)")
     parser.add_argument("--mtu", type=int, help="of the pods' interfaces (default: what fits through the node's)")
+    parser.add_argument("--dns", action=argparse.BooleanOptionalAction, default=None,
+                        help="answer DNS for the cluster (default); --no-dns leaves it to an add-on (deploy/addons/coredns.yaml)")
     parser.add_argument("--ingress", action=argparse.BooleanOptionalAction, default=None,
                         help="serve Ingress objects on this machine's ports 80 and 443 (with nginx; default: not)")
     parser.add_argument("--workers", type=int, help="API server processes (default: 1)")

@@ -12,8 +12,10 @@ from aiohttp import web
 
 from kubepy.base import metrics
 from kubepy.base.log import get_logger
+from kubepy.base.watched import Files
 from kubepy.client import daemon
 from kubepy.client.informer import InformerFactory
+from kubepy.dns.record import hosts_records
 from kubepy.dns.server import Resolver, TcpServer, UdpServer
 from kubepy.dns.upstream import Address, Upstream, parse_address, read_resolv_conf
 from kubepy.dns.watch import Feed
@@ -39,6 +41,8 @@ def main(argv: list[str]) -> int:
                         "(default: those of --resolv-conf)")
     parser.add_argument("--resolv-conf", default="/etc/resolv.conf", metavar="FILE", help="where to read them (default /etc/resolv.conf)")
     parser.add_argument("--stub-domain", action="append", default=[], metavar="NAME=IPS", help="resolvers for the names below a domain")
+    parser.add_argument("--hosts", default="", metavar="FILE",
+                        help="names and addresses of its own, in the form of /etc/hosts; read again when it changes")
     parser.add_argument("--ttl", type=int, default=30, metavar="S", help="TTL of our records in seconds (default 30)")
     parser.add_argument("--cache-ttl", type=int, default=30, metavar="S", help="longest time others' answers are kept (default 30; 0: not)")
     parser.add_argument("--health-bind-address", default="127.0.0.1:10054", metavar="IP:PORT",
@@ -54,6 +58,8 @@ async def _work(process: daemon.Daemon) -> None:
                                            for name, _, ips in (item.partition("=") for item in args.stub_domain)}
     upstream = Upstream(_servers(args, (host, port)), stubs, cache_ttl=args.cache_ttl, clock=process.clock)
     resolver = Resolver(zone, upstream)
+    if args.hosts:
+        _follow_hosts(args.hosts, zone, process)
     factory = InformerFactory(process.client)
     Feed(zone).register(factory)
     factory.start(process.tasks)
@@ -71,6 +77,16 @@ async def _work(process: daemon.Daemon) -> None:
             server.close()
     finally:
         await health.cleanup()
+
+
+def _follow_hosts(path: str, zone: Zone, process: daemon.Daemon) -> None:
+    def load() -> None:
+        zone.replace("/hosts", hosts_records(Path(path).read_text()))
+
+    files = Files(process.clock)
+    files.follow("hosts", [path], load)
+    load()
+    process.tasks.keep(files.keep, "hosts")
 
 
 def _servers(args: argparse.Namespace, own: Address) -> list[Address]:

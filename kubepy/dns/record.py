@@ -85,6 +85,22 @@ def dashed(address: str) -> str:
     return address.replace(".", "-") if "." in address else address.replace(":", "-")
 
 
+def hosts_records(text: str) -> Records:
+    """The records of a file like /etc/hosts, forward and reverse (to each line's first name); lines without an address are left out."""
+    found: Records = {}
+    for line in text.splitlines():
+        address, *names = line.partition("#")[0].split() or [""]
+        try:
+            record = _address(address)
+        except ValueError:
+            continue
+        for name in names:
+            _add(found, name, record)
+        if names:
+            _add(found, reverse_name(address), Record(wire.PTR, wire.encode_name(names[0])))
+    return found
+
+
 def undashed(label: str) -> str | None:
     """The address a pod record's label stands for, or None."""
     for text in (label.replace("-", "."), label.replace("-", ":")):

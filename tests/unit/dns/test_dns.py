@@ -5,7 +5,7 @@ import dnslib
 import pytest
 
 from kubepy.dns import wire
-from kubepy.dns.record import service_records
+from kubepy.dns.record import hosts_records, service_records
 from kubepy.dns.server import Resolver
 from kubepy.dns.upstream import Upstream, read_resolv_conf
 from kubepy.dns.zone import Zone
@@ -113,6 +113,15 @@ def test_negative_answers_carry_the_soa(resolver, name, kind, rcode):
 def test_srv_answers_bring_the_addresses(resolver):
     reply = ask(resolver, "_http._tcp.db.default.svc.cluster.local", "SRV")
     assert shown(reply.ar) == ["10-244-0-6.db.default.svc.cluster.local. A 10.244.0.6", "db-0.db.default.svc.cluster.local. A 10.244.0.5"]
+
+
+def test_a_hosts_file_adds_names(resolver):
+    text = "192.0.2.1 printer.example.com printer # the one downstairs\nfd00::1 printer\nnonsense x\n\n"
+    resolver.zone.replace("/hosts", hosts_records(text))
+    assert shown(ask(resolver, "Printer.example.com").rr) == ["Printer.example.com. A 192.0.2.1"]
+    assert shown(ask(resolver, "printer", "AAAA").rr) == ["printer. AAAA fd00::1"]
+    assert shown(ask(resolver, "1.2.0.192.in-addr.arpa", "PTR").rr) == ["1.2.0.192.in-addr.arpa. PTR printer.example.com."]
+    assert ask(resolver, "other.example.com") is None
 
 
 @pytest.mark.parametrize("name", ["example.com", "1.1.1.1.in-addr.arpa", "out.default.svc.cluster.local"])
