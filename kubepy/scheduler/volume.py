@@ -5,14 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from kubepy.api import scheduling
 from kubepy.api.types import Object
+from kubepy.scheduler.pod import Pod
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+class Changed(Protocol):
+    """An event, as far as it matters here."""
+
+    @property
+    def new(self) -> Any: ...
 
 
 @dataclass(slots=True)
@@ -129,3 +138,10 @@ def claim_keys(namespace: str, pod: str, volumes: Iterable[Object]) -> list[tupl
         elif "ephemeral" in volume:
             found.append((f"{namespace}/{pod}-{volume['name']}", True))
     return found
+
+
+def its_claim(pod: Pod, event: Changed) -> bool:
+    """A queueing hint: the claim that changed is one of the pod's."""
+    metadata = (event.new or {}).get("metadata") or {}
+    key = f"{metadata.get('namespace')}/{metadata.get('name')}"
+    return any(key == known for known, _ in claim_keys(pod.namespace, pod.name, pod.template.volumes))

@@ -10,8 +10,9 @@ import numpy as np
 
 from kubepy.api import scheduling
 from kubepy.api.types import Object
-from kubepy.scheduler.framework import Cycle, Plugin, Reason, Refusal, Scores, Wake, normalised
+from kubepy.scheduler.framework import Cycle, Event, Plugin, Reason, Refusal, Scores, Wake, normalised
 from kubepy.scheduler.label import Mask
+from kubepy.scheduler.pod import Pod, Template
 from kubepy.scheduler.snapshot import Node, Snapshot
 
 REASON = "node(s) didn't match Pod's node affinity/selector"
@@ -20,10 +21,10 @@ ENFORCED = "node(s) didn't match scheduler-enforced node affinity"
 
 class NodeAffinity(Plugin):
     name = "NodeAffinity"
-    wakes = (Wake("Node", frozenset({"add", "label"})),)
 
     def __init__(self, args: Object | None = None) -> None:
         super().__init__(args)
+        self.wakes = (Wake("Node", frozenset({"add", "label"}), self._accepts_now),)
         added = self.args.get("addedAffinity") or {}
         self._required: Object | None = added.get("requiredDuringSchedulingIgnoredDuringExecution")
         self._preferred = tuple(added.get("preferredDuringSchedulingIgnoredDuringExecution") or ())
@@ -40,6 +41,13 @@ class NodeAffinity(Plugin):
                 return None
             names |= set.intersection(*named)
         return frozenset(names) if names else None
+
+    def _accepts_now(self, pod: Pod, event: Event) -> bool:
+        node = event.new
+        if not isinstance(node, Node):
+            return True
+        return accepts(pod.template, node) and (
+            self._required is None or scheduling.matches_node_selector(self._required, node.labels, node.name))
 
     def concerns(self, cycle: Cycle) -> bool:
         return False
@@ -69,7 +77,7 @@ class NodeAffinity(Plugin):
     def filter_node(self, cycle: Cycle, node: Node) -> Sequence[Reason]:
         if self._required is not None and not scheduling.matches_node_selector(self._required, node.labels, node.name):
             return (Reason(ENFORCED, False),)
-        if accepts(cycle, node):
+        if accepts(cycle.template, node):
             return ()
         return (Reason(REASON, False),)
 
@@ -99,9 +107,8 @@ class NodeAffinity(Plugin):
         return raw(node) * 100 // top if top else 0
 
 
-def accepts(cycle: Cycle, node: Node) -> bool:
+def accepts(template: Template, node: Node) -> bool:
     """Whether the pod's own nodeSelector and required affinity accept a node."""
-    template = cycle.template
     if any(node.labels.get(key) != value for key, value in (template.node_selector or {}).items()):
         return False
     return template.node_required is None or scheduling.matches_node_selector(template.node_required, node.labels, node.name)

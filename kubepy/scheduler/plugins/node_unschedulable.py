@@ -4,7 +4,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubepy.api import scheduling
-from kubepy.scheduler.framework import Cycle, Plugin, Reason, Refusal, Wake
+from kubepy.api.types import Object
+from kubepy.scheduler.framework import Cycle, Event, Plugin, Reason, Refusal, Wake
+from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import Node
 
 REASON = "node(s) were unschedulable"
@@ -13,7 +15,10 @@ TAINT = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 class NodeUnschedulable(Plugin):
     name = "NodeUnschedulable"
-    wakes = (Wake("Node", frozenset({"add", "taint"})), Wake("Pod", frozenset({"tolerations"})))
+
+    def __init__(self, args: Object | None = None) -> None:
+        super().__init__(args)
+        self.wakes = (Wake("Node", frozenset({"add", "taint"}), _is_open), Wake("Pod", frozenset({"tolerations"})))
 
     def concerns(self, cycle: Cycle) -> bool:
         return False
@@ -29,3 +34,7 @@ class NodeUnschedulable(Plugin):
 
 def _tolerated(cycle: Cycle) -> bool:
     return any(scheduling.tolerates(toleration, TAINT) for toleration in cycle.template.tolerations)
+
+
+def _is_open(pod: Pod, event: Event) -> bool:
+    return not isinstance(event.new, Node) or not event.new.unschedulable

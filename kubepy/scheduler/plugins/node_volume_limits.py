@@ -9,7 +9,7 @@ import numpy as np
 from kubepy.scheduler.framework import Cycle, Plugin, Reason, Refusal, Wake
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import Node, Snapshot
-from kubepy.scheduler.volume import claim_keys
+from kubepy.scheduler.volume import claim_keys, its_claim
 
 REASON = "node(s) exceed max volume count"
 
@@ -17,7 +17,7 @@ REASON = "node(s) exceed max volume count"
 class NodeVolumeLimits(Plugin):
     name = "NodeVolumeLimits"
     wakes = (Wake("CSINode", frozenset({"add", "update"})), Wake("AssignedPod", frozenset({"delete"})),
-             Wake("PersistentVolumeClaim", frozenset({"add", "update"})), Wake("Node", frozenset({"add"})))
+             Wake("PersistentVolumeClaim", frozenset({"add", "update"}), its_claim), Wake("Node", frozenset({"add"})))
 
     def concerns(self, cycle: Cycle) -> bool:
         return bool(cycle.template.volumes)

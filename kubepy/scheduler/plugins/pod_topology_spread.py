@@ -231,7 +231,7 @@ def _tolerated(cycle: Cycle) -> Mask:
 
 
 def _counts_node(cycle: Cycle, spread: Spread, node: Node) -> bool:
-    if spread.honor_affinity and not accepts(cycle, node):
+    if spread.honor_affinity and not accepts(cycle.template, node):
         return False
     return not spread.honor_taints or scheduling.untolerated_taint(node.taints, cycle.template.tolerations) is None
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from kubepy.api import scheduling
 from kubepy.api.types import Object
-from kubepy.scheduler.framework import MAX_SCORE, Cycle, Plugin, Reason, Refusal, Scores, Wake, normalised
+from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake, normalised
 from kubepy.scheduler.label import Mask
+from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import Node
 
 REASON = "node(s) had untolerated taint(s)"
@@ -19,7 +20,10 @@ REASON = "node(s) had untolerated taint(s)"
 
 class TaintToleration(Plugin):
     name = "TaintToleration"
-    wakes = (Wake("Node", frozenset({"add", "taint"})), Wake("Pod", frozenset({"tolerations"})))
+
+    def __init__(self, args: Object | None = None) -> None:
+        super().__init__(args)
+        self.wakes = (Wake("Node", frozenset({"add", "taint"}), _tolerable), Wake("Pod", frozenset({"tolerations"})))
 
     def concerns(self, cycle: Cycle) -> bool:
         return False
@@ -62,3 +66,8 @@ def _disliked(taints: Sequence[Object], tolerations: Sequence[Object]) -> int:
     usable = [t for t in tolerations if t.get("effect") in (None, "", "PreferNoSchedule")]
     return sum(1 for taint in taints if taint.get("effect") == "PreferNoSchedule"
                and not any(scheduling.tolerates(toleration, taint) for toleration in usable))
+
+
+def _tolerable(pod: Pod, event: Event) -> bool:
+    node = event.new
+    return not isinstance(node, Node) or scheduling.untolerated_taint(node.taints, pod.template.tolerations) is None

@@ -19,7 +19,7 @@ from kubepy.scheduler.framework import Cycle, NotBound, Plugin, Reason, Refusal,
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.plugins.node_affinity import matching
 from kubepy.scheduler.snapshot import Node, Snapshot
-from kubepy.scheduler.volume import SELECTED_NODE, Volumes, claim_keys, topology_selector, volume_affinity
+from kubepy.scheduler.volume import SELECTED_NODE, Volumes, claim_keys, its_claim, topology_selector, volume_affinity
 
 CONFLICT = "node(s) didn't match PersistentVolume's node affinity"
 NOTHING = "node(s) didn't find available persistent volumes to bind"
@@ -47,7 +47,7 @@ class _Choice:
 
 class VolumeBinding(Plugin):
     name = "VolumeBinding"
-    wakes = (Wake("PersistentVolumeClaim", frozenset({"add", "update"})), Wake("PersistentVolume", frozenset({"add", "update"})),
+    wakes = (Wake("PersistentVolumeClaim", frozenset({"add", "update"}), its_claim), Wake("PersistentVolume", frozenset({"add", "update"})),
              Wake("StorageClass", frozenset({"add", "update"})), Wake("Node", frozenset({"add", "label"})),
              Wake("CSIStorageCapacity", frozenset({"add", "update"})), Wake("CSIDriver", frozenset({"update"})))
 

@@ -9,7 +9,7 @@ from kubepy.api.types import Object
 from kubepy.scheduler.framework import Cycle, Event, Plugin, Reason, Refusal, Wake
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import Node
-from kubepy.scheduler.volume import claim_keys
+from kubepy.scheduler.volume import claim_keys, its_claim
 
 ONE_POD = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
 ZONE = "node(s) had no available volume zone"
@@ -24,7 +24,8 @@ class VolumeRestrictions(Plugin):
 
     def __init__(self, args: Object | None = None) -> None:
         super().__init__(args)
-        self.wakes = (Wake("AssignedPod", frozenset({"delete"}), _has_claims), Wake("PersistentVolumeClaim", frozenset({"add", "update"})))
+        self.wakes = (Wake("AssignedPod", frozenset({"delete"}), _has_claims),
+                      Wake("PersistentVolumeClaim", frozenset({"add", "update"}), its_claim))
 
     def concerns(self, cycle: Cycle) -> bool:
         return bool(cycle.template.volumes)
@@ -53,7 +54,7 @@ def _has_claims(pod: Pod, event: Event) -> bool:
 
 class VolumeZone(Plugin):
     name = "VolumeZone"
-    wakes = (Wake("PersistentVolumeClaim", frozenset({"add", "update"})), Wake("PersistentVolume", frozenset({"add", "update"})),
+    wakes = (Wake("PersistentVolumeClaim", frozenset({"add", "update"}), its_claim), Wake("PersistentVolume", frozenset({"add", "update"})),
              Wake("Node", frozenset({"add", "label"})))
 
     def concerns(self, cycle: Cycle) -> bool:
