@@ -45,10 +45,7 @@ class Exchange:
         self.send = send
         self.started = False
         self.status = 0
-        headers: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            if name not in headers:
-                headers[name] = value
+        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # of repeated ones the first
         self.headers = headers
         self.query: Query = parse_query(scope["query_string"])
         self.audit_id = headers.get(b"audit-id") or random_uid().encode()

@@ -208,12 +208,15 @@ def _compare_maps(old: dict[str, Any], new: dict[str, Any], shape: Shape) -> _Ch
     modified: FieldSet = {}
     for name, value in new.items():
         before = old.get(name, _ABSENT)
-        if before is value or (type(value) is str and before == value):
+        if before is value:
+            continue
+        if type(value) is str and type(before) is str:
+            if before != value:
+                modified[f"f:{name}"] = _LEAF
             continue
         _collect(f"f:{name}", _compare(before, value, shape.field(name)), added, removed, modified)
-    for name, value in old.items():
-        if name not in new:
-            removed[f"f:{name}"] = _whole(value, shape.field(name))
+    for name in old.keys() - new.keys():
+        removed[f"f:{name}"] = _whole(old[name], shape.field(name))
     return added or None, removed or None, modified or None
 
 

@@ -163,14 +163,12 @@ class Cycle:
         return b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body
 
     def _head(self, length: int | None) -> bytes:
-        parts = [_LINES.get(self._status) or b"HTTP/1.1 %d Unknown\r\n" % self._status]
-        sized = False
-        for name, value in self._headers:
-            if len(name) == 14 and name.lower() == b"content-length":
-                sized = True
-            elif len(name) == 10 and name.lower() == b"connection" and value.lower() == b"close":
-                self._keep_alive = False
-            parts.append(b"%b: %b\r\n" % (name, value))
+        given = b"".join([b"%b: %b\r\n" % pair for pair in self._headers])
+        parts = [_LINES.get(self._status) or b"HTTP/1.1 %d Unknown\r\n" % self._status, given]
+        lower = b"\n" + given.lower()
+        sized = b"\ncontent-length:" in lower
+        if b"\nconnection: close\r" in lower:
+            self._keep_alive = False
         if not sized and self._status not in _BARE:
             if length is not None:
                 parts.append(b"content-length: %d\r\n" % length)

@@ -50,7 +50,6 @@ class HttpProtocol(asyncio.Protocol):
         self._method = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = 0
-        self._expect = False
         self._parsing: Cycle | None = None
         self._reading = True
         self._active = self.loop.time()
@@ -134,20 +133,16 @@ class HttpProtocol(asyncio.Protocol):
         self._url = b""
         self._headers = []
         self._header_bytes = 0
-        self._expect = False
 
     def on_url(self, url: bytes) -> None:
         self._url += url
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        self._headers.append((name, value))
+        self._headers.append((name.lower(), value))
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES:
             self._count(0)
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._expect = True
 
     def _count(self, size: int) -> None:
         self._header_bytes += size
@@ -177,7 +172,8 @@ class HttpProtocol(asyncio.Protocol):
             "root_path": "", "headers": self._headers, "client": self.client, "server": self.server,
             "client_cert": self.certificates[0] if self.certificates else None, "client_chain": self.certificates, "upgrade": upgrade,
         }
-        cycle = Cycle(self, scope, parser.should_keep_alive() and not upgrade, self._expect)
+        expects = [value for name, value in self._headers if name == b"expect" and value.lower() == b"100-continue"]
+        cycle = Cycle(self, scope, parser.should_keep_alive() and not upgrade, bool(expects))
         scope["extensions"] = {"hijack": cycle.hijack, "push": cycle.push}
         self._parsing = cycle
         if self.cycle is None:
