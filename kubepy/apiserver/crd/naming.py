@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from kubepy.api.gofmt import go_quote
 from kubepy.api.types import Object
+from kubepy.apiserver.webhook.tls import bundle_problem
 
 APPROVED = "api-approved.kubernetes.io"
 _PROTECTED = ("k8s.io", "kubernetes.io")
@@ -33,6 +34,12 @@ def approval(annotations: Object) -> tuple[str, str, str]:
 def _is_url(value: str) -> bool:
     scheme, mark, rest = value.partition("://")
     return bool(mark and scheme.isalpha() and rest.partition("/")[0])
+
+
+def conversion_bundle(crd: Object) -> str:
+    """The authorities by which a conversion webhook is trusted; "" for the system's."""
+    webhook = (crd["spec"].get("conversion") or {}).get("webhook") or {}
+    return str((webhook.get("clientConfig") or {}).get("caBundle") or "")
 
 
 def condition_of(crd: Object, kind: str) -> Object | None:
@@ -123,6 +130,9 @@ def _names(crd: Object, taken: Taken) -> tuple[Object, Object, Object | None]:
     if not is_established(crd):
         if reason:
             established = {"type": "Established", "status": "False", "reason": "NotAccepted", "message": "not all names are accepted"}
+        elif problem := bundle_problem(conversion_bundle(crd)):
+            established = {"type": "Established", "status": "False", "reason": "InvalidCABundle",
+                           "message": f"The conversion webhook CABundle is invalid: {problem}"}
         else:
             established = {"type": "Established", "status": "True", "reason": "InitialNamesAccepted",
                            "message": "the initial names have been accepted"}

@@ -35,6 +35,15 @@ def context_for(bundle: str, insecure: bool = False, cert_file: str = "", key_fi
     return context
 
 
+def bundle_problem(bundle: str) -> str:
+    """Why nothing can be trusted by a bundle, "" where something can."""
+    try:
+        context_for(bundle)
+    except BadBundle as error:
+        return str(error)
+    return ""
+
+
 def verify_error(error: ssl.SSLCertVerificationError, host: str) -> str:
     if error.verify_code in _UNKNOWN:
         why = "certificate signed by unknown authority"

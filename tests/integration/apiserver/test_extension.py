@@ -1,6 +1,7 @@
 """Extending the API server with what is in deploy/examples: a TLS webhook, an operator, an aggregated server; and with policies."""
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import datetime
@@ -22,6 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from kubepy.apiserver.options import _own_address
+from kubepy.client.http import HttpClient
+from kubepy.client.kubeconfig import load
+from kubepy.controllers.policystatus import check
 from tests.apiserver import ROOT, ApiServer, free_port
 from tests.etcd import Etcd
 from tests.integration.apiserver.test_server import call
@@ -171,6 +175,15 @@ def test_policies_change_judge_and_ask_for_rights(server: ApiServer) -> None:
         call(server, "DELETE", f"{ADMISSION}/{kind}admissionpolicies/{name}")
 
 
+async def type_checked(server: ApiServer, policy: Any) -> Any:
+    """What the controller finds, with the server's discovery and OpenAPI."""
+    client = HttpClient(load(server.kubeconfig))
+    try:
+        return await check(client, policy)
+    finally:
+        await client.close()
+
+
 @needs_kubectl
 def test_an_operator_written_with_kopf_keeps_a_custom_resource(server: ApiServer) -> None:
     """Children, a status, events, a finalizer; rules of the definition besides."""
@@ -190,6 +203,13 @@ def test_an_operator_written_with_kopf_keeps_a_custom_resource(server: ApiServer
         owner = child["metadata"]["ownerReferences"][0]
         assert (owner["kind"], owner["uid"], owner["controller"]) == ("Website", found["metadata"]["uid"], True)
         assert "served" in kubectl(server, "get", "websites").stdout.lower()
+        rules = [{"apiGroups": ["web.kubepy.io"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["websites"]}]
+        policy = {"spec": {"matchConstraints": {"resourceRules": rules}, "validations": [
+            {"expression": "object.spec.replicas > 0 && object.metadata.labels.size() >= 0"},
+            {"expression": "object.spec.colour == 'red'"}]}}
+        told = asyncio.run(type_checked(server, policy))["expressionWarnings"]
+        assert [item["fieldRef"] for item in told] == ["spec.validations[1].expression"]
+        assert told[0]["warning"].startswith("web.kubepy.io/v1, Kind=Website: ERROR: <input>:1:12: undefined field 'colour'")
         refused = kubectl(server, "scale", "website/hello", "--replicas=3")
         assert "the free tier has two replicas at most" in refused.stderr
         assert kubectl(server, "patch", "website/hello", "--type=merge", "-p", '{"spec": {"tier": "paid", "replicas": 3}}').returncode == 0

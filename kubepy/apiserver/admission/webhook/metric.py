@@ -15,3 +15,12 @@ REJECTIONS = counter("apiserver_admission_webhook_rejection_count",
                      "the kind of error and the rejection code.", ("name", "type", "operation", "error_type", "rejection_code"))
 FAIL_OPEN = counter("apiserver_admission_webhook_fail_open_count",
                     "Admission webhook fail open count, identified by name and broken out for each admission type.", ("name", "type"))
+_LABELS = ("name", "kind", "type", "operation")
+CONDITION_ERRORS = counter(
+    "apiserver_admission_match_condition_evaluation_errors_total",
+    "Admission match condition evaluation errors count, identified by name of resource containing the match condition and broken out for "
+    "each kind containing matchConditions (webhook or policy), operation and admission type (validate or admit).", _LABELS)
+CONDITION_EXCLUSIONS = counter(
+    "apiserver_admission_match_condition_exclusions_total",
+    "Admission match condition evaluation exclusions count, identified by name of resource containing the match condition and broken out "
+    "for each kind containing matchConditions (webhook or policy), operation and admission type (validate or admit).", _LABELS)

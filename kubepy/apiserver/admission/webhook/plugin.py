@@ -23,7 +23,7 @@ from kubepy.apiserver.admission.reinvocation import Invocations
 from kubepy.apiserver.admission.settle import settle
 from kubepy.apiserver.admission.view import View
 from kubepy.apiserver.admission.webhook import review
-from kubepy.apiserver.admission.webhook.metric import FAIL_OPEN, REJECTIONS, REQUESTS, SECONDS
+from kubepy.apiserver.admission.webhook.metric import CONDITION_ERRORS, CONDITION_EXCLUSIONS, FAIL_OPEN, REJECTIONS, REQUESTS, SECONDS
 from kubepy.apiserver.admission.webhook.source import MUTATING, VALIDATING, Hook, Source
 from kubepy.apiserver.request import Attributes, Operation
 from kubepy.apiserver.webhook import Caller, CallError
@@ -64,10 +64,13 @@ class _Webhooks(Plugin):
             return None
         view = View(self.services, attributes, resource)
         if hook.conditions:
+            title = (hook.name, "webhook", self.type, attributes.operation)
             try:
                 if not await self._conditions_hold(hook, view):
+                    CONDITION_EXCLUSIONS.labels(*title).inc()
                     return None
             except ConditionsFailed as error:
+                CONDITION_ERRORS.labels(*title).inc()
                 if hook.ignore:
                     log.warning("A webhook's match conditions cannot be evaluated and it is not asked", webhook=hook.name, err=str(error))
                     return None

@@ -15,8 +15,10 @@ from kubepy.api.structural.rule import Rules
 from kubepy.api.structural.rule_validation import validate_rules
 from kubepy.api.structural.schema_validation import validate_schema
 from kubepy.api.types import Object
+from kubepy.apiserver.crd.naming import conversion_bundle
 from kubepy.apiserver.registry import check
 from kubepy.apiserver.registry.admissionregistration.webhook import client_config
+from kubepy.apiserver.webhook.tls import bundle_problem
 
 _SPEC = Path("spec")
 _APPROVED = "api-approved.kubernetes.io"
@@ -308,6 +310,9 @@ def definition_update(obj: Object, old: Object) -> Errors:
     """ValidateCustomResourceDefinitionUpdate: some of it may not change once a definition is established."""
     new, before = obj.get("spec") or {}, old.get("spec") or {}
     errors = _whole(obj)
+    bundle, known = conversion_bundle(obj), conversion_bundle(old)
+    if bundle != known and not bundle_problem(known) and (problem := bundle_problem(bundle)):
+        errors.append(field.invalid(_SPEC.child("conversion", "webhookClientConfig", "caBundle"), bundle, problem))
     conditions = (old.get("status") or {}).get("conditions") or []
     if any(item.get("type") == "Established" and item.get("status") == "True" for item in conditions):
         errors += check.immutable(new.get("scope"), before.get("scope"), _SPEC.child("scope"))
