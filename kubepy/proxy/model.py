@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kubepy.api.types import Object
 
@@ -19,9 +19,9 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 DEFAULT_AFFINITY_SECONDS = 10800
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PortName:
-    """One port of a Service: `namespace/name:port` (or without the port's name, where it has none)."""
+class PortName(NamedTuple):
+    """One port of a Service: `namespace/name:port` (or without the port's name, where it has none). A tuple: every table of the proxy is
+    by it, and a dataclass would be hashed and compared in Python."""
 
     namespace: str
     name: str

@@ -140,18 +140,21 @@ def _shared(own: dict[PortName, Bundle], state: State, options: Options) -> dict
         **{one: Collection(f"map {{ type {kind} . inet_proto . inet_service : verdict ; }}") for one in _VERDICTS},
         **{one: Collection("map { type inet_proto . inet_service : verdict ; }") for one in _PORT_VERDICTS},
     }
-    contested: dict[tuple[str, str], list[tuple[PortName, str]]] = {}
-    owners: dict[tuple[str, str], tuple[PortName, str]] = {}
-    for port, bundle in own.items():
-        for collection, key, value in bundle.shared:
-            elements = found[collection].elements
-            if value and key in elements:
-                contested.setdefault((collection, key), [owners[collection, key]]).append((port, value))
+    into = {one: collection.elements for one, collection in found.items()}
+    contested = False
+    for bundle in own.values():
+        for one, key, value in bundle.shared:
+            elements = into[one]
+            if key not in elements:
+                elements[key] = value
             elif value:
-                owners[collection, key] = (port, value)
-            elements.setdefault(key, value)
-    for (collection, key), claims in contested.items():
-        found[collection].elements[key] = min(claims)[1]
+                contested = True
+    if contested:  # the same again in the order of names: the first one stays
+        for elements in into.values():
+            elements.clear()
+        for _, bundle in sorted(own.items(), key=lambda item: item[0]):
+            for one, key, value in bundle.shared:
+                into[one].setdefault(key, value)
     addresses = state.node.addresses or ((state.node.ip,) if state.node.ip else ())
     if not options.every_address:
         found[name.NODE_PORT_IPS].elements.update(dict.fromkeys(addresses, ""))
