@@ -105,7 +105,7 @@ class LocalCluster:
     def down(self) -> None:
         """Stops and removes everything, all nodes at once; what is already gone is no error."""
         def stop(node: Node) -> str:
-            if not node.exists:
+            if not (node.lasting and node.exists):
                 return ""
             command = ["down", "--purge", f"--kubeconfig={self.kubeconfig}"] if node.number == 1 else ["node", "reset"]
             return node.kubepy(*command, f"--data-dir={node.data}", check=False)

@@ -39,6 +39,8 @@ class Node:
 
     cluster: Cluster
     number: int
+    lasting = True
+    """Whether there is something to clean up when the cluster goes."""
 
     @property
     def name(self) -> str:
@@ -117,6 +119,7 @@ class Node:
 class VirtualNode(Node):
     """A virtual machine with a kernel, cgroups (version 2), a disk and all of kubepy's parts of its own."""
 
+    lasting = False
     _numbers = itertools.count()
     _machines: dict[str, Machine] = {}  # noqa: RUF012 (by the node's directory: a node is a value)
 

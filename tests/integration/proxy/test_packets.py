@@ -278,10 +278,11 @@ async def test_ipvs_schedulers_and_a_server_that_goes_when_its_connections_have_
     with pytest.raises(BackendError, match="no such scheduler"):
         await make("ipvs", scheduler="odd").apply(state(service(ip=A["other"])))
     backend = make("ipvs", tcp_fin_timeout=5)
-    await backend.apply(state(service(), ends=("0",)))
-    with net.open(net.client, A["cluster"], 80) as client:
+    fresh = service(ip="10.96.0.77")  # ended connections to the others are remembered for two minutes
+    await backend.apply(state(fresh, ends=("0",)))
+    with net.open(net.client, "10.96.0.77", 80) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset, which IPVS forgets in 10 s
-        await backend.apply(state(service(), ends=("1",)))
+        await backend.apply(state(fresh, ends=("1",)))
         assert await backend.intact()
         assert "0AF40002:1F90      Masq    0" in shown_servers()  # pod 0 takes no new ones
     deadline = time.monotonic() + 60

@@ -28,7 +28,7 @@ def test_how_pods_traffic_is_told(flags, family, expected):
 @pytest.mark.parametrize("flags", [["--detect-local-mode=BridgeInterface"], ["--iptables-masquerade-bit=32"]],
                          ids=["no bridge named", "no such bit"])
 def test_what_cannot_be_is_refused(flags):
-    with pytest.raises(ValueError, match="^--"):
+    with pytest.raises(ValueError, match=r"^--"):
         settings(*flags)
 
 
