@@ -3,38 +3,11 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import re
 import socket
 from dataclasses import dataclass
 
+from kubepy.base.flag import boolean, unsigned_duration
 from kubepy.base.http.tls import CIPHERS, TLS13, VERSIONS
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def duration(text: str) -> float:
-    """Seconds of a Go duration such as 1m30s; raises ValueError."""
-    if text == "0":
-        return 0.0
-    total, end = 0.0, 0
-    for match in _DURATION.finditer(text):
-        if match.start() != end:
-            break
-        total += float(match[1]) * _UNITS[match[2]]
-        end = match.end()
-    if not text or end != len(text):
-        raise ValueError(f"time: invalid duration {text!r}")
-    return total
-
-
-def boolean(text: str) -> bool:
-    lowered = text.lower()
-    if lowered in ("1", "t", "true"):
-        return True
-    if lowered in ("0", "f", "false"):
-        return False
-    raise ValueError(f"invalid boolean value {text!r}")
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -274,7 +247,7 @@ def parser() -> argparse.ArgumentParser:
         elif isinstance(default, tuple):
             result.add_argument(flag, action="append", default=None, metavar="A,B", help=text)
         elif isinstance(default, float):
-            result.add_argument(flag, type=duration, default=default, metavar="DURATION", help=text)
+            result.add_argument(flag, type=unsigned_duration, default=default, metavar="DURATION", help=text)
         else:
             result.add_argument(flag, type=type(default), default=default, metavar=type(default).__name__.upper(), help=text)
     return result

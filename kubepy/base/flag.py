@@ -24,6 +24,14 @@ def duration(text: str) -> float:
     return sign * total
 
 
+def unsigned_duration(text: str) -> float:
+    """A duration that is not negative; raises ValueError."""
+    seconds = duration(text)
+    if seconds < 0:
+        raise ValueError(f"duration {text!r} must not be negative")
+    return seconds
+
+
 def boolean(text: str) -> bool:
     """1, t, true and their opposites; raises ValueError."""
     lowered = text.lower()

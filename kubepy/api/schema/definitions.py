@@ -6,7 +6,7 @@ when it is asked for; the file itself is kept as bytes (1.6 MB), so that a proce
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,19 @@ def definition(name: str) -> dict[str, Any]:
                 properties[field].pop("enum", None)
     restored: dict[str, Any] = _restore(raw)
     return restored
+
+
+class Definitions(Mapping[str, dict[str, Any]]):
+    """All definitions by name, each read when it is looked up."""
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return definition(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_raws())
+
+    def __len__(self) -> int:
+        return len(_raws())
 
 
 def _restore(node: Any) -> Any:

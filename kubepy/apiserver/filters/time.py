@@ -6,8 +6,8 @@ from typing import Any
 
 from kubepy.api.errors import BadRequest, Timeout
 from kubepy.apiserver.exchange import Exchange
-from kubepy.apiserver.options import duration
 from kubepy.apiserver.server import Server
+from kubepy.base.flag import unsigned_duration
 from kubepy.base.http.cycle import App, Receive, Scope, Send
 
 LONG_RUNNING_VERBS = frozenset(("watch", "proxy"))
@@ -71,7 +71,7 @@ class TimeoutFilter:
         seconds = self.seconds
         if asked := exchange.query.get("timeout"):
             try:
-                wanted = duration(asked[0])
+                wanted = unsigned_duration(asked[0])
             except ValueError as error:
                 raise BadRequest(f"invalid timeout specified in the request URL - {error}") from error
             seconds = min(seconds, wanted) if wanted > 0 else seconds

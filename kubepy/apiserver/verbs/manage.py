@@ -8,6 +8,7 @@ from kubepy.api.apply import FieldManager, Shape, Shapes, Version
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import Resource
 from kubepy.api.schema.decode import DecodeError, decode
+from kubepy.api.schema.definitions import Definitions, kinds
 from kubepy.api.schema.shape import of_kind
 from kubepy.api.structural import CoerceError
 from kubepy.api.types import Object
@@ -17,7 +18,6 @@ from kubepy.apiserver.crd.view import View
 from kubepy.apiserver.registry.kind import Kind, keep_metadata
 from kubepy.apiserver.registry.version import other_versions
 from kubepy.apiserver.request import Context
-from kubepy.apiserver.schema import definition_name, definitions
 from kubepy.apiserver.services import Services
 from kubepy.apiserver.verbs.lifecycle import keep_all_but_status
 from kubepy.apiserver.zero import zero, zero_of
@@ -34,9 +34,14 @@ def manager_of(context: Context) -> str:
     return context.field_manager or context.user_agent.partition("/")[0][:128] or "unknown"
 
 
+def _definition(resource: Resource) -> str | None:
+    """The definition of a resource's kind, or None for one that is not built in."""
+    return kinds().get((resource.group, resource.version, resource.kind))
+
+
 @lru_cache(maxsize=1)
 def _shapes() -> Shapes:
-    return Shapes(definitions())
+    return Shapes(Definitions())
 
 
 _managers: dict[tuple[str, str, str, str], FieldManager] = {}
@@ -49,7 +54,7 @@ def field_manager(kind: Kind, subresource: str) -> FieldManager:
     key = (resource.group, resource.version, resource.kind, subresource)
     found = _managers.get(key)
     if found is None:
-        name = definition_name(resource)
+        name = _definition(resource)
         shape = _shapes().named(name) if name else _UNTYPED
         reset: Object = {}
         if kind.strategy.has_status:
@@ -68,7 +73,7 @@ def field_manager(kind: Kind, subresource: str) -> FieldManager:
 def _other_versions(kind: Kind) -> dict[str, Version]:
     found: dict[str, Version] = {}
     for other, convert in other_versions(kind):
-        if (name := definition_name(other.resource)) is not None:
+        if (name := _definition(other.resource)) is not None:
             found[other.resource.api_version] = Version(_shapes().named(name), convert)
     return found
 
@@ -112,7 +117,7 @@ def shape_of(services: Services, kind: tuple[str, str, str]) -> Shape:
     found = services.kinds.by_kind.get(kind) if services.kinds is not None else None
     if found is not None and (custom := custom_of(found)) is not None and custom.compiled is not None:
         return _shapes().of(custom_shape(custom.compiled.schema))
-    name = definition_name(Resource(kind[0], kind[1], "", kind[2], False))
+    name = kinds().get(kind)
     return _shapes().named(name) if name else _UNTYPED
 
 
@@ -182,7 +187,7 @@ def _complete_custom(context: Context, kind: CustomKind, obj: Object) -> Object:
 
 def track_body(context: Context, resource: Resource, obj: Object, subresource: str, now: float) -> None:
     """Records the writer in an object that is only sent, not stored: the body of a subresource of another kind (TokenRequest)."""
-    name = definition_name(resource)
+    name = _definition(resource)
     manager = FieldManager(_shapes().named(name) if name else _UNTYPED, resource.api_version, subresource=subresource)
     given = {**obj, "spec": {key: value for key, value in (obj.get("spec") or {}).items() if value is not None}}
     manager.update(zero_of(resource.api_version, resource.kind), given, manager_of(context), format_time(now))

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import orjson
 
+from kubepy.api.schema.definitions import kinds
 from kubepy.api.schema.shape import Struct, Type
 from kubepy.apiserver.registry.kind import Kind
-from kubepy.apiserver.schema import definition_name
 from tests.integration.apiserver.sane import SANE
 
 TEXTS = (
@@ -84,7 +84,7 @@ class Maker:
 
     def body(self, kind: Kind, name: str, namespace: str) -> dict[str, Any]:
         resource = kind.resource
-        definition = definition_name(resource)
+        definition = kinds().get((resource.group, resource.version, resource.kind))
         self.wrong = self.rng.choice((0, 0, 0, 0.01))
         sane = SANE.get(resource.plural)
         obj: dict[str, Any] = {}

@@ -82,6 +82,8 @@ def _resource(title: str, path: Path) -> Errors:
 
 def _align_sources(spec: Object) -> None:
     """dataSource and dataSourceRef say the same; a dataSource of a kind that is not known is dropped."""
+    if (spec.get("dataSourceRef") or {}).get("namespace"):
+        del spec["dataSourceRef"]  # CrossNamespaceVolumeDataSource is off
     source = spec.get("dataSource")
     if source is not None:
         known = (source.get("kind") == "PersistentVolumeClaim" and not source.get("apiGroup")) or \
@@ -92,7 +94,7 @@ def _align_sources(spec: Object) -> None:
     reference = spec.get("dataSourceRef")
     if source is not None and reference is None:
         spec["dataSourceRef"] = {"apiGroup": source.get("apiGroup"), **{key: source[key] for key in ("kind", "name") if key in source}}
-    elif reference is not None and source is None and not reference.get("namespace"):
+    elif reference is not None and source is None:
         spec["dataSource"] = {"apiGroup": reference.get("apiGroup"),
                               **{key: reference[key] for key in ("kind", "name") if key in reference}}
 

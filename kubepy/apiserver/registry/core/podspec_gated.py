@@ -5,7 +5,8 @@ from kubepy.api.types import Object
 
 
 def drop_gated(spec: Object) -> None:
-    """ContainerStopSignals: `lifecycle.stopSignal` is not kept."""
+    """GenericWorkload: `schedulingGroup`, and ContainerStopSignals: `lifecycle.stopSignal` are not kept."""
+    spec.pop("schedulingGroup", None)
     for kind in ("initContainers", "containers", "ephemeralContainers"):
         for container in spec.get(kind) or ():
             lifecycle = container.get("lifecycle")

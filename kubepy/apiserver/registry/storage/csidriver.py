@@ -29,6 +29,10 @@ class CSIDriverStrategy(Strategy):
         if not spec.get("volumeLifecycleModes"):
             spec["volumeLifecycleModes"] = ["Persistent"]
 
+    def settle(self, obj: Object) -> None:
+        """VolumeLimitScaling is off."""
+        (obj.get("spec") or {}).pop("preventPodSchedulingIfMissing", None)
+
     def prepare_update(self, context: Context, obj: Object, old: Object) -> None:
         if obj.get("spec") != old.get("spec"):
             obj["metadata"]["generation"] = at(old, "metadata.generation", 0) + 1

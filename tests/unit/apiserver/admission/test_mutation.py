@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from kubepy.api.apply import Shapes
+from kubepy.api.schema.definitions import Definitions
 from kubepy.apiserver.admission.policy.definition import Policy
 from kubepy.apiserver.admission.policy.evaluation import Scope
 from kubepy.apiserver.admission.policy.mutation import MutationFailed, mutate
-from kubepy.apiserver.schema import definitions
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"a": "b"}},
        "spec": {"containers": [{"name": "c", "image": "i"}], "tolerations": [{"key": "k"}]}}
-SHAPE = Shapes(definitions()).named("io.k8s.api.core.v1.Pod")
+SHAPE = Shapes(Definitions()).named("io.k8s.api.core.v1.Pod")
 
 
 def changed(kind: str, expression: str, **spec: Any) -> dict[str, Any]:
