@@ -47,6 +47,8 @@ class Table:
 
     grants: dict[tuple[str, str, str], list[tuple[frozenset[str] | None, str]]] = field(default_factory=dict)
     """(verb, group, resource) to the names it is limited to and the reason."""
+    known: set[str] = field(default_factory=set)
+    """The resources that anything is granted on: most questions end here."""
     paths: list[tuple[frozenset[str], tuple[str, ...], str]] = field(default_factory=list)
     rules: list[Object] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -54,8 +56,10 @@ class Table:
     def resource(self, verb: str, group: str, resource: str, subresource: str, name: str) -> str:
         """The reason to allow, or ""."""
         targets = (f"{resource}/{subresource}", f"*/{subresource}", "*") if subresource else (resource, "*")
-        grants = self.grants
+        grants, known = self.grants, self.known
         for target in targets:
+            if target not in known:
+                continue
             for wanted_verb in (verb, "*"):
                 for wanted_group in (group, "*"):
                     for names, reason in grants.get((wanted_verb, wanted_group, target), ()):
@@ -77,6 +81,7 @@ class Table:
                 self.paths.append((frozenset(verbs), tuple(urls), reason))
             listed = rule.get("resourceNames")
             names = frozenset(listed) if listed else None
+            self.known.update(rule.get("resources") or ())
             for group in rule.get("apiGroups") or ():
                 for resource in rule.get("resources") or ():
                     for verb in verbs:
