@@ -22,6 +22,8 @@ log = get_logger("hook")
 SERVICE_CIDRS = Resource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", False)
 SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
 
+FLOW_CONTROL_SECONDS = 60.0
+
 Hook = Callable[[Server], Awaitable[None]]
 
 
@@ -45,10 +47,20 @@ async def priority_classes(server: Server) -> None:
 
 
 async def flow_control(server: Server) -> None:
-    for level in flowcontrol.priority_levels():
-        await ensure(server, flowcontrol.LEVELS, level)
-    for schema in flowcontrol.flow_schemas():
-        await ensure(server, flowcontrol.SCHEMAS, schema)
+    """Puts the bootstrap objects in place, and again every minute when somebody has deleted them."""
+    async def put() -> None:
+        for level in flowcontrol.priority_levels():
+            await ensure(server, flowcontrol.LEVELS, level)
+        for schema in flowcontrol.flow_schemas():
+            await ensure(server, flowcontrol.SCHEMAS, schema)
+
+    async def keep() -> None:
+        while True:
+            await server.clock.sleep(FLOW_CONTROL_SECONDS)
+            await put()
+
+    await put()
+    server.tasks.keep(keep, "priority-and-fairness-config")
 
 
 async def service_cidr(server: Server) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from kubepy.api.errors import NotFound
 from kubepy.api.types import Object
-from kubepy.apiserver.authn.token import TokenUser
+from kubepy.apiserver.authn.token import TokenUser, for_own
 from kubepy.apiserver.request import User
 from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.base.clock import Clock, parse_time
@@ -20,9 +20,10 @@ _TYPE = "bootstrap.kubernetes.io/token"
 
 
 class BootstrapTokens:
-    def __init__(self, secrets: ResourceStore, clock: Clock) -> None:
+    def __init__(self, secrets: ResourceStore, clock: Clock, audiences: Sequence[str]) -> None:
         self._secrets = secrets
         self._clock = clock
+        self._audiences = tuple(audiences)
 
     async def check(self, token: str, audiences: Sequence[str]) -> TokenUser | None:
         match = _TOKEN.fullmatch(token)
@@ -37,7 +38,7 @@ class BootstrapTokens:
             except NotFound:
                 return None
         groups = self._groups(entry.decode(), identifier, secret)
-        return TokenUser(User(f"system:bootstrap:{identifier}", "", groups), audiences) if groups else None
+        return for_own(User(f"system:bootstrap:{identifier}", "", groups), audiences, self._audiences) if groups else None
 
     def _groups(self, obj: Object, identifier: str, secret: str) -> tuple[str, ...]:
         """The groups a token stands for; none when it does not hold."""

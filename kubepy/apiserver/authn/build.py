@@ -116,7 +116,7 @@ def build(options: AuthenticationOptions, stores: Mapping[Resource, ResourceStor
     if keys:
         tokens.append(ServiceAccountTokens(options.service_account_issuer, keys, stores, clock, audiences))
     if options.enable_bootstrap_token_auth:
-        tokens.append(BootstrapTokens(stores[SECRETS], clock))
+        tokens.append(BootstrapTokens(stores[SECRETS], clock, audiences))
     if options.oidc is not None:
         tokens.append(options.oidc)
     if options.webhook is not None:

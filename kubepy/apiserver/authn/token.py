@@ -42,6 +42,12 @@ class TokenAuthenticator(Protocol):
         ...
 
 
+def for_own(user: User, audiences: Sequence[str], own: Sequence[str]) -> TokenUser | None:
+    """Of a token that knows no audiences: it is good for the API server's own, and for nobody when others alone are asked for."""
+    good = [item for item in audiences if item in own]
+    return TokenUser(user, good) if good or not audiences else None
+
+
 class StaticTokens:
     """--token-auth-file: lines of `token,user,uid,"group1,group2"`. Looked up by digest, so timing tells nothing about tokens."""
 
@@ -62,7 +68,7 @@ class StaticTokens:
 
     async def check(self, token: str, audiences: Sequence[str]) -> TokenUser | None:
         user = self._users.get(_digest(token))
-        return TokenUser(user, [item for item in audiences if item in self._audiences]) if user is not None else None
+        return for_own(user, audiences, self._audiences) if user is not None else None
 
 
 class BearerTokens:

@@ -1,7 +1,7 @@
 """The access reviews: SubjectAccessReview, its local and self forms, and SelfSubjectRulesReview (`pkg/registry/authorization`)."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -9,9 +9,11 @@ import orjson
 from kubepy.api import field
 from kubepy.api.errors import BadRequest, InternalError, Invalid
 from kubepy.api.field import Errors, FieldError, Path
+from kubepy.api.selector import SelectorError, from_object, parse_fields, parse_labels
 from kubepy.api.types import Object
 from kubepy.apiserver.authz.build import Union
 from kubepy.apiserver.authz.interface import Access
+from kubepy.apiserver.authz.rbac import join_errors
 from kubepy.apiserver.request import Context, User
 from kubepy.apiserver.services import Services
 
@@ -76,8 +78,8 @@ async def _answer(services: Services, obj: Object, spec: Object, user: User) -> 
         status["denied"] = True
     if decision.reason:
         status["reason"] = decision.reason
-    if decision.error:
-        status["evaluationError"] = decision.error
+    if problems := [text for text in (decision.error, *unread(spec)) if text]:
+        status["evaluationError"] = join_errors(problems)
     return {**obj, "status": status}
 
 
@@ -115,6 +117,39 @@ def _selector_text(selector: Object | None) -> str:
         elif requirement.get("operator") == "NotIn":
             terms += [f"{requirement.get('key')}!={value}" for value in values]
     return ",".join(terms)
+
+
+def unread(spec: Object) -> list[str]:
+    """What is said of selectors that cannot be read and so do not narrow the question."""
+    attributes = spec.get("resourceAttributes") or {}
+    found = []
+    for name, parse, one in (("fieldSelector", parse_fields, _field_requirement), ("labelSelector", parse_labels, _label_requirement)):
+        selector = attributes.get(name) or {}
+        requirements = selector.get("requirements") or ()
+        bad = sum(not _reads(one, requirement) for requirement in requirements)
+        if (raw := selector.get("rawSelector")) and not _reads(parse, raw):
+            bad, requirements = 1, ()
+        if bad:
+            share = "partially ignored" if bad < len(requirements) else "ignored"
+            found.append(f"spec.resourceAttributes.{name} {share} due to parse error")
+    return found
+
+
+def _reads(parse: Callable[[Any], Any], value: Any) -> bool:
+    try:
+        parse(value)
+    except SelectorError:
+        return False
+    return True
+
+
+def _field_requirement(requirement: Object) -> None:
+    if requirement.get("operator") not in ("In", "NotIn") or len(requirement.get("values") or ()) != 1:
+        raise SelectorError("field selectors know one value, and whether it is there")
+
+
+def _label_requirement(requirement: Object) -> None:
+    from_object({"matchExpressions": [requirement]})
 
 
 def _refuse(errors: Errors) -> None:

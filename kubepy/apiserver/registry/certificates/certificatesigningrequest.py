@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +22,7 @@ from kubepy.apiserver.request import Context
 
 _SPEC = Path("spec")
 _STATUS = Path("status")
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\r?\n(.*?)-----END \1-----", re.S)
 _USAGES = ("any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment", "decipher only",
            "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel", "ipsec user", "key agreement",
            "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime", "server auth", "signing", "timestamping")
@@ -164,12 +166,27 @@ def _request_problems(request: str | None) -> Errors:
 
 
 def _certificate_problems(text: str) -> Errors:
-    path = _STATUS.child("certificate")
+    why = _why_no_certificates(text)
+    return [field.invalid(_STATUS.child("certificate"), "<certificate data>", why)] if why else []
+
+
+def _why_no_certificates(text: str) -> str:
+    """Only blocks of certificates count, each with one in it; what stands between them does not matter."""
     try:
-        certificates = x509.load_pem_x509_certificates(base64.b64decode(text))
+        data = base64.b64decode(text).decode("latin-1")
     except (ValueError, binascii.Error) as error:
-        return [field.invalid(path, "<certificate data>", str(error))]
-    return [] if certificates else [field.invalid(path, "<certificate data>", "must contain at least one CERTIFICATE PEM block")]
+        return str(error)
+    blocks = list(_BLOCK.finditer(data))
+    for block in blocks:
+        if block[1] != "CERTIFICATE":
+            return f'only CERTIFICATE PEM blocks are allowed, found "{block[1]}"'
+        if ":" in block[2]:
+            return "no PEM block headers are permitted"
+        try:
+            x509.load_pem_x509_certificate(block[0].encode("latin-1"))
+        except ValueError:
+            return "x509: malformed certificate"
+    return "" if blocks else "must contain one or more CERTIFICATE PEM blocks"
 
 
 def signer_problems(signer: str, path: Path) -> Errors:
