@@ -65,6 +65,7 @@ def _explain(pod: Pod, snapshot: Snapshot, profile: Profile, without: Collection
 
 def _refusal(cycle: Cycle, profile: Profile, name: str) -> tuple[str, list[str]]:
     node = cycle.snapshot.nodes[name]
+    cycle.alive = None  # all nodes are in question, also those that were refused before
     for plugin in profile.filters:
         found = [refusal.reason for refusal in plugin.filter(cycle) if refusal.nodes[node.slot]]
         if found:

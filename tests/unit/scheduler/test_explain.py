@@ -30,3 +30,22 @@ def test_each_node_has_its_reason_or_its_scores():
     drained = explain(cluster.parsed("new", requests={"cpu": "7"}), snapshot, PROFILE, without=["big"])
     assert drained["feasible"] == 0
     assert snapshot.used[0].sum() == 7000
+
+
+def test_devices_are_explained_as_well():
+    snapshot = cluster.snapshot([cluster.node("n1"), cluster.node("n2"), cluster.node("n3", cpu="1")])
+    snapshot.devices.enabled = True
+    snapshot.devices.set_class("gpu", {"metadata": {"name": "gpu"}, "spec": {}})
+    snapshot.devices.set_slice("s", {"metadata": {"name": "s"}, "spec": {
+        "driver": "d", "nodeName": "n2", "pool": {"name": "n2", "generation": 1, "resourceSliceCount": 1}, "devices": [{"name": "x"}]}})
+    snapshot.devices.set_claim("default/c", {"metadata": {"name": "c", "namespace": "default", "uid": "c"}, "spec": {"devices": {
+        "requests": [{"name": "r", "exactly": {"deviceClassName": "gpu"}}]}}})
+    pod = cluster.parsed("new", requests={"cpu": "2"}, resourceClaims=[{"name": "g", "resourceClaimName": "c"}])
+    found = explain(pod, snapshot, PROFILE)
+    assert {entry["name"]: (entry["feasible"], entry.get("plugin"), entry.get("reasons")) for entry in found["nodes"]} == {
+        "n2": (True, None, None), "n1": (False, "DynamicResources", ["cannot allocate all claims"]),
+        "n3": (False, "NodeResourcesFit", ["Insufficient cpu"])}
+    drained = explain(pod, snapshot, PROFILE, without=["n2"])
+    assert drained["feasible"] == 0
+    gated = explain(cluster.parsed("gated", schedulingGates=[{"name": "g"}]), snapshot, PROFILE)
+    assert gated["gates"] == ["waiting for scheduling gates: [g]"]
