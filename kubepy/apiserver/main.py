@@ -13,6 +13,7 @@ import sys
 import uvloop
 
 from kubepy.apiserver.certificate import ensure_self_signed
+from kubepy.apiserver.expiry import keep_looking
 from kubepy.apiserver.options import Options, parse
 from kubepy.base import log as logs
 from kubepy.base.http.server import listen, serve, supervise
@@ -72,6 +73,7 @@ async def _serve(options: Options, index: int, sock: socket.socket) -> None:
                     ciphers=openssl_names(options.tls_cipher_suites))
     server.services.files.follow("serving certificate", tls.files, tls.load)
     server.tasks.keep(server.services.files.keep, "files")
+    server.tasks.keep(lambda: keep_looking(options, server.clock), "expiry")
     app = create_app(server)  # before the hooks: it brings some of its own
     start_hooks(server)
 

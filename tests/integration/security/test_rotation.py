@@ -92,7 +92,9 @@ def test_files_change_while_the_server_runs(tmp_path: Path) -> None:
         assert theirs.get(f"{secret}/one").status_code == 200
         told = theirs.get("/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication").json()["data"]
         assert Path(other.ca.cert).read_text().strip() in told["client-ca-file"]
-        assert "apiserver_client_certificate_expiration_seconds_count" in theirs.get("/metrics").text
+        metrics = theirs.get("/metrics").text
+        assert "apiserver_client_certificate_expiration_seconds_count" in metrics
+        assert f'kubepy_certificate_expiration_timestamp_seconds{{file="{serving}"}}' in metrics
 
         bundle.write_text("nonsense")  # what cannot be read changes nothing
         config.write_text("kind: Nonsense")
