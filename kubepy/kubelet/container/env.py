@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kubepy.api.scheduling import amount
 from kubepy.api.types import Object
+from kubepy.kubelet.container.envfile import EnvFileError, parse
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\(([^)]*)\))")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]$")
@@ -30,6 +31,8 @@ class Sources:
     allocatable: Mapping[str, str] | None = None
     """The node's: what a resource field means when the container sets no limit."""
     decode: Callable[[str], str] = lambda text: text
+    files: Callable[[str, str], str | None] = lambda volume, path: None
+    """(volume, path) to the text of a file in one of the pod's volumes; raises EnvFileError."""
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
@@ -81,6 +84,8 @@ def _referred(pod: Object, container: Object, source: Object, sources: Sources) 
         return field_value(pod, field["fieldPath"], sources)
     if field := source.get("resourceFieldRef"):
         return resource_value(pod, container, field, sources)
+    if field := source.get("fileKeyRef"):
+        return _from_file(field, sources)
     for kind, key in (("ConfigMap", "configMapKeyRef"), ("Secret", "secretKeyRef")):
         reference = source.get(key)
         if not reference:
@@ -98,6 +103,21 @@ def _referred(pod: Object, container: Object, source: Object, sources: Sources) 
             raise EnvError(f"couldn't find key {reference['key']} in {kind} {namespace}/{reference['name']}")
         return data[reference["key"]]
     return None
+
+
+def _from_file(field: Object, sources: Sources) -> str | None:
+    try:
+        text = sources.files(field["volumeName"], field["path"])
+        found = parse(text) if text is not None else {}
+    except EnvFileError as error:
+        raise EnvError(str(error)) from error
+    if field["key"] in found:
+        return found[field["key"]]
+    if field.get("optional"):
+        return None
+    if text is None:
+        raise EnvError(f"couldn't parse env file: {field['path']} not found in volume {field['volumeName']}")
+    raise EnvError(f'environment variable key "{field["key"]}" not found in file "{field["path"]}"')
 
 
 def field_value(pod: Object, path: str, sources: Sources) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import orjson
@@ -27,6 +27,7 @@ from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container import mount as container_mount
 from kubepy.kubelet.container.config import container_config
 from kubepy.kubelet.container.env import EnvError, Sources, environment
+from kubepy.kubelet.container.envfile import read_file
 from kubepy.kubelet.container.network import Resolver, hosts_file
 from kubepy.kubelet.container.resource import container_resources
 from kubepy.kubelet.container.sandbox import log_directory, sandbox_config
@@ -215,7 +216,8 @@ class Actor:
         try:
             verify_non_root(pod, container, image)
             objects = await self._objects.gather(namespace, container_mount.needs(container), podspec.uid_of(pod))
-            env = environment(pod, container, self.sources(objects, ips))
+            sources = replace(self.sources(objects, ips), files=lambda volume, path: _volume_file(volumes, volume, path))
+            env = environment(pod, container, sources)
             host = await asyncio.to_thread(_read, "/etc/hosts") if podspec.host_network(pod) else ""
             mounts = container_mount.container_mounts(
                 pod, container, volumes, self._settings.pods_dir / podspec.uid_of(pod), env,
@@ -368,6 +370,12 @@ class Actor:
         if any(container["name"] == name for container in podspec.ephemeral_containers(pod)):
             part = "ephemeralContainers"
         self._events.event(pod, kind, reason, message, field_path=f"spec.{part}{{{name}}}")
+
+
+def _volume_file(volumes: Mapping[str, Path], volume: str, path: str) -> str | None:
+    if volume not in volumes:
+        raise EnvError(f'cannot find volume "{volume}"')
+    return read_file(volumes[volume], path)
 
 
 def _host_resolver(path: str) -> Resolver:

@@ -1,11 +1,13 @@
 """Environment, names, resources and security contexts of containers."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kubepy.kubelet.container.env import EnvError, Sources, environment, expand, service_variables
+from kubepy.kubelet.container.envfile import EnvFileError, parse, read_file
 from kubepy.kubelet.container.network import Resolver, dns_config, hosts_file, sandbox_host_name
 from kubepy.kubelet.container.resource import container_resources, cpu_quota, cpu_shares, oom_score
 from kubepy.kubelet.container.sandbox import port_mappings
@@ -165,3 +167,39 @@ def test_the_container_context_wins_over_the_pods() -> None:
     assert list(made.capabilities.add_capabilities) == ["NET_ADMIN"]
     assert made.seccomp.profile_type == pb.SecurityProfile.Unconfined
     assert "/proc/kcore" in made.masked_paths
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("A=1\n# no\n\nB=two words \n", {"A": "1", "B": "two words"}), ("A='1\n2'\nB=3", {"A": "1\n2", "B": "3"}), ("A=", {"A": ""}),
+], ids=["plain lines", "quotes over several lines", "an empty value"])
+def test_env_files(text: str, expected: dict[str, str]) -> None:
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["A", "A='1", "A='1' x", "=1"])
+def test_env_files_that_are_none(text: str) -> None:
+    with pytest.raises(EnvFileError):
+        parse(text)
+
+
+def test_an_env_file_is_read_in_its_volume_and_nowhere_else(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    (volume / "d").mkdir(parents=True)
+    (volume / "d" / "e.env").write_text("KEY=value\n")
+    (tmp_path / "secret").write_text("KEY=stolen\n")
+    (volume / "link").symlink_to(tmp_path / "secret")
+    (volume / "out").symlink_to(tmp_path)
+    assert read_file(volume, "d/e.env") == "KEY=value\n"
+    assert read_file(volume, "none") is None
+    for path in ("../secret", "link", "out/secret", "d"):
+        with pytest.raises(EnvFileError):
+            read_file(volume, path)
+
+    def variable(key: str, **fields: Any) -> dict[str, Any]:
+        return {"env": [{"name": "V", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "d/e.env", "key": key, **fields}}}]}
+
+    sources = Sources(lambda kind, name: None, files=lambda name, path: read_file(volume, path))
+    assert environment(pod(), variable("KEY"), sources)["V"] == "value"
+    assert "V" not in environment(pod(), variable("NO", optional=True), sources)
+    with pytest.raises(EnvError, match=r'environment variable key "NO" not found in file "d/e\.env"'):
+        environment(pod(), variable("NO"), sources)
