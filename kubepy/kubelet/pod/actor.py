@@ -35,6 +35,7 @@ from kubepy.kubelet.container.security import SecurityError, verify_non_root
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.gate import BEGIN, FINISH, Gate
 from kubepy.kubelet.cri.interface import CriError, Runtime
+from kubepy.kubelet.cri.lists import Lists
 from kubepy.kubelet.dra.manager import ClaimError
 from kubepy.kubelet.image.manager import ImageError, Images, Severity
 from kubepy.kubelet.pod import spec as podspec
@@ -87,6 +88,7 @@ class Actor:
         self._around = around
         self._messages: dict[str, str] = {}
         self._gate = Gate()
+        self._lists = Lists(runtime)
         self.given: Extras | None = None
         self.users = userns.UserNamespaces(settings.pods_dir, settings.max_pods)
 
@@ -94,8 +96,7 @@ class Actor:
 
     async def observe(self, uid: str) -> PodView:
         """Everything the runtime has of the pod. Raises CriError."""
-        labels = {podspec.POD_UID: uid}
-        sandboxes, containers = await asyncio.gather(self.runtime.list_sandboxes(labels), self.runtime.list_containers(labels))
+        sandboxes, containers = await self._lists.of(uid)
         statuses = await asyncio.gather(*(self._sandbox(sandbox.id) for sandbox in sandboxes))
         views = await asyncio.gather(*(self._container(container.id, container.pod_sandbox_id) for container in containers))
         return pod_view(uid, [status for status in statuses if status is not None], [view for view in views if view is not None])
