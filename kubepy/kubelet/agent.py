@@ -243,6 +243,7 @@ class Kubelet:
             if worker is not None:
                 log.warning("Preempting a pod for a critical one", pod=podspec.full_name(victim), critical=podspec.full_name(pod))
                 self.events.event(victim, "Warning", *PREEMPTED)
+                metric.PREEMPTIONS.labels(refused[0].removeprefix("OutOf")).inc()
                 worker.end(failed=PREEMPTED)
         self._awaited[podspec.uid_of(pod)] = [podspec.uid_of(victim) for victim in victims]
         return None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from kubepy.api.types import Object
+from kubepy.kubelet import metric
 from kubepy.kubelet.cpu.manager import CpuManager
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.device.manager import Devices
@@ -53,6 +54,8 @@ class Allocator:
 
     async def admit(self, pod: Object) -> Refusal:
         """Gives the pod's containers what they ask for; (reason, message) when that cannot be."""
+        if self._policy != "none":
+            metric.TOPOLOGY_REQUESTS.inc()
         containers = [*podspec.init_containers(pod), *podspec.containers(pod)]
         async with self._turn:
             self.release()
@@ -61,6 +64,7 @@ class Allocator:
                     hints = [entry for container in containers for entry in self._hints(pod, container)]
                     best, admitted = merge(self._policy, self._nodes, hints)
                     if not admitted:
+                        metric.TOPOLOGY_ERRORS.inc()
                         return REFUSAL
                     for container in containers:
                         await self._give(pod, container, best.nodes)
@@ -68,6 +72,7 @@ class Allocator:
                 for container in containers:
                     best, admitted = merge(self._policy, self._nodes, self._hints(pod, container))
                     if not admitted:
+                        metric.TOPOLOGY_ERRORS.inc()
                         return REFUSAL
                     await self._give(pod, container, best.nodes)
             except AllocationError as error:

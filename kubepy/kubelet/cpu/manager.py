@@ -16,6 +16,7 @@ from kubepy.api.scheduling import amount
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
+from kubepy.kubelet import metric
 from kubepy.kubelet.cpu.topology import Cpu, parse, take, text_of
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
@@ -79,7 +80,9 @@ class CpuManager:
         near = free if nodes is None else frozenset(cpu.id for cpu in self._cpus if cpu.id in free and cpu.node in nodes)
         taken = take(self._cpus, near, min(count, len(near))) or frozenset()
         more = take(self._cpus, free - taken, count - len(taken))
+        metric.CPU_REQUESTS.inc()
         if more is None:
+            metric.CPU_ERRORS.inc()
             raise AllocationError(f"not enough cpus available to satisfy request: requested={count}, available={len(free)}")
         self._given.setdefault(podspec.uid_of(pod), {})[container["name"]] = taken | more
         self._save()

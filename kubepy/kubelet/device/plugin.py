@@ -14,6 +14,7 @@ from typing import Any
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
+from kubepy.kubelet import metric
 from kubepy.kubelet.device import device_pb2 as pb
 from kubepy.kubelet.rpc import PluginSocket, RpcError, serve
 
@@ -132,6 +133,7 @@ class DevicePlugins:
 
     async def _take(self, name: str, endpoint: str, options: pb.DevicePluginOptions) -> None:
         log.info("Device plugin registered", resource=name, endpoint=endpoint)
+        metric.DEVICE_REGISTRATIONS.labels(name).inc()
         self.forgotten.discard(name)
         resource = self.resources.setdefault(name, Resource(name))
         if resource.socket is not None:

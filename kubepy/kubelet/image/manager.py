@@ -9,6 +9,7 @@ from typing import Literal
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
+from kubepy.kubelet import metric
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.image.keyring import credentials
@@ -68,6 +69,8 @@ class Images:
         if present is not None and allowed and policy != "Always":
             event("Normal", "Pulled", f'Container image "{image}" already present on machine and can be accessed by the pod')
             return present.id, present
+        metric.CREDENTIAL_CHECKS.labels(str(present is not None).lower(), policy.lower(),
+                                        str(not (present is not None and allowed and policy != "Always")).lower()).inc()
         if policy == "Never":
             message = f'Container image "{image}" is not present with pull policy of Never' if present is None else \
                 f'Container image "{image}" is present with pull policy of Never but does not have the proper credentials to access the ' \
@@ -118,6 +121,7 @@ class Images:
             size = status.size if status is not None else 0
         except CriError:
             pass
+        metric.PULL_SECONDS.labels(_size_class(size)).observe(done - waited)
         event("Normal", "Pulled", f'Successfully pulled image "{image}" in {_elapsed(done - waited)} '
                                   f'({_elapsed(done - began)} including waiting). Image size: {size} bytes.')
         return used
@@ -148,6 +152,16 @@ class Images:
         self._backoff.forget(f"{uid}_")
         for key in [key for key in self._failed if key.startswith(f"{uid}_")]:
             del self._failed[key]
+
+
+def _size_class(size: int) -> str:
+    """The label upstream gives an image of this size."""
+    if not size:
+        return "N/A"
+    bounds = ((10 << 20, "0-10MB"), (100 << 20, "10MB-100MB"), (500 << 20, "100MB-500MB"), (1 << 30, "500MB-1GB"), (5 << 30, "1GB-5GB"),
+              (10 << 30, "5GB-10GB"), (20 << 30, "10GB-20GB"), (30 << 30, "20GB-30GB"), (40 << 30, "30GB-40GB"), (60 << 30, "40GB-60GB"),
+              (100 << 30, "60GB-100GB"))
+    return next((text for bound, text in bounds if size < bound), "GT100GB")
 
 
 def _elapsed(seconds: float) -> str:

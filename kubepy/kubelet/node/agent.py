@@ -27,6 +27,10 @@ from kubepy.kubelet.settings import Settings
 log = get_logger("node")
 LEASE_NAMESPACE = "kube-node-lease"
 _FAST = 0.2
+_EVENTS = {"Ready": ("NodeNotReady", "NodeReady"), "MemoryPressure": ("NodeHasSufficientMemory", "NodeHasInsufficientMemory"),
+           "DiskPressure": ("NodeHasNoDiskPressure", "NodeHasDiskPressure"),
+           "PIDPressure": ("NodeHasSufficientPID", "NodeHasInsufficientPID")}
+"""By condition, the event's reason when it is not so and when it is."""
 
 
 class NodeAgent:
@@ -149,12 +153,22 @@ class NodeAgent:
             return
         self.node = await self._client.patch(NODES, self.settings.node_name, {"status": patch}, type="strategic", subresource="status")
         self._sent_at = now
-        ready = next(entry for entry in status["conditions"] if entry["type"] == "Ready")
-        was = next((entry.get("status") for entry in old.get("conditions") or () if entry["type"] == "Ready"), None)
-        if was != ready["status"]:
-            reason = "NodeReady" if ready["status"] == "True" else "NodeNotReady"
-            log.info("Node condition changed", ready=ready["status"], reason=ready["reason"], why=ready["message"])
+        self._tell(old, status)
+
+    def _tell(self, old: Object, status: Object) -> None:
+        """Events of what is another than before."""
+        before = {entry["type"]: entry.get("status") for entry in old.get("conditions") or ()}
+        for entry in status["conditions"]:
+            words = _EVENTS.get(entry["type"])
+            if words is None or before.get(entry["type"]) == entry["status"]:
+                continue
+            reason = words[entry["status"] == "True"]
+            log.info("Node condition changed", condition=entry["type"], status=entry["status"], reason=entry["reason"],
+                     why=entry["message"])
             self._event("Normal", reason, f"Node {self.settings.node_name} status is now: {reason}")
+        boot = (old.get("nodeInfo") or {}).get("bootID")
+        if boot and boot != status["nodeInfo"]["bootID"]:
+            self._event("Warning", "Rebooted", f"Node {self.settings.node_name} has been rebooted, boot id: {status['nodeInfo']['bootID']}")
 
     async def _status(self) -> Object:
         try:
@@ -176,6 +190,7 @@ class NodeAgent:
                 return
             self.seen(await self._client.create(NODES, wanted))
             log.info("Node registered", node=self.settings.node_name)
+            self._tell({}, status)
         except NotFound:
             return
         except AlreadyExists:
@@ -187,6 +202,8 @@ class NodeAgent:
             self.seen(found)
             log.info("Node was registered before", node=self.settings.node_name)
         self._event("Normal", "Starting", "Starting kubelet.")
+        if self.settings.cgroups_per_qos:
+            self._event("Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
 
     def _event(self, kind: str, reason: str, message: str) -> None:
         about = {"kind": "Node", "apiVersion": "v1", "name": self.settings.node_name, "uid": self.settings.node_name}

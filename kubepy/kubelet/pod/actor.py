@@ -21,7 +21,7 @@ from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.client.events import Recorder
 from kubepy.client.interface import Client
-from kubepy.kubelet import userns
+from kubepy.kubelet import metric, userns
 from kubepy.kubelet.allocate import Extras
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container import mount as container_mount
@@ -157,6 +157,7 @@ class Actor:
             async with self._gate.enter(BEGIN):
                 return await self.runtime.run_sandbox(config, handler)
         except CriError as error:
+            metric.SANDBOX_ERRORS.inc()
             message = f"Failed to create pod sandbox: {error.go()}"
             self._events.event(pod, "Warning", "FailedCreatePodSandBox", message)
             raise StartError("", message, 2.0) from error

@@ -126,6 +126,7 @@ class Pods:
             others = [other.pod for other in self._workers.values() if other.state == "running"]
             failed = self.admit(pod, others)
             if failed is not None:
+                metric.REJECTED_PODS.labels(failed[0]).inc()
                 self.shared.events.event(pod, "Warning", failed[0], failed[1])
         worker = self._workers[uid] = Worker(pod, self.shared, self._tasks, failed=failed)
         if pod["metadata"].get("deletionTimestamp") or phase in ("Succeeded", "Failed"):
@@ -173,12 +174,22 @@ class Pods:
         known = set(self._workers)
         for static in (True, False):
             metric.DESIRED_PODS.labels(str(static).lower()).set(sum(1 for uid in known if (uid in self._static) is static))
+            metric.ACTIVE_PODS.labels(str(static).lower()).set(sum(
+                1 for uid, worker in self._workers.items()
+                if (uid in self._static) is static and worker.state in ("running", "terminating")))
+        metric.MIRROR_PODS.set(len(self._static))
+        for stage, lifecycle in (("running", "sync"), ("terminating", "terminating"), ("terminated", "terminated")):
+            for static in (True, False):
+                metric.WORKING_PODS.labels(lifecycle, "desired", str(static).lower()).set(
+                    sum(1 for uid, worker in self._workers.items() if worker.state == stage and (uid in self._static) is static))
         present: dict[str, Object] = {}
         for sandbox in await shared.actor.runtime.list_sandboxes():
             present.setdefault(sandbox.metadata.uid, {"metadata": {"name": sandbox.metadata.name, "namespace": sandbox.metadata.namespace,
                                                                    "uid": sandbox.metadata.uid}, "spec": {}})
         for uid, pod in present.items():
             if uid and uid not in known:
+                if uid not in self._cleaning:
+                    metric.ORPHANED_PODS.inc()
                 self._remove(uid, pod)
         await asyncio.to_thread(shared.cgroups.balance, self.others(""))
         strays = shared.cgroups.pods() - known - set(present)

@@ -46,7 +46,10 @@ class Pleg:
         seen = {sandbox.id: (sandbox.metadata.uid, int(sandbox.state)) for sandbox in sandboxes}
         for container in containers:
             seen[container.id] = (container.labels.get(podspec.POD_UID, ""), int(container.state))
+        if self.relisted_at:
+            metric.RELIST_INTERVAL.observe(began - self.relisted_at)
         self.relisted_at = self._clock.monotonic()
+        metric.LAST_SEEN.set(self._clock.now())
         metric.RELIST_SECONDS.observe(self.relisted_at - began)
         metric.RUNNING_PODS.set(sum(1 for sandbox in sandboxes if sandbox.state == pb.SANDBOX_READY))
         for name, state in (("running", pb.CONTAINER_RUNNING), ("exited", pb.CONTAINER_EXITED), ("created", pb.CONTAINER_CREATED)):
@@ -66,6 +69,7 @@ class Pleg:
                     self._changed(uid)
         except CriError as error:
             self._events = False
+            metric.EVENTED_ERRORS.inc()
             if error.code == "UNIMPLEMENTED":
                 log.v(2).info("The runtime has no events; looking every second")
                 await self._clock.sleep(600)

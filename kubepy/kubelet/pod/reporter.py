@@ -15,6 +15,7 @@ from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 from kubepy.client.interface import Client
+from kubepy.kubelet import metric
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.condition import OWNED
 
@@ -23,11 +24,13 @@ _CONCURRENCY = 8
 
 
 class _Entry:
-    __slots__ = ("dirty", "gone", "pod", "sent", "status")
+    __slots__ = ("dirty", "gone", "pod", "sent", "since", "status")
 
     def __init__(self, pod: Object, status: Object) -> None:
         self.pod, self.status = pod, status
         self.dirty = True
+        self.since: float | None = None
+        """When what is to be written became another."""
         self.gone = False
         """The pod has ended and its resources are free: the API object may go."""
         self.sent: Object | None = None
@@ -57,6 +60,8 @@ class Reporter:
         elif entry.status == status and not entry.dirty and entry.sent is not None:
             entry.pod = pod
             return
+        if entry.status != status or entry.sent is None:
+            entry.since = entry.since if entry.since is not None else self._clock.monotonic()
         entry.pod, entry.status, entry.dirty = pod, status, True
         self._wake.set()
 
@@ -121,6 +126,9 @@ class Reporter:
             written = await self._client.patch(PODS, metadata["name"], {"metadata": {"uid": metadata["uid"]}, "status": patch},
                                                metadata.get("namespace") or "default", type="strategic", subresource="status")
             entry.sent = written
+            if entry.since is not None:
+                metric.STATUS_SECONDS.observe(self._clock.monotonic() - entry.since)
+                entry.since = None
             log.v(3).info("Status written", pod=podspec.full_name(current), phase=entry.status.get("phase"))
         if entry.gone and metadata.get("deletionTimestamp") and not podspec.is_mirror(current):
             await self._client.delete(PODS, metadata["name"], metadata.get("namespace") or "default", grace_period_seconds=0,

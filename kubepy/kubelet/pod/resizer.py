@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from kubepy.api.types import Object
+from kubepy.kubelet import metric
 from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.observed import PodView
@@ -62,6 +63,8 @@ class Resizer:
             before, self.condition = self.condition, ("PodResizePending", *resize.pending)
             if before != self.condition:
                 reason, why = resize.pending
+                if reason == "Infeasible":
+                    metric.RESIZES.labels("insufficient_node_allocatable" if "capacity" in why else "static_pod_or_exclusive_cpus").inc()
                 shared.events.event(pod, "Warning", f"Resize{reason}", f"Pod resize {reason}: {summary(pod, why)}")
                 report()
             return False

@@ -303,6 +303,8 @@ class Worker:
         except StartError as error:
             log.info("Container not started", pod=podspec.full_name(self.pod), container=start.name, reason=error.reason,
                      err=error.message)
+            kind = "init_container" if podspec.is_init(self.pod, start.name) else "container"
+            metric.STARTED_ERRORS.labels(kind, error.reason).inc()
             self._waiting[start.name] = (error.reason, error.message)
             self._hold[start.name] = (self._shared.clock.monotonic() + error.retry, _intent(self.pod))
             return

@@ -86,6 +86,9 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 async def test_the_node_registers_and_becomes_ready(world: World) -> None:
     node = world.client.all(NODES)[0]
     assert {entry["type"]: entry["status"] for entry in node["status"]["conditions"]}["Ready"] == "True"
+    said = {entry["reason"] for entry in world.client.all(EVENTS) if entry["involvedObject"]["kind"] == "Node"}
+    assert said == {"Starting", "NodeAllocatableEnforced", "NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID",
+                    "NodeReady"}
 
 
 async def test_a_pod_runs_ends_and_is_removed(world: World) -> None:
