@@ -120,6 +120,15 @@ async def init_containers_sidecars_and_a_job_that_completes(story: Story) -> Non
     await story.passes(4)
 
 
+async def sidecars_end_after_what_they_serve_the_last_one_first(story: Story) -> None:
+    hook = {"lifecycle": {"preStop": {"sleep": {"seconds": 2}}}}
+    await story.create(container("main", **hook), terminationGracePeriodSeconds=10, initContainers=[
+        {**container("first", restartPolicy="Always"), "imagePullPolicy": "IfNotPresent"},
+        {**container("second", restartPolicy="Always"), "imagePullPolicy": "IfNotPresent"}])
+    await story.delete()
+    await story.passes(6)
+
+
 async def an_image_cannot_be_pulled_at_first(story: Story) -> None:
     await story.create(container("c", image="example.com/app:1"))
     await story.passes(12)
@@ -168,6 +177,7 @@ async def a_rule_restarts_one_exit_code_only(story: Story) -> None:
 
 STORIES: tuple[Callable[[Story], Awaitable[None]], ...] = (
     a_pod_runs_and_is_deleted, a_container_crashes_and_backs_off, init_containers_sidecars_and_a_job_that_completes,
+    sidecars_end_after_what_they_serve_the_last_one_first,
     an_image_cannot_be_pulled_at_first, the_sandbox_dies, the_runtime_is_away_while_the_pod_is_deleted, a_pod_is_evicted,
     a_rule_restarts_one_exit_code_only)
 
