@@ -24,6 +24,7 @@ MAX_BODY = 3 * 1024 * 1024
 META_ORDER = ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
               "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers", "managedFields")
 _STORED_META = tuple(name for name in META_ORDER if name not in ("resourceVersion", "selfLink"))
+_SORTED_META = ("labels", "annotations", "ownerReferences")
 _MANAGED_ORDER = ("manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource")
 _SORT = orjson.OPT_SORT_KEYS
 _UID = b'"uid":"'
@@ -45,22 +46,17 @@ class Body(NamedTuple):
 def stored(obj: Object) -> bytes:
     """The canonical bytes of an object: equal objects give equal bytes. `metadata.resourceVersion` and `selfLink` are left out."""
     metadata: Object = obj.get("metadata") or {}
-    shown: Object = {}
-    for key in _STORED_META:
-        if key not in metadata or (value := metadata[key]) is None:
-            continue
-        if type(value) is not str and type(value) is not int:
-            if key == "managedFields":
-                value = [_managed(entry) for entry in value]
-            else:
-                value = orjson.Fragment(orjson.dumps(value, option=_SORT))
-        shown[key] = value
+    shown: Object = {key: metadata[key] for key in _STORED_META if key in metadata and metadata[key] is not None}
+    for key in _SORTED_META:
+        if key in shown:
+            shown[key] = orjson.Fragment(orjson.dumps(shown[key], option=_SORT))
+    if "managedFields" in shown:
+        shown["managedFields"] = [_managed(entry) for entry in shown["managedFields"]]
     whole: Object = {"kind": obj.get("kind", ""), "apiVersion": obj.get("apiVersion", ""), "metadata": shown}
-    for key in sorted(obj):
-        if key not in whole:
-            value = obj[key]
-            plain = type(value) is not dict and type(value) is not list
-            whole[key] = value if plain else orjson.Fragment(orjson.dumps(value, option=_SORT))
+    for key in sorted(obj.keys() - whole.keys()):
+        value = obj[key]
+        plain = type(value) is not dict and type(value) is not list
+        whole[key] = value if plain else orjson.Fragment(orjson.dumps(value, option=_SORT))
     return escape(orjson.dumps(whole))
 
 

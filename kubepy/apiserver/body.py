@@ -11,9 +11,10 @@ from kubepy.api.codec import META_ORDER, parse_body, unrecognized
 from kubepy.api.errors import BadRequest, Invalid
 from kubepy.api.field import FieldError
 from kubepy.api.protobuf import ProtobufError, decode_body
+from kubepy.api.schema.accept import Rejected, accept
 from kubepy.api.schema.decode import DecodeError, decode_object
 from kubepy.api.schema.decode import decode as decode_value
-from kubepy.api.schema.shape import of_kind
+from kubepy.api.schema.shape import of_kind, struct
 from kubepy.api.structural import CoerceError
 from kubepy.api.types import Object
 from kubepy.apiserver import media
@@ -24,6 +25,8 @@ from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.registry.kind import Kind
 from kubepy.apiserver.request import Context
 
+_HEAD = frozenset(("apiVersion", "kind", "metadata"))
+_METADATA = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 SLOW_YAML = 64 << 10
 """YAML of more bytes is read in a thread: libyaml takes seconds for the largest, in which others must be answered."""
 
@@ -78,19 +81,31 @@ def decode_patched(context: Context, kind: Kind, patched: Object, shown: Callabl
             return decode_custom_patch(context, custom, patched)
         assert shape is not None
         changed, kept, owners = _changed(patched, old) if old is not None and kind.conversion is None else (patched, {}, None)
-        obj, warnings = decode_value(shape, changed, validation=context.field_validation, converter=shown is not None)
+        if kept and changed.keys() <= _HEAD and (metadata := _accepted(changed.get("metadata"))) is not None:
+            warnings: list[str] = []
+            obj: Object = {"metadata": metadata}
+        else:
+            obj, warnings = decode_value(shape, changed, validation=context.field_validation, converter=shown is not None)
     except (CoerceError, DecodeError) as error:
         text = orjson.dumps(shown() if shown is not None else _shown_patch(patched, custom is not None)).decode()
         raise Invalid.of("", "", "", [FieldError("patch", "FieldValueInvalid", f"Invalid value: {text}: {error}")]) from error
-    for text in warnings:
-        context.warn(text)
+    for warning in warnings:
+        context.warn(warning)
+    obj |= kept
     obj["kind"], obj["apiVersion"] = resource.kind, resource.api_version
-    if custom is None:
-        obj |= kept
     obj = _with_metadata(obj)
-    if custom is None and owners:
+    if owners:
         obj["metadata"]["managedFields"] = owners
     return obj
+
+
+def _accepted(metadata: Any) -> Object | None:
+    """Decoded metadata, or None where something is to be said about it."""
+    try:
+        found: Object = accept(struct(_METADATA), metadata)
+    except Rejected:
+        return None
+    return found
 
 
 def _changed(patched: Object, old: Object) -> tuple[Object, Object, Any]:

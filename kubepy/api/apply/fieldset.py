@@ -76,8 +76,8 @@ def _keep(member: bool, children: FieldSet) -> FieldSet | None:
 
 
 def _rebuild(a: FieldSet, b: FieldSet, combine: Any) -> FieldSet:
-    if not b:
-        return {key: node for key, node in a.items() if key != "."}
+    if b.keys().isdisjoint(a):
+        return {key: node for key, node in a.items() if key != "."} if "." in a else a
     out: FieldSet = {}
     for key, node in a.items():
         if key == ".":

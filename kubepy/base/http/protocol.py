@@ -49,7 +49,7 @@ class HttpProtocol(asyncio.Protocol):
         self._url = b""
         self._method = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._header_bytes = 0
+        self._in_head, self._head_bytes = True, 0
         self._parsing: Cycle | None = None
         self._reading = True
         self._active = self.loop.time()
@@ -105,6 +105,11 @@ class HttpProtocol(asyncio.Protocol):
             if len(self._rest) > MAX_HEADER_BYTES:
                 self.pause_reading()
             return
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEADER_BYTES:
+                self._refuse(b"431 Request Header Fields Too Large")
+                return
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -132,25 +137,15 @@ class HttpProtocol(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers = []
-        self._header_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > MAX_HEADER_BYTES:
-            self._count(0)
-
-    def _count(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > MAX_HEADER_BYTES:
-            self._refuse(b"431 Request Header Fields Too Large")
-            raise httptools.HttpParserCallbackError("the headers are too large")
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         if self.closing:
             return
         parser = self.parser
@@ -187,6 +182,7 @@ class HttpProtocol(asyncio.Protocol):
             self._parsing.feed(body)
 
     def on_message_complete(self) -> None:
+        self._in_head, self._head_bytes = True, 0
         if self._parsing is not None:
             self._parsing.end_body()
             self._parsing = None
