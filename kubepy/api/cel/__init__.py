@@ -9,7 +9,7 @@ Expressions are parsed by Google's parser (`cel-expr-python`, the grammar and th
 types (`kind.py`, `unify.py`, `check.py`), and become closures on plain dictionaries that count their cost (`program.py`, `meter.py`).
 That library's own checker and evaluator are not used: they have no costs, no macros of two variables, no constructed types, no
 functions that answer optional values, and other words. `schema.py` gives schemas their types, `cost.py` estimates costs beforehand.
-Known differences: `sortBy` of lists is missing; strings in durations and quantities are read with Python's decimals.
+Known difference: durations are read as exact decimals, where Go rounds as it goes.
 """
 from __future__ import annotations
 

@@ -13,11 +13,13 @@ from kubepy.api.cel.kind import (
     BOOL,
     BYTES,
     DOUBLE,
+    DURATION,
     DYN,
     ERROR,
     INT,
     NULL,
     STRING,
+    TIMESTAMP,
     UINT,
     Kind,
     Struct,
@@ -35,7 +37,8 @@ from kubepy.api.cel.value import UInt
 _CONSTANTS = {bool: BOOL, int: INT, UInt: UINT, float: DOUBLE, str: STRING, bytes: BYTES, type(None): NULL}
 _LITERAL_TYPES = {name: type_of(kind) for name, kind in (
     ("bool", BOOL), ("int", INT), ("uint", UINT), ("double", DOUBLE), ("string", STRING), ("bytes", BYTES), ("null_type", NULL),
-    ("list", list_of(DYN)), ("map", map_of(DYN, DYN)), ("dyn", DYN), ("type", type_of(DYN)))}
+    ("list", list_of(DYN)), ("map", map_of(DYN, DYN)), ("dyn", DYN), ("type", type_of(DYN)), (TIMESTAMP.name, TIMESTAMP),
+    (DURATION.name, DURATION))}
 
 
 @dataclass(slots=True)

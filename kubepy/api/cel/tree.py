@@ -223,9 +223,9 @@ class _Expansion:
     def _expand(self, expr: Expr) -> None:
         for child in expr.children():
             self._expand(child)
-        if expr.kind != "call" or expr.target is None or len(expr.args) not in (3, 4):
+        if expr.kind != "call" or expr.target is None:
             return
-        build = _TWO_VARIABLES.get((expr.name, len(expr.args)))
+        build = _MACROS.get((expr.name, len(expr.args)))
         if build is not None:
             build(self, expr)
 
@@ -285,12 +285,26 @@ class _Expansion:
     def transform_entries(self, expr: Expr) -> None:
         self._transform(expr, self._new(expr, "map"), self._call(expr, "cel.@mapInsert", self._accumulated(expr), expr.args[-1]))
 
+    def sort_by(self, expr: Expr) -> None:
+        """The list with the keys of its elements beside it."""
+        name, key, over = *expr.args, expr.target
+        assert over is not None
+        if name.kind != "ident":
+            raise CompileError(self._tree.error(name.id, "sortBy can only be applied to a list, identifier, comprehension or select "
+                                                         "expression"))
+        more = self._call(expr, "_+_", self._accumulated(expr), self._new(expr, "list", args=[key]))
+        keys = self._new(expr, "comprehension", name=name.name, accumulator=ACCUMULATOR, value="", parts={
+            "range": over, "init": self._new(expr, "list"), "condition": self._new(expr, "const", value=True), "step": more,
+            "result": self._accumulated(expr)})
+        expr.name, expr.target, expr.args = "@sortBy", None, [over, keys]
+
     def _transform(self, expr: Expr, init: Expr, more: Expr) -> None:
         step = more if len(expr.args) == 3 else self._call(expr, "_?_:_", expr.args[2], more, self._accumulated(expr))
         self._fold(expr, init, self._new(expr, "const", value=True), step, self._accumulated(expr))
 
 
-_TWO_VARIABLES = {
+_MACROS = {
+    ("sortBy", 2): _Expansion.sort_by,
     ("all", 3): _Expansion.all, ("exists", 3): _Expansion.exists, ("existsOne", 3): _Expansion.exists_one,
     ("exists_one", 3): _Expansion.exists_one,
     ("transformList", 3): _Expansion.transform_list, ("transformList", 4): _Expansion.transform_list,

@@ -255,9 +255,13 @@ def show_double(value: float) -> str:
     """strconv.FormatFloat(value, 'g', -1, 64)."""
     if not math.isfinite(value):
         return {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}[repr(value)]
-    if value == 0 or 1e-4 <= abs(value) < 1e21:
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    first = exponent + len(digits) - 1
+    if value == 0 or -4 <= first < 6:
         return show_float(value)
-    return repr(value).replace("e-0", "e-").replace("e+0", "e+").replace("e-", "e-0" if abs(value) > 1e-10 else "e-")
+    fraction = "".join(map(str, digits[1:]))
+    return f"{'-' if sign else ''}{digits[0]}{'.' if fraction else ''}{fraction}e{first:+03d}"
 
 
 def show(value: Any) -> str:

@@ -39,6 +39,8 @@ def environment() -> Environment:
     ("{'a': 1}.transformMapEntry(k, v, {string(v): k})", "", {"1": "a"}),
     ("format.dns1123Label().validate(self).hasValue()", "Not_one", True),
     ("format.named('uuid').value().validate(self) == optional.none()", "0a0a0a0a-0a0a-0a0a-0a0a-0a0a0a0a0a0a", True),
+    ("self.sortBy(e, e.n).map(e, e.s)", [{"n": 2, "s": "b"}, {"n": 1, "s": "a"}], ["a", "b"]),
+    ("string(123456789.0) + ' ' + string(100000.0) + ' ' + string(0.00001)", "", "1.23456789e+08 100000 1e-05"),
     ("sets.equivalent([1, 2], [2, 1, 1])", "", True),
     ("optional.of(self).optMap(x, x + 1).orValue(0)", 2, 3),
     ("cel.bind(x, self + 1, x * x)", 2, 9),

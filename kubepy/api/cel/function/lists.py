@@ -1,7 +1,4 @@
-"""Functions of lists: Kubernetes' own (`library/lists.go`), sets (`ext/sets.go`) and cel-go's (`ext/lists.go`, version 3).
-
-Known difference: the macro `sortBy` is missing.
-"""
+"""Functions of lists: Kubernetes' own (`library/lists.go`), sets (`ext/sets.go`) and cel-go's (`ext/lists.go`, version 3)."""
 from __future__ import annotations
 
 from functools import cmp_to_key
@@ -82,6 +79,13 @@ def _distinct(values: list[Any]) -> list[Any]:
     return found
 
 
+def _sorted_by(values: list[Any], keys: list[Any]) -> list[Any]:
+    def order(one: int, other: int) -> int:
+        return compare(keys[one], keys[other])
+
+    return [values[at] for at in sorted(range(len(values)), key=cmp_to_key(order))]
+
+
 def declare(to: Declarations) -> None:
     for kind in _COMPARABLE:
         to.add(f"list({kind})::isSorted() bool", is_sorted)
@@ -102,5 +106,6 @@ def declare(to: Declarations) -> None:
     to.add("list(T)::reverse() list(T)", lambda values: values[::-1])
     for kind in _COMPARABLE:
         to.add(f"list({kind})::sort() list({kind})", lambda values: sorted(values, key=cmp_to_key(compare)))
+    to.add("@sortBy(list(T),list(K)) list(T)", _sorted_by)
     to.add("list(T)::first() optional(T)", lambda values: Optional(values[0]) if values else NONE)
     to.add("list(T)::last() optional(T)", lambda values: Optional(values[-1]) if values else NONE)
