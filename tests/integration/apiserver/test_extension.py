@@ -131,10 +131,11 @@ def test_a_webhook_server_denies_warns_and_patches(server: ApiServer, folder: Pa
     kubectl(server, "delete", "-f", "-", stdin=documents)
 
 
-def policy(server: ApiServer, kind: str, name: str, spec: dict[str, Any], **binding: Any) -> None:
-    """A policy for config maps of the namespace `default`, with a binding."""
+def policy(server: ApiServer, kind: str, name: str, spec: dict[str, Any], group: str = "", resource: str = "configmaps",
+           **binding: Any) -> None:
+    """A policy for new objects of the namespace `default`, with a binding."""
     plural = f"{kind}admissionpolicies"
-    scope = {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]}
+    scope = {"resourceRules": [{"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]}]}
     made = call(server, "POST", f"{ADMISSION}/{plural}", {"metadata": {"name": name}, "spec": {"matchConstraints": scope, **spec}})
     assert made[0] == 201, made
     only = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}}
@@ -204,16 +205,27 @@ def test_an_operator_written_with_kopf_keeps_a_custom_resource(server: ApiServer
         assert (owner["kind"], owner["uid"], owner["controller"]) == ("Website", found["metadata"]["uid"], True)
         assert "served" in kubectl(server, "get", "websites").stdout.lower()
         rules = [{"apiGroups": ["web.kubepy.io"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["websites"]}]
-        policy = {"spec": {"matchConstraints": {"resourceRules": rules}, "validations": [
+        judged = {"spec": {"matchConstraints": {"resourceRules": rules}, "validations": [
             {"expression": "object.spec.replicas > 0 && object.metadata.labels.size() >= 0"},
             {"expression": "object.spec.colour == 'red'"}]}}
-        told = asyncio.run(type_checked(server, policy))["expressionWarnings"]
+        told = asyncio.run(type_checked(server, judged))["expressionWarnings"]
         assert [item["fieldRef"] for item in told] == ["spec.validations[1].expression"]
         assert told[0]["warning"].startswith("web.kubepy.io/v1, Kind=Website: ERROR: <input>:1:12: undefined field 'colour'")
         refused = kubectl(server, "scale", "website/hello", "--replicas=3")
         assert "the free tier has two replicas at most" in refused.stderr
         assert kubectl(server, "patch", "website/hello", "--type=merge", "-p", '{"spec": {"tier": "paid", "replicas": 3}}').returncode == 0
         wait_for(lambda: call(server, "GET", deployment)[1]["spec"]["replicas"] == 3, seconds=60)
+        policy(server, "mutating", "sites", {"reinvocationPolicy": "Never", "mutations": [
+            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{spec: Object.spec{tier: 'paid'}}"}},
+            {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'add', path: '/spec/unknown', value: 1}]"}}]},
+               group="web.kubepy.io", resource="websites")
+
+        def tried() -> Any:
+            return call(server, "POST", f"{site.removesuffix('/hello')}?dryRun=All", {
+                "apiVersion": "web.kubepy.io/v1", "kind": "Website", "metadata": {"name": "tried"}, "spec": {"text": "x"}})[1]["spec"]
+
+        wait_for(lambda: tried() == {"text": "x", "replicas": 1, "tier": "paid"})
+        call(server, "DELETE", f"{ADMISSION}/mutatingadmissionpolicies/sites")
         back = kubectl(server, "patch", "website/hello", "--type=merge", "-p", '{"spec": {"tier": "free", "replicas": 1}}')
         assert "a paid tier cannot be given up" in back.stderr
         wait_for(lambda: "Served" in kubectl(server, "get", "events", "-o", "jsonpath={.items[*].reason}").stdout, seconds=30)
