@@ -23,12 +23,17 @@ from kubepy.scheduler.pod import Pod
 
 UNSCHEDULABLE_SECONDS = 300.0
 EVENTS_KEPT = 4096
+INTERESTS_KEPT = 10_000
 HINTS_MEASURED = 1000
 """Hints whose time is taken, between two calls of `measure`: thousands of pods may be asked about one event."""
 FAILED = "ScheduleAttemptFailure"
 GATES = frozenset({"SchedulingGates"})
 """Only the pod itself can lift these."""
 ACTIVE, BACKOFF, WAITING, GATED, TRIED = "active", "backoff", "unschedulable", "gated", "tried"
+
+
+_Group = tuple[str, frozenset[str]]
+"""A scheduler's name and the plugins that refused."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +63,9 @@ class Queue:
     max_backoff: float = 10.0
     entries: dict[str, Entry] = field(default_factory=dict)
     _waiting: dict[str, Entry] = field(default_factory=dict)
+    _groups: dict[_Group, dict[str, Entry]] = field(default_factory=dict)
+    """The waiting ones by who refused them, so that an event asks only those it can matter to."""
+    _interest: dict[tuple[_Group, str, str], bool] = field(default_factory=dict)
     _gated: dict[str, Entry] = field(default_factory=dict)
     _incoming: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(queue, event) -> pods, since `measure` was called."""
@@ -95,7 +103,7 @@ class Queue:
 
     def delete(self, key: str) -> None:
         entry = self.entries.pop(key, None)
-        self._waiting.pop(key, None)
+        self._leave(key)
         self._gated.pop(key, None)
         if entry is not None:
             entry.ticket = -1
@@ -130,6 +138,7 @@ class Queue:
         else:
             entry.where = WAITING
             self._waiting[entry.pod.key] = entry
+            self._groups.setdefault((entry.pod.scheduler, entry.plugins), {})[entry.pod.key] = entry
             self._incoming["unschedulable", FAILED] += 1
 
     # --- the cluster changes ---
@@ -140,7 +149,7 @@ class Queue:
         if only is None or only.where == TRIED:
             self._log.append((self._sequence, event))
         woken = 0
-        for entry in (only,) if only is not None else list(self._waiting.values()):
+        for entry in (only,) if only is not None else self._concerned(event):
             if entry.where == WAITING and entry.pod.key != but and self._helps(entry, event):
                 self._back_off(entry, _named(event))
                 woken += 1
@@ -148,6 +157,31 @@ class Queue:
             if entry.plugins != GATES and self._helps(entry, event):
                 self._enqueue(entry, _named(event))
         return woken
+
+    def _concerned(self, event: Event) -> list[Entry]:
+        """The waiting pods some of whose refusing plugins look at such events."""
+        found: list[Entry] = []
+        for group, entries in self._groups.items():
+            key = (group, event.resource, event.action)
+            cares = self._interest.get(key)
+            if cares is None:
+                if len(self._interest) > INTERESTS_KEPT:
+                    self._interest.clear()
+                wakes = self.profiles[group[0]].wakes
+                cares = self._interest[key] = any(wake.resource == event.resource and event.action in wake.actions
+                                                  for plugin in group[1] for wake in _known(wakes, plugin))
+            if cares:
+                found += entries.values()
+        return found
+
+    def _leave(self, key: str) -> None:
+        """The pod does not wait any more."""
+        entry = self._waiting.pop(key, None)
+        if entry is not None:
+            group = self._groups[entry.pod.scheduler, entry.plugins]
+            del group[key]
+            if not group:
+                del self._groups[entry.pod.scheduler, entry.plugins]
 
     def measure(self) -> None:
         """Brings the metrics up to date."""
@@ -201,18 +235,18 @@ class Queue:
         """Lets the PreEnqueue plugins look at a pod, and queues it if none objects."""
         profile = self.profiles[entry.pod.scheduler]
         gate = next((plugin.name for plugin in profile.points["preEnqueue"] if plugin.pre_enqueue(entry.pod) is not None), None)
+        self._leave(entry.pod.key)
         if gate is None:
             entry.plugins = frozenset()
             self._activate(entry, event)
             return
         if entry.where != GATED:
-            self._waiting.pop(entry.pod.key, None)
             self._incoming["gated", event] += 1
         entry.where, entry.ticket, entry.plugins = GATED, -1, frozenset({gate})
         self._gated[entry.pod.key] = entry
 
     def _activate(self, entry: Entry, event: str) -> None:
-        self._waiting.pop(entry.pod.key, None)
+        self._leave(entry.pod.key)
         self._gated.pop(entry.pod.key, None)
         self._incoming["active", event] += 1
         entry.where, entry.ticket = ACTIVE, next(self._tickets)
@@ -227,7 +261,7 @@ class Queue:
         if ends <= self.clock.monotonic():
             self._activate(entry, event)
             return
-        self._waiting.pop(entry.pod.key, None)
+        self._leave(entry.pod.key)
         self._incoming["backoff", event] += 1
         entry.where, entry.ticket = BACKOFF, next(self._tickets)
         heapq.heappush(self._backoff, (ends, self._sort_key(entry), entry.ticket, entry))
