@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 
-from kubepy.api.errors import BadRequest, NotFound, UnsupportedMediaType
+from kubepy.api.errors import NotFound, UnsupportedMediaType
 from kubepy.api.types import Object
 from kubepy.apiserver.body import SLOW_YAML, decode_patched
 from kubepy.apiserver.crd.kind import custom_of
@@ -14,7 +14,7 @@ from kubepy.apiserver.representation import answer_written
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.verbs import manage, option
-from kubepy.apiserver.verbs.patching import APPLY_TYPES, CUSTOM_TYPES, TYPES, Patch, read_patch
+from kubepy.apiserver.verbs.patching import APPLY_TYPES, CUSTOM_TYPES, TYPES, Patch, check_identity, read_patch
 from kubepy.apiserver.verbs.update import as_create, guaranteed_update, may_create
 
 
@@ -42,10 +42,14 @@ async def patch(server: Server, exchange: Exchange, context: Context) -> None:
     async def transform(old: Object) -> Object:
         patched = wanted.apply(old, server.clock.now())
         if wanted.tracks:
-            return old if patched is old else manage.complete(context, patched)
+            if patched is old:
+                return old
+            obj = manage.complete(context, patched)
+            check_identity(context, obj)
+            return obj
         obj = decode_patched(context, context.kind, patched, wanted.shown, old)
         context.kind.strategy.fill(obj)
-        check_identity(context, obj, old)
+        check_identity(context, obj)
         return obj
 
     try:
@@ -58,14 +62,3 @@ async def patch(server: Server, exchange: Exchange, context: Context) -> None:
         await answer_written(server, exchange, context, 201, await wanted.create(server, context))
         return
     await answer_written(server, exchange, context, 200, result)
-
-
-def check_identity(context: Context, obj: Object, old: Object) -> None:
-    """A patch cannot move an object; raises BadRequest."""
-    name = obj["metadata"].get("name")
-    if not name:
-        raise BadRequest(f"the name of the object ({context.info.name} based on URL) was undeterminable: name must be provided")
-    if name != context.info.name:
-        raise BadRequest(f"the name of the object ({name or ''}) does not match the name on the URL ({context.info.name})")
-    if (obj["metadata"].get("namespace") or "") != (old["metadata"].get("namespace") or ""):
-        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")

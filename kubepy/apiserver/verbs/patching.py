@@ -134,7 +134,19 @@ class ApplyPatch(Patch):
             raise Conflict.of(resource, info.name, why)
         empty: Object = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}}
         obj = manage.apply(context, empty, self.value, self.force, server.clock.now())
-        obj = {**obj, "metadata": {**obj["metadata"], "name": info.name}}
+        check_identity(context, obj)
         if resource.namespaced:
-            obj["metadata"]["namespace"] = info.namespace
+            obj = {**obj, "metadata": {**obj["metadata"], "namespace": info.namespace}}
         return await create_object(server, context, manage.complete(context, obj), tracked=True)
+
+
+def check_identity(context: Context, obj: Object) -> None:
+    """A patch cannot move an object; raises BadRequest."""
+    name = obj["metadata"].get("name")
+    if not name:
+        raise BadRequest(f"the name of the object ({context.info.name} based on URL) was undeterminable: name must be provided")
+    if name != context.info.name:
+        raise BadRequest(f"the name of the object ({name or ''}) does not match the name on the URL ({context.info.name})")
+    namespace, wanted = obj["metadata"].get("namespace"), context.info.namespace
+    if context.kind.resource.namespaced and namespace and namespace != wanted:
+        raise BadRequest(f"the namespace of the object ({namespace}) does not match the namespace on the request ({wanted})")
