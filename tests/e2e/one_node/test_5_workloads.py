@@ -227,6 +227,30 @@ def test_the_api_server_has_endpoints_and_slices(cluster: Cluster) -> None:
     assert found["endpoints"][0]["addresses"] == [address]
 
 
+def test_slices_made_by_hand_are_served(cluster: Cluster) -> None:
+    """Several addresses and several ports, each in a slice of its own."""
+    for name in ("left", "right"):
+        apply(cluster, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": pod_spec(SERVE)})
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/left", "pod/right", "--timeout=60s")
+    address = {name: cluster.get("pod", name)["status"]["podIP"] for name in ("left", "right")}
+    apply(cluster, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hand"}, "spec": {
+        "ports": [{"name": "both", "port": 80}, {"name": "one", "port": 81}]}},
+        *({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+           "metadata": {"name": f"hand-{number}", "labels": {"kubernetes.io/service-name": "hand"}},
+           "endpoints": [{"addresses": [address[name]], "conditions": {"ready": True}}],
+           "ports": [{"name": port, "port": 8080, "protocol": "TCP"}]}
+          for number, (name, port) in enumerate((("left", "both"), ("right", "both"), ("right", "one")))))
+    virtual = cluster.get("service", "hand")["spec"]["clusterIP"]
+
+    def answers(port: int) -> set[str]:
+        return {cluster.run("curl", "-s", "--max-time", "3", f"http://{virtual}:{port}/", check=False).strip() for _ in range(8)}
+
+    eventually("both answer on one port", lambda: answers(80) == {"left", "right"})
+    eventually("one answers on the other", lambda: answers(81) == {"right"})
+    cluster.kubectl("delete", "service/hand", "pod/left", "pod/right", "--wait=false")
+    cluster.kubectl("delete", "endpointslices", "-l", "kubernetes.io/service-name=hand")
+
+
 def test_a_cron_job_runs_and_one_is_made_by_hand(cluster: Cluster) -> None:
     cluster.kubectl("create", "job", "by-hand", "--from=cronjob/tick")
     cluster.kubectl("wait", "--for=condition=Complete", "job/by-hand", "--timeout=60s")

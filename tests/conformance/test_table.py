@@ -1,0 +1,39 @@
+"""Each behaviour of the conformance list that is the controllers' doing has a test of ours, and that test exists.
+
+The list itself is not part of the repository: where it is at hand ($KUBEPY_CONFORMANCE, a file), it is compared with the table.
+"""
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+TESTS = Path(__file__).resolve().parents[1]
+TABLE: dict[str, dict[str, list[str]]] = yaml.safe_load((TESTS / "conformance/controllers.yaml").read_text())
+AREAS = ("Garbage collector", "Namespaces [Serial]", "OrderedNamespaceDeletion", "] ResourceQuota", "] ServiceAccounts", "EndpointSlice",
+         "Endpoints")
+
+
+def functions(path: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+@pytest.mark.parametrize("sig", TABLE)
+def test_every_behaviour_names_tests_that_exist(sig: str) -> None:
+    known = {file: functions(TESTS / file) for file in {test.partition("::")[0] for tests in TABLE[sig].values() for test in tests}}
+    missing = [test for tests in TABLE[sig].values() for test in tests if test.partition("::")[2] not in known[test.partition("::")[0]]]
+    assert not missing
+    assert all(TABLE[sig].values())
+
+
+def test_no_behaviour_is_missing() -> None:
+    path = os.environ.get("KUBEPY_CONFORMANCE")
+    if not path:
+        pytest.skip("the conformance list is not at hand ($KUBEPY_CONFORMANCE)")
+    wanted = {(sig, item["test"].replace(f"[{sig}] ", "").replace(" [Conformance]", ""))
+              for sig, items in yaml.safe_load(Path(path).read_text()).items() for item in items
+              if sig == "sig-apps" or any(area in item["test"] for area in AREAS)}
+    assert wanted == {(sig, behaviour) for sig, behaviours in TABLE.items() for behaviour in behaviours}
