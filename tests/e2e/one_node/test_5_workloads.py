@@ -213,7 +213,7 @@ def test_pods_are_run_and_debugged(cluster: Cluster) -> None:
     cluster.kubectl("wait", "--for=condition=Ready", "pod/bare", "--timeout=60s")
     assert cluster.get("service", "bare")["spec"]["ports"][0]["port"] == 8080
     cluster.kubectl("debug", "bare", f"--image={IMAGE}", "--container=look", "--target=bare", "--profile=general", "--attach=false", "--",
-                    "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline; sleep 3600")
+                    "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline; echo; sleep 3600")
     eventually("the process of the other container is seen", lambda: cluster.kubectl(
         "logs", "bare", "-c", "look", check=False).startswith("httpd -f"))
     cluster.kubectl("debug", "bare", "--copy-to=copied", f"--set-image=*={IMAGE}", "--same-node", "--attach=false")
