@@ -4,8 +4,8 @@ Known difference: upstream adjusts the levels' limits every 10 s by their recent
 it, as long as its owner's own requests leave it free.
 
 Seats bound what waits for etcd; a request that is answered from memory never holds one for long, however many come at once. As one loop
-serves all of them, each level also has so many turns in one round of the loop, and what exceeds them queues: so a flood of one level
-delays the others by a few rounds and no more.
+serves all of them, each level also has so many turns in one round of the loop, and what exceeds them queues. The turns become fewer
+when rounds become long: so a flood of one level, also of costly requests, delays the others by a few short rounds and no more.
 """
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ _NOMINAL = gauge("apiserver_flowcontrol_nominal_limit_seats", "Nominal number of
                  ("priority_level",))
 
 
-TURNS = 64
+MOST_TURNS, FEWEST_TURNS = 64, 4
 """Requests of one level that begin in one round of the event loop."""
-REFUSE_SECONDS = 0.1
+LONG_ROUND, SHORT_ROUND = 0.03, 0.01
+"""Seconds a round takes when the turns become fewer, and more again."""
+REFUSE_SECONDS = 0.3
 """How long a refusal for full queues takes, so that who asks again at once does not keep the loop from those who wait."""
 
 
@@ -52,7 +54,7 @@ class Level:
         self.most = 0
         """Seats it may use with what it borrows."""
         self.used = 0
-        self.turns = TURNS
+        self.turns = MOST_TURNS
         self.queues: Queues | None = None
 
     def configure(self, obj: Object) -> None:
@@ -84,6 +86,8 @@ class Levels:
         self._clock = clock
         self._wait = wait_seconds
         self._refilling = False
+        self._round_began = 0.0
+        self._turns = MOST_TURNS
 
     def configure(self, objects: Mapping[str, Object]) -> None:
         """Takes over the PriorityLevelConfigurations; a level that is gone stays while requests of it run."""
@@ -156,15 +160,22 @@ class Levels:
         level.turns -= 1
         if not self._refilling:
             self._refilling = True
-            asyncio.get_running_loop().call_soon(self._refill)
+            loop = asyncio.get_running_loop()
+            self._round_began = loop.time()
+            loop.call_soon(self._refill, loop)
         _SEATS.labels(level.name).set(level.used)
 
-    def _refill(self) -> None:
+    def _refill(self, loop: asyncio.AbstractEventLoop) -> None:
         """Once a round of the loop, while requests come."""
         self._refilling = False
+        spent = loop.time() - self._round_began
+        if spent > LONG_ROUND:
+            self._turns = max(FEWEST_TURNS, self._turns * 2 // 3)
+        elif spent < SHORT_ROUND:
+            self._turns = min(MOST_TURNS, self._turns + 4)
         for level in list(self.levels.values()):
-            if level.turns < TURNS:
-                level.turns = TURNS
+            level.turns = self._turns
+            if level.queues is not None and level.queues.length:
                 self._dispatch(level)
 
     def leave(self, level: Level, request: Queued, seconds: float) -> None:

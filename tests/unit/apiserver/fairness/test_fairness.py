@@ -122,3 +122,33 @@ def test_who_waits_too_long_is_refused_and_leaves_no_trace() -> None:
         assert low.used == 0
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("work", "most"), [pytest.param(0.0, 64, id="cheap requests"), pytest.param(0.004, 20, id="costly requests")])
+async def test_a_level_begins_few_requests_in_one_round_of_the_loop(work: float, most: int) -> None:
+    """However many come at once, so that the loop soon comes to what others ask; fewer when they are costly."""
+    levels = Levels(600, SystemClock(), 10)
+    levels.configure({obj["metadata"]["name"]: obj for obj in flowcontrol.priority_levels()})
+    level, begun, rounds = levels.levels["global-default"], [0], []
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def count() -> None:
+        rounds.append(begun[0])
+        begun[0] = 0
+        if not done.is_set():
+            loop.call_soon(count)
+
+    async def one(number: int) -> None:
+        request = await levels.enter(level, "global-default", f"user-{number}", 1)
+        begun[0] += 1
+        end = loop.time() + work
+        while loop.time() < end:
+            pass
+        levels.leave(level, request, work)
+
+    loop.call_soon(count)
+    await asyncio.gather(*map(one, range(200)))
+    done.set()
+    assert max(rounds) <= 64
+    assert min(size for size in rounds if size) <= most
+    assert level.used == 0
