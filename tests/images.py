@@ -1,7 +1,7 @@
 """Images for tests, built here from Debian's busybox-static: no registry is needed.
 
 `busybox` has every applet as a link in /bin; `echo` answers each HTTP request on port 8080 with its host name (busybox httpd
-running a CGI script); the pause image is kubepy's own.
+running a CGI script); `say` prints its arguments; the pause image is kubepy's own.
 """
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from kubepy.kubelet.pause import pause_archive
 BUSYBOX = "docker.io/library/busybox:1.36"
 """The full name, as the runtime reports it."""
 ECHO = "localhost/kubepy/echo:1"
+SAY = "localhost/kubepy/say:1"
 
 _PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\nuser:x:1000:1000:user:/:/bin/sh\n"
 _GROUP = b"root:x:0:\nnobody:x:65534:\nuser:x:1000:\nextra:x:50000:user\n"
@@ -40,8 +41,13 @@ def echo_archive() -> bytes:
     return docker_archive([ECHO], files, entrypoint=["httpd", "-f", "-p", "8080", "-h", "/www"], env={"PATH": "/bin"})
 
 
+def say_archive() -> bytes:
+    """Prints `entry` and its arguments, `default` where it is given none."""
+    return docker_archive([SAY], busybox_files(), entrypoint=["echo", "entry"], command=["default"], env={"PATH": "/bin"})
+
+
 def archives() -> dict[str, bytes]:
-    return {"pause": pause_archive(), "busybox": busybox_archive(), "echo": echo_archive()}
+    return {"pause": pause_archive(), "busybox": busybox_archive(), "echo": echo_archive(), "say": say_archive()}
 
 
 def main(socket: str) -> None:
