@@ -53,6 +53,7 @@ from kubepy.kubelet.pod.reporter import Reporter
 from kubepy.kubelet.pod.status import Node
 from kubepy.kubelet.pod.worker import Shared
 from kubepy.kubelet.probe.manager import Probes
+from kubepy.kubelet.runtime import apparmor_enabled
 from kubepy.kubelet.server.stat import Statistics
 from kubepy.kubelet.server.volumestat import VolumeStatistics
 from kubepy.kubelet.settings import Settings
@@ -120,6 +121,7 @@ class Kubelet:
         self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={settings.node_name}", clock=clock)
         self._node_informer = Informer(client, NODES, field_selector=f"metadata.name={settings.node_name}", clock=clock)
         self._service_informer = Informer(client, SERVICES, clock=clock)
+        self._apparmor = apparmor_enabled()
         self._awaited: dict[str, list[str]] = {}
         """By critical pod, those that end to make room for it."""
         self._static: dict[str, list[Object]] = {}
@@ -232,7 +234,8 @@ class Kubelet:
         if self.shutdown.active:
             return REFUSAL
         refused = admit(pod, others, node=lambda: self.node.node, settings=self.settings, machine=self.machine,
-                        pressures=self.eviction.pressures, extended=self.devices.allocatable())
+                        pressures=self.eviction.pressures, extended=self.devices.allocatable(),
+                        apparmor=self._apparmor)
         if refused is None or not refused[0].startswith("OutOf") or not podspec.is_critical(pod):
             return refused
         victims = plan_preemption(pod, others, {**self.around.allocatable, **self.devices.allocatable()})

@@ -175,6 +175,7 @@ async def main(arguments: list[str]) -> None:
         await kubelet.stop()
         await cri.close()
         private.stop(runtime)
+        kubelet.cgroups.remove_all()
         shutil.rmtree(directory, ignore_errors=True)
 
 

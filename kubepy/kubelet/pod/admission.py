@@ -1,12 +1,14 @@
-"""Whether a pod can run on this node at all (upstream's `lifecycle` predicates): name, selector, taints are the scheduler's, but
-what the scheduler has not seen (static pods, races) is refused here. Pure.
+"""Whether a pod can run on this node at all (upstream's `lifecycle` predicates): what the scheduler has not seen (static pods, races,
+what only the node knows) is refused here. Pure.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from kubepy.api.scheduling import amounts, pod_requests
+from kubepy.api.scheduling import amounts, host_ports, pod_requests, ports_conflict, selects_node, untolerated_taint
 from kubepy.api.types import Object
+from kubepy.kubelet.container import security
+from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.eviction.rank import refused
 from kubepy.kubelet.node.machine import Machine
 from kubepy.kubelet.node.status import allocatable
@@ -21,9 +23,10 @@ SAFE_SYSCTLS = frozenset((
 
 def admit(pod: Object, others: Sequence[Object], *, node: Callable[[], Object | None], settings: Settings,
           machine: Machine, pressures: Callable[[], frozenset[str]] = frozenset,
-          extended: Mapping[str, str] | None = None) -> tuple[str, str] | None:
-    """(reason, message) of the refusal, or None."""
-    return (refused(pod, pressures()) or _sysctls(pod, settings) or _node_selector(pod, node()) or _ports(pod, others)
+          extended: Mapping[str, str] | None = None, apparmor: bool = True) -> tuple[str, str] | None:
+    """(reason, message) of the refusal, or None. `apparmor`: the kernel has it."""
+    return (refused(pod, pressures()) or _sysctls(pod, settings) or _apparmor(pod, apparmor) or _node_affinity(pod, node())
+            or _taints(pod, node()) or _ports(pod, others)
             or _resources(pod, others, {**allocatable(settings, machine), **(extended or {})}))
 
 
@@ -41,33 +44,34 @@ def _sysctls(pod: Object, settings: Settings) -> tuple[str, str] | None:
     return None
 
 
-def _node_selector(pod: Object, node: Object | None) -> tuple[str, str] | None:
-    if node is None:
+def _apparmor(pod: Object, enabled: bool) -> tuple[str, str] | None:
+    if enabled:
         return None
-    labels = node["metadata"].get("labels") or {}
-    if any(labels.get(key) != value for key, value in (pod["spec"].get("nodeSelector") or {}).items()):
-        return "NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+    for container in podspec.every_container(pod):
+        profile = security.apparmor(pod, container)
+        if profile is not None and profile.profile_type != pb.SecurityProfile.Unconfined:
+            return "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host"
     return None
 
 
-def _host_ports(pod: Object) -> set[tuple[str, str, int]]:
-    found = set()
-    for container in podspec.containers(pod):
-        for port in container.get("ports") or ():
-            if port.get("hostPort"):
-                found.add((port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", int(port["hostPort"])))
-    return found
+def _node_affinity(pod: Object, node: Object | None) -> tuple[str, str] | None:
+    if node is None or selects_node(pod, node):
+        return None
+    return "NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+
+
+def _taints(pod: Object, node: Object | None) -> tuple[str, str] | None:
+    """Only what ends pods that run; static pods tolerate that anyway."""
+    taints = ((node or {}).get("spec") or {}).get("taints") or ()
+    if podspec.is_static(pod) or untolerated_taint(taints, pod["spec"].get("tolerations") or (), ("NoExecute",)) is None:
+        return None
+    return "TaintToleration", "Pod was rejected: Predicate TaintToleration failed"
 
 
 def _ports(pod: Object, others: Sequence[Object]) -> tuple[str, str] | None:
-    mine = _host_ports(pod)
-    if not mine:
-        return None
-    for ip, protocol, port in {entry for other in others for entry in _host_ports(other)}:
-        for own_ip, own_protocol, own_port in mine:
-            if (protocol, port) == (own_protocol, own_port) and (ip == own_ip or "0.0.0.0" in (ip, own_ip)):
-                return "NodePorts", ("Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod "
-                                     "ports")
+    mine = host_ports(pod)
+    if any(ports_conflict(own, taken) for other in others for taken in host_ports(other) for own in mine) if mine else False:
+        return "NodePorts", "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
     return None
 
 

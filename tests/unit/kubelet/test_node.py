@@ -123,11 +123,17 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     (pod(container(ports=[{"containerPort": 1, "hostPort": 80}])), [pod(container(ports=[{"containerPort": 2, "hostPort": 80}]))],
      "NodePorts"),
     (pod(nodeSelector={"a": "b"}), [], "NodeAffinity"),
+    (pod(affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "a", "operator": "Exists"}]}]}}}), [], "NodeAffinity"),
+    (pod(container(securityContext={"appArmorProfile": {"type": "RuntimeDefault"}})), [], "AppArmor"),
+    (pod(container(securityContext={"appArmorProfile": {"type": "Unconfined"}})), [], None),
     (pod(securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}), [], "SysctlForbidden"),
     (pod(securityContext={"sysctls": [{"name": "kernel.shm_rmid_forced", "value": "1"}]}), [], None),
-], ids=["an ordinary pod", "no CPU left", "a taken host port", "another node's labels", "an unsafe sysctl", "a safe sysctl"])
+], ids=["an ordinary pod", "no CPU left", "a taken host port", "another node's labels", "another node's affinity",
+        "AppArmor on a kernel without it", "no AppArmor on a kernel without it", "an unsafe sysctl", "a safe sysctl"])
 def test_admission(spec: dict[str, Any], others: list[dict[str, Any]], reason: str | None) -> None:
-    refused = admit(spec, others, node=lambda: {"metadata": {"labels": {}}}, settings=SETTINGS, machine=MACHINE)
+    refused = admit(spec, others, node=lambda: {"metadata": {"labels": {}, "name": "n1"}}, settings=SETTINGS, machine=MACHINE,
+                    apparmor=False)
     assert (refused and refused[0]) == reason
 
 
