@@ -36,6 +36,8 @@ from kubepy.kubelet.image.collect import ImageCollector
 from kubepy.kubelet.image.manager import Images
 from kubepy.kubelet.image.provider import Providers, load_providers
 from kubepy.kubelet.image.record import Records
+from kubepy.kubelet.memory.manager import MemoryManager, reserved_of
+from kubepy.kubelet.memory.manager import read_nodes as read_memory
 from kubepy.kubelet.node.agent import NodeAgent
 from kubepy.kubelet.node.machine import default_ip, read_machine
 from kubepy.kubelet.node.shutdown import PROBLEM, REFUSAL, Shutdown
@@ -100,11 +102,14 @@ class Kubelet:
         self.volumes = Volumes(settings, client, self.objects, tokens, self._sources, self.csi, self.events, Bundles(client, clock))
         self.actor = Actor(runtime, client, settings, self.cgroups, self.images, self.objects, self.events, clock, self.around)
         self.cpus = _cpu_manager(settings)
-        self.allocator = Allocator(self.cpus, self.devices, settings.topology_manager_policy, settings.topology_manager_scope,
+        self.memory = MemoryManager(settings.memory_manager_policy, read_memory(), reserved_of(settings.reserved_memory),
+                                    Path(settings.root_dir, "memory_manager_state"))
+        self.allocator = Allocator(self.cpus, self.memory, self.devices, settings.topology_manager_policy, settings.topology_manager_scope,
                                    frozenset(read_nodes().values()) or frozenset({0}), self._uses_resources)
-        self.actor.given = Extras(self.cpus, self.devices, self.claims)
+        self.actor.given = Extras(self.cpus, self.memory, self.devices, self.claims)
         self.pods = Pods(client, settings.node_name, lambda: self.node.node)
-        self.pod_resources = PodResources(settings.root_dir, lambda: self.pods.others(""), self.cpus, self.devices, self._claims_of)
+        self.pod_resources = PodResources(settings.root_dir, lambda: self.pods.others(""), self.cpus, self.memory, self.devices,
+                                          self._claims_of)
         self.probes = Probes(runtime, self.events, clock, self.pods.wake, self.ips[0])
         self.reporter = Reporter(client, clock, self.pods.api_pod)
         self.pleg = Pleg(runtime, clock, self.pods.wake)

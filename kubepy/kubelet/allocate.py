@@ -11,6 +11,7 @@ from kubepy.kubelet.cpu.manager import CpuManager
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.device.manager import Devices
 from kubepy.kubelet.dra.manager import Claims
+from kubepy.kubelet.memory.manager import MemoryManager
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.topology import REFUSAL, AllocationError, Hints, Policy, merge
 
@@ -18,14 +19,16 @@ from kubepy.kubelet.topology import REFUSAL, AllocationError, Hints, Policy, mer
 class Extras:
     """What a container has of its own, for its configuration."""
 
-    def __init__(self, cpus: CpuManager, devices: Devices, claims: Claims) -> None:
-        self.cpus, self.devices, self.claims = cpus, devices, claims
+    def __init__(self, cpus: CpuManager, memory: MemoryManager, devices: Devices, claims: Claims) -> None:
+        self.cpus, self.memory, self.devices, self.claims = cpus, memory, devices, claims
 
     async def configure(self, pod: Object, container: Object, config: pb.ContainerConfig) -> None:
         """Raises AllocationError, ClaimError."""
         uid, name = podspec.uid_of(pod), container["name"]
         if cpuset := self.cpus.cpuset(uid, name):
             config.linux.resources.cpuset_cpus = cpuset
+        if mems := self.memory.nodes(uid, name):
+            config.linux.resources.cpuset_mems = mems
         self.devices.configure(uid, name, config)
         config.CDI_devices.extend(pb.CDIDevice(name=entry) for entry in self.claims.cdi_devices(pod, container))
         await self.devices.pre_start(uid, name)
@@ -37,10 +40,11 @@ Refusal = tuple[str, str] | None
 class Allocator:
     """One pod after the other; what a pod was given stays its own until it has ended."""
 
-    def __init__(self, cpus: CpuManager, devices: Devices, policy: Policy, scope: Literal["container", "pod"],
+    def __init__(self, cpus: CpuManager, memory: MemoryManager, devices: Devices, policy: Policy, scope: Literal["container", "pod"],
                  nodes: frozenset[int], known: Callable[[str], bool]) -> None:
         """`nodes` are the machine's NUMA nodes, `known(uid)` whether a pod still uses what it has."""
         self.cpus = cpus
+        self.memory = memory
         self.devices = devices
         self._policy = policy
         self._scope = scope
@@ -50,6 +54,7 @@ class Allocator:
 
     def release(self) -> None:
         self.cpus.release(self._known)
+        self.memory.release(self._known)
         self.devices.release(self._known)
 
     async def admit(self, pod: Object) -> Refusal:
@@ -82,8 +87,9 @@ class Allocator:
     def _hints(self, pod: Object, container: Object) -> Sequence[Hints]:
         if self._policy == "none":
             return []
-        return [self.cpus.hints(pod, container, self._nodes), self.devices.hints(pod, container, self._nodes)]
+        return [part.hints(pod, container, self._nodes) for part in (self.cpus, self.memory, self.devices)]
 
     async def _give(self, pod: Object, container: Object, nodes: frozenset[int] | None) -> None:
         self.cpus.allocate(pod, container, nodes)
+        self.memory.allocate(pod, container, nodes)
         await self.devices.allocate(pod, container, nodes)

@@ -33,7 +33,8 @@ _PLAIN = {
     "evictionMinimumReclaim": "eviction_minimum_reclaim", "evictionMaxPodGracePeriod": "eviction_max_pod_grace_period",
     "enableServer": "enable_server", "enableDebuggingHandlers": "debugging_handlers", "cpuManagerPolicy": "cpu_manager_policy",
     "reservedSystemCPUs": "reserved_system_cpus", "topologyManagerPolicy": "topology_manager_policy",
-    "topologyManagerScope": "topology_manager_scope", "configMapAndSecretChangeDetectionStrategy": "object_changes",
+    "topologyManagerScope": "topology_manager_scope",
+    "memoryManagerPolicy": "memory_manager_policy", "configMapAndSecretChangeDetectionStrategy": "object_changes",
     "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap", "nodeStatusMaxImages": "max_images",
     "singleProcessOOMKill": "single_process_oom_kill", "failCgroupV1": "fail_cgroup_v1", "oomScoreAdj": "oom_score_adj",
     "maxOpenFiles": "max_open_files",
@@ -49,7 +50,7 @@ _DURATIONS = {
     "runtimeRequestTimeout": "runtime_timeout",
 }
 _MAY_BE_ZERO = {"shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "imageMaximumGCAge"}
-_LISTS = {"shutdownGracePeriodByPodPriority": "shutdown_by_priority", "clusterDNS": "cluster_dns",
+_LISTS = {"reservedMemory": "reserved_memory", "shutdownGracePeriodByPodPriority": "shutdown_by_priority", "clusterDNS": "cluster_dns",
           "registerWithTaints": "register_with_taints", "preloadedImagesVerificationAllowlist": "image_verification_allowed",
           "allowedUnsafeSysctls": "allowed_unsafe_sysctls"}
 _SPECIAL = {"apiVersion", "kind", "authentication", "authorization", "evictionSoftGracePeriod", "containerLogMaxSize", "crashLoopBackOff",
@@ -61,7 +62,7 @@ _WITHOUT_EFFECT = {
     "kernelMemcgNotification", "showHiddenMetricsForVersion", "volumePluginDir", "memoryThrottlingFactor", "tlsCurvePreferences",
     "localStorageCapacityIsolation"}
 _ONLY: dict[str, tuple[Any, ...]] = {
-    "memoryManagerPolicy": ("None",), "reservedMemory": ([],), "qosReserved": ({},), "cpuManagerPolicyOptions": ({},),
+    "qosReserved": ({},), "cpuManagerPolicyOptions": ({},),
     "topologyManagerPolicyOptions": ({},), "kubeletCgroups": ("",), "systemCgroups": ("",), "systemReservedCgroup": ("",),
     "kubeReservedCgroup": ("",), "enforceNodeAllocatable": (["pods"], ["none"], []), "enableControllerAttachDetach": (True,),
     "protectKernelDefaults": (False,), "cpuCFSQuotaPeriod": ("100ms",), "tlsCipherSuites": ([],), "tlsMinVersion": ("", "VersionTLS12"),
@@ -163,10 +164,13 @@ def _problems(settings: Settings) -> list[str]:
     for key, flag, choice, allowed in (
             ("topologyManagerPolicy", "topology-manager-policy", settings.topology_manager_policy, POLICIES),
             ("topologyManagerScope", "topology-manager-scope", settings.topology_manager_scope, ("container", "pod")),
+            ("memoryManagerPolicy", "memory-manager-policy", settings.memory_manager_policy, ("None", "Static")),
             ("cgroupDriver", "cgroup-driver", settings.cgroup_driver, ("cgroupfs", "systemd")),
             ("authorization.mode", "authorization-mode", settings.authorization_mode, ("Webhook", "AlwaysAllow"))):
         if choice not in allowed:
             found.append(f'{key} (--{flag}) "{choice}" must be one of: {list(allowed)}')
+    if settings.memory_manager_policy == "Static" and not settings.reserved_memory:
+        found.append("memoryManagerPolicy Static requires reservedMemory for at least one NUMA node")
     if settings.object_changes not in ("Watch", "Cache", "Get"):
         found.append("configMapAndSecretChangeDetectionStrategy must be one of: Get, Cache, Watch")
     from kubepy.kubelet.image.record import POLICIES as VERIFICATION

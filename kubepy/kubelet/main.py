@@ -123,6 +123,7 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--cgroup-driver", "cgroup_driver", str, "cgroupfs or systemd (a runtime that says which it uses is believed)"),
     ("--cgroup-root", "cgroup_root", str, "parent of all pods' cgroups"),
     ("--cpu-manager-policy", "cpu_manager_policy", str, "none, or static: whole CPUs for guaranteed pods that ask for them"),
+    ("--memory-manager-policy", "memory_manager_policy", str, "None, or Static: memory of NUMA nodes for guaranteed pods"),
     ("--topology-manager-policy", "topology_manager_policy", str, "none, best-effort, restricted or single-numa-node"),
     ("--topology-manager-scope", "topology_manager_scope", str, "container or pod"),
     ("--reserved-cpus", "reserved_system_cpus", str, "CPUs no pod gets for itself, such as 0-1"),

@@ -94,6 +94,9 @@ class Settings:
     reserved_system_cpus: str = ""
     topology_manager_policy: Literal["none", "best-effort", "restricted", "single-numa-node"] = "none"
     topology_manager_scope: Literal["container", "pod"] = "container"
+    memory_manager_policy: str = "None"
+    reserved_memory: tuple[Mapping[str, object], ...] = ()
+    """Memory of NUMA nodes no pod gets for itself: numaNode and limits of each."""
     shutdown_by_priority: tuple[Mapping[str, int], ...] = ()
     cni_conf_dir: str = ""
     """Where the pod network's configuration is written once the node has a pod CIDR; "" leaves CNI to others."""

@@ -10,6 +10,7 @@ from kubepy.kubelet.cpu.manager import CpuManager
 from kubepy.kubelet.device import podresources_pb2 as pb
 from kubepy.kubelet.device.manager import Devices
 from kubepy.kubelet.device.plugin import Device
+from kubepy.kubelet.memory.manager import Blocks, MemoryManager
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.rpc import RpcError, serve
 
@@ -18,11 +19,12 @@ Claims = Callable[[str, str], list[pb.DynamicResource]]
 
 
 class PodResources:
-    def __init__(self, root: str, pods: Callable[[], list[Object]], cpus: CpuManager, devices: Devices,
+    def __init__(self, root: str, pods: Callable[[], list[Object]], cpus: CpuManager, memory: MemoryManager, devices: Devices,
                  claims: Claims = lambda uid, container: []) -> None:
         self._socket = Path(root, "pod-resources", "kubelet.sock")
         self._pods = pods
         self._cpus = cpus
+        self._memory = memory
         self._devices = devices
         self._claims = claims
         self._server: Any = None
@@ -48,7 +50,8 @@ class PodResources:
     async def _allocatable(self, request: pb.AllocatableResourcesRequest) -> pb.AllocatableResourcesResponse:
         devices = [entry for resource in self._devices.plugins.resources.values()
                    for entry in _devices(resource.name, resource.devices, resource.healthy)]
-        return pb.AllocatableResourcesResponse(devices=devices, cpu_ids=sorted(self._cpus.allocatable))
+        return pb.AllocatableResourcesResponse(devices=devices, cpu_ids=sorted(self._cpus.allocatable),
+                                               memory=_memory(self._memory.allocatable()))
 
     def _pod(self, pod: Object) -> pb.PodResources:
         uid = podspec.uid_of(pod)
@@ -59,12 +62,18 @@ class PodResources:
             devices = [entry for resource, given in self._devices.given(uid).get(name, {}).items()
                        for entry in _devices(resource, self._known(resource), given.ids)]
             containers.append(pb.ContainerResources(name=name, devices=devices, cpu_ids=sorted(self._cpus.given(uid, name)),
+                                                    memory=_memory(self._memory.given(uid, name)),
                                                     dynamic_resources=self._claims(uid, name)))
         return pb.PodResources(name=pod["metadata"]["name"], namespace=pod["metadata"].get("namespace") or "default", containers=containers)
 
     def _known(self, resource: str) -> Mapping[str, Device]:
         found = self._devices.plugins.resources.get(resource)
         return found.devices if found is not None else {}
+
+
+def _memory(blocks: Blocks) -> list[pb.ContainerMemory]:
+    return [pb.ContainerMemory(memory_type=name, size=size, topology=pb.TopologyInfo(nodes=[pb.NUMANode(ID=node)]))
+            for name, by_node in sorted(blocks.items()) for node, size in sorted(by_node.items())]
 
 
 def _devices(resource: str, known: Mapping[str, Device], ids: set[str] | frozenset[str]) -> list[pb.ContainerDevices]:

@@ -43,7 +43,8 @@ def test_what_is_followed(document: dict[str, Any], expected: dict[str, Any]) ->
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a field nobody knows": ({"maxPodz": 3}, 'unknown field "maxPodz"'),
-    "what is not done": ({"memoryManagerPolicy": "Static"}, "memoryManagerPolicy 'Static' is not supported by this kubelet"),
+    "what is not done": ({"qosReserved": {"memory": "50%"}}, "qosReserved .* is not supported by this kubelet"),
+    "memory of nodes without any left for the system": ({"memoryManagerPolicy": "Static"}, "requires reservedMemory"),
     "swap for pods": ({"memorySwap": {"swapBehavior": "LimitedSwap"}}, "only NoSwap is supported"),
     "thresholds the wrong way round": ({"imageGCHighThresholdPercent": 50, "imageGCLowThresholdPercent": 60},
                                        r"imageGCLowThresholdPercent \(--image-gc-low-threshold\) 60 must be less than"),

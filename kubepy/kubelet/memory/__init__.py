@@ -1,0 +1,1 @@
+"""The memory manager's static policy: guaranteed containers get memory of NUMA nodes of their own."""
