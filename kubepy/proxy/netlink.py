@@ -14,6 +14,8 @@ REQUEST, ACK, DUMP, CREATE, EXCLUSIVE = 1, 4, 0x300, 0x400, 0x200
 ROUTE, NETFILTER, GENERIC = 0, 12, 16
 _ERROR, _DONE = 2, 3
 _BUFFER = 1 << 20
+_MESSAGE = 1 << 16
+"""Bytes: the kernel's longest datagram of a dump is half of it."""
 _AT_ONCE = 100
 """Requests sent before their acknowledgements are read: more would not fit the socket's buffer."""
 
@@ -55,6 +57,11 @@ class Netlink:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._socket.settimeout(30)
+        self._into = memoryview(bytearray(_MESSAGE))
+
+    def _receive(self) -> bytes:
+        """One datagram. (A buffer made anew for each would be mapped and unmapped each time: that takes longer than all the rest.)"""
+        return bytes(self._into[:self._socket.recv_into(self._into)])
 
     def __enter__(self) -> Netlink:
         return self
@@ -66,7 +73,7 @@ class Netlink:
         """Each object's fixed header (of so many bytes) and attributes."""
         self._socket.send(_message(kind, REQUEST | DUMP, 1, body))
         while True:
-            data, start = self._socket.recv(_BUFFER), 0
+            data, start = self._receive(), 0
             while start < len(data):
                 length, reply = struct.unpack_from("=IH", data, start)
                 if reply == _DONE:
@@ -80,7 +87,7 @@ class Netlink:
     def ask(self, kind: int, body: bytes, header: int) -> Attributes:
         """One object's attributes."""
         self._socket.send(_message(kind, REQUEST, 1, body))
-        data = self._socket.recv(_BUFFER)
+        data = self._receive()
         length, reply = struct.unpack_from("=IH", data)
         if reply == _ERROR:
             [code] = struct.unpack_from("=i", data, 16)
@@ -95,7 +102,7 @@ class Netlink:
             self._socket.send(b"".join(_message(kind, REQUEST | ACK | flags, number, body) for number, body in enumerate(part)))
             left = len(part)
             while left:
-                data, at = self._socket.recv(_BUFFER), 0
+                data, at = self._receive(), 0
                 while at < len(data):
                     length, reply, _, number = struct.unpack_from("=IHHI", data, at)
                     if reply == _ERROR:

@@ -28,7 +28,7 @@ OWN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-")
 
 @lru_cache(maxsize=65536)
 def _hash(text: str) -> str:
-    return base64.b32encode(hashlib.sha256(text.encode()).digest())[:16].decode()
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()[:10]).decode()  # 16 characters
 
 
 def _port(name: PortName) -> str:

@@ -57,28 +57,37 @@ class IpvsBackend:
         self._command = "iptables" if family == "IPv4" else "ip6tables"
         self._excluded = [ipaddress.ip_network(text, strict=False) for text in self._options.exclude]
         self._written: Plan | None = None
+        self._own: frozenset[str] = frozenset()
+        """The node's addresses, as of the last full write."""
         self._leaving: set[tuple[Address, Real]] = set()
 
     async def apply(self, state: State) -> None:
-        try:
-            found = await asyncio.to_thread(kernel.local_addresses, self._family)
-        except OSError as error:
-            raise BackendError(f"netlink: {error}") from error
-        index = await self._device()
-        own = {ip for number, ips in found.items() if number != index for ip in ips}
-        plan = self._planner.plan(state, state.node.addresses or tuple(sorted(own)))
         written, self._written = self._written, None  # until it has worked, nothing is certain
+        index = await self._device()
+        if written is None:
+            self._own, there = await asyncio.to_thread(self._addresses, index)
+        else:
+            there = written.addresses - self._own
+        plan = self._planner.plan(state, state.node.addresses or tuple(sorted(self._own)))
         if text := (ipset.full(plan.members, self._family) if written is None
                     else ipset.partial(written.members, plan.members, self._family)):
             log.v(4).info("Writing ipsets", family=self._family, bytes=len(text))
             await run("ipset", "restore", stdin=text.encode())
         try:
-            await asyncio.to_thread(self._perform, plan, written, found.get(index, set()), own, index)
+            await asyncio.to_thread(self._perform, plan, written, there, index)
         except OSError as error:
             raise BackendError(f"IPVS: {error}") from error
         if written is None:
             await self._write_rules()
         self._written = plan
+
+    def _addresses(self, index: int) -> tuple[frozenset[str], set[str]]:
+        """The node's, and those of the dummy device."""
+        try:
+            found = kernel.local_addresses(self._family)
+        except OSError as error:
+            raise BackendError(f"netlink: {error}") from error
+        return frozenset(ip for number, ips in found.items() if number != index for ip in ips), found.get(index, set())
 
     async def _device(self) -> int:
         try:
@@ -86,10 +95,10 @@ class IpvsBackend:
         except OSError as error:
             raise BackendError(f"{kernel.DEVICE}: {error}") from error
 
-    def _perform(self, plan: Plan, written: Plan | None, there: set[str], own: set[str], index: int) -> None:
+    def _perform(self, plan: Plan, written: Plan | None, there: set[str], index: int) -> None:
         """Servers first: an address that answers nothing is worse than a server nobody reaches. Of addresses that are the node's own
         the dummy device needs none."""
-        wanted = plan.addresses - own
+        wanted = plan.addresses - self._own
         with Ipvs(self._family) as ipvs:
             if written is None:
                 self._set_kernel(ipvs)
@@ -157,13 +166,14 @@ class IpvsBackend:
         await run(f"{self._command}-restore", *WAIT, "--noflush", "--counters", stdin=table.full(rules, saved, rule.JUMPS).encode())
 
     async def intact(self) -> bool:
-        """Lets go of servers that have no connections any more; looks for the canaries in iptables, and for a virtual server."""
+        """Lets go of servers that have no connections any more; looks for the canaries in iptables, for the virtual servers and their
+        addresses, and whether the node's own addresses are still the same."""
         written = self._written
         if written is None:
             return False
         try:
-            there = await asyncio.to_thread(self._sweep, written)
-        except OSError as error:
+            there = await asyncio.to_thread(self._sweep, written, await self._device())
+        except (OSError, BackendError) as error:
             log.warning("Cannot see whether the virtual servers are still there", family=self._family, err=error)
             there = True
         there = there and await canaries(self._command)
@@ -172,7 +182,10 @@ class IpvsBackend:
             self._written = None
         return there
 
-    def _sweep(self, written: Plan) -> bool:
+    def _sweep(self, written: Plan, index: int) -> bool:
+        own, addresses = self._addresses(index)
+        if own != self._own or not addresses >= written.addresses - own:
+            return False
         with Ipvs(self._family) as ipvs:
             there = ipvs.services().keys() >= written.virtuals.keys()
             if there:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import struct
 from collections.abc import Iterable, Mapping
@@ -31,6 +30,7 @@ _SET_CONFIG, _FLUSH = 12, 17
 _SERVICE, _DEST = 1, 2
 _PERSISTENT, _UP = 1, 1
 _NEW_LINK, _NEW_ADDRESS, _DEL_ADDRESS, _GET_ADDRESS = 16, 20, 21, 22
+_OWN_ONLY = ("127.", "169.254.", "fe80:")
 _PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 _NAMES = {number: name for name, number in _PROTOCOLS.items()}
 
@@ -197,7 +197,7 @@ def local_addresses(family: Family) -> dict[int, set[str]]:
             packed = one.get(2) or one.get(1)
             if head[0] == af and packed:
                 ip = socket.inet_ntop(af, packed)
-                if not (ipaddress.ip_address(ip).is_loopback or ipaddress.ip_address(ip).is_link_local):
+                if not ip.startswith(_OWN_ONLY) and ip != "::1":
                     found.setdefault(struct.unpack_from("=i", head, 4)[0], set()).add(ip)
     return found
 

@@ -69,7 +69,7 @@ class Planner:
             self._kept, self._about = {}, (state.node, node_addresses)
         before, kept = self._kept, {}
         plan = Plan(members={one: set() for one in ipset.TYPES})
-        owners: dict[Address, PortName] = {}
+        contested = False
         for port, service in state.services.items():
             ends = state.endpoints.get(port, ())
             old = before.get(port)
@@ -77,12 +77,15 @@ class Planner:
                 old = (service, ends, port_plan(port, service, ends, state.node, node_addresses, self._scheduler))
             kept[port] = old
             for address, virtual in old[2].virtuals:
-                if address not in owners or port < owners[address]:
-                    owners[address], plan.virtuals[address] = port, virtual
+                contested = contested or address in plan.virtuals
+                plan.virtuals[address] = virtual
             plan.addresses.update(old[2].addresses)
             for one, member in old[2].members:
                 plan.members[one].add(member)
         self._kept = kept
+        if contested:
+            for port in sorted(kept, reverse=True):
+                plan.virtuals.update(kept[port][2].virtuals)
         plan.members[ipset.IPVS_IPS] = plan.addresses
         return plan
 

@@ -29,7 +29,7 @@ _ODD = re.compile(r"[^a-zA-Z0-9/._-]")
 
 @lru_cache(maxsize=65536)
 def _hash(text: str) -> str:
-    return base64.b32encode(hashlib.sha256(text.encode()).digest())[:8].decode()
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()[:5]).decode()  # 8 characters
 
 
 def _named(prefix: str, port: PortName, rest: str = "") -> str:

@@ -135,7 +135,7 @@ def test_a_machine_with_a_wrong_hash_or_token_does_not_join(two_nodes: LocalClus
 
 def test_a_node_may_not_read_what_is_not_its_own(two_nodes: LocalCluster) -> None:
     node = two_nodes.nodes[1]
-    for who, what in (("kubelet", ["secrets", "-A"]), ("proxy", ["secrets", "-A"]), ("proxy", ["pods", "-A"]),
+    for who, what in (("kubelet", ["secrets", "-A"]), ("proxy", ["secrets", "-A"]), ("proxy", ["configmaps", "-A"]),
                       ("kubelet", ["node", two_nodes.nodes[0].name])):
         with pytest.raises(Failed, match="Forbidden"):
             node.run("kubectl", f"--kubeconfig={node.data / who}.kubeconfig", "get", *what)

@@ -236,7 +236,7 @@ async def test_rules_flushed_by_others_come_back(net, kind, number):
     await backend.apply(state(service()))
     assert await backend.intact()
     net.inside(net.node, *FLUSHES[kind][number])
-    assert not await backend.intact() or kind == "ipvs"
+    assert not await backend.intact()
     await backend.apply(state(service()))
     assert net.call(net.client, A["cluster"], 80)[0] in ("pod-0", "pod-1")
 
