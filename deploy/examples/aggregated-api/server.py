@@ -42,6 +42,30 @@ async def one(name: str, request: Request) -> Any:
     return greeting(name, request)
 
 
+SCHEMA = {
+    "type": "object", "description": "A greeting for whoever asks.",
+    "properties": {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"},
+                   "text": {"type": "string", "description": "What is said to the caller."},
+                   "groups": {"type": "array", "items": {"type": "string"}, "description": "The groups the caller is in."}},
+    "x-kubernetes-group-version-kind": [{"group": GROUP, "version": VERSION, "kind": "Greeting"}]}
+
+
+@app.get("/openapi/v3")
+async def documents() -> dict[str, Any]:
+    """The API server shows these beside its own, so that `kubectl explain greetings` works."""
+    path = f"apis/{GROUP}/{VERSION}"
+    return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}"}}}
+
+
+@app.get(f"/openapi/v3/apis/{GROUP}/{VERSION}")
+async def document() -> dict[str, Any]:
+    mark = {"x-kubernetes-group-version-kind": SCHEMA["x-kubernetes-group-version-kind"][0], "x-kubernetes-action": "get"}
+    answer = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/io.kubepy.example.v1.Greeting"}}}}
+    return {"openapi": "3.0.0", "info": {"title": "greetings", "version": VERSION},
+            "paths": {f"/apis/{GROUP}/{VERSION}/greetings/{{name}}": {"get": {"responses": {"200": answer}, **mark}}},
+            "components": {"schemas": {"io.kubepy.example.v1.Greeting": SCHEMA}}}
+
+
 def greeting(name: str, request: Request) -> dict[str, Any]:
     return {"kind": "Greeting", "apiVersion": API_VERSION, "metadata": {"name": name},
             "text": f"{name}, {request.headers.get('x-remote-user', 'stranger')}", "groups": request.headers.getlist("x-remote-group")}

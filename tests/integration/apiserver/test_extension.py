@@ -257,6 +257,8 @@ def test_an_aggregated_server_is_reached_with_the_callers_identity(server: ApiSe
             shown = subprocess.run(["kubectl", "--kubeconfig", server.kubeconfig, "get", "greetings", "-o", "name"], capture_output=True,
                                    text=True, timeout=30, check=False)
             assert shown.stdout.split() == ["greeting.example.kubepy.io/hello", "greeting.example.kubepy.io/goodbye"], shown.stderr
+            explained = kubectl(server, "explain", "greetings.text")
+            assert "What is said to the caller." in explained.stdout, explained.stderr
     wait_for(lambda: call_text(server, f"{path}/greetings") == 503, seconds=60)
 
 
