@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubepy.api.cel import CompileError, Environment, EvaluationError, Program
+from kubepy.api.cel.frame import BUDGET, CALL_LIMIT
 from kubepy.api.cel.kind import DYN, Kind, optional_of
-from kubepy.api.cel.program import BUDGET, CALL_LIMIT
 from kubepy.api.cel.schema import kind_of, to_cel
 from kubepy.api.cel.value import NONE, Optional
 from kubepy.api.field import Errors, FieldError, Path, duplicate, forbidden, invalid, required

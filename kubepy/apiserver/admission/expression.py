@@ -3,16 +3,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kubepy.api.cel import CompileError
+from kubepy.api.cel.admission import Scope
+from kubepy.api.cel.function.authorization import Answers, Authorizer, ResourceCheck
+from kubepy.api.cel.program import Program
+from kubepy.api.cel.value import parse_timestamp
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.view import View
 from kubepy.apiserver.admission.webhook.review import build
-
-if TYPE_CHECKING:
-    from kubepy.api.cel.admission import Scope
-    from kubepy.api.cel.function.authorization import Answers
-    from kubepy.api.cel.program import Program
 
 _META = ("name", "generateName", "namespace", "labels", "annotations", "deletionGracePeriodSeconds", "generation", "resourceVersion",
          "finalizers")
@@ -33,8 +33,6 @@ class Expression:
 
     @classmethod
     def of(cls, source: str, scope: Scope, *, authorizer: bool = True) -> Expression:
-        from kubepy.api.cel import CompileError
-
         try:
             return cls(source, scope.compile(source, authorizer=authorizer))
         except CompileError as error:
@@ -61,8 +59,6 @@ def failure(source: str, error: Exception) -> str:
 
 def values_of(view: View, answers: Answers, namespace: Object | None) -> dict[str, Any]:
     """What every expression sees of a request."""
-    from kubepy.api.cel.function.authorization import Authorizer, ResourceCheck
-
     request = build(view, "", "v1")["request"]
     for key in ("uid", "object", "oldObject"):
         del request[key]
@@ -77,8 +73,6 @@ def _namespace(found: Object | None) -> Object | None:
     """A namespace as expressions see it."""
     if found is None:
         return None
-    from kubepy.api.cel.value import parse_timestamp
-
     metadata = found.get("metadata") or {}
     shown: dict[str, Any] = {key: metadata[key] for key in _META if metadata.get(key) is not None}
     if metadata.get("uid"):

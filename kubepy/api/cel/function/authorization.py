@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kubepy.api.cel.declaration import Declarations
-from kubepy.api.cel.program import Halt
+from kubepy.api.cel.frame import Halt
 from kubepy.api.cel.value import EvaluationError, Opaque
 
 

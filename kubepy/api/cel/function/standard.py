@@ -114,7 +114,7 @@ def size(value: Any) -> int:
 
 
 def _within(value: Any, container: Any) -> bool:
-    from kubepy.api.cel.program import contains
+    from kubepy.api.cel.access import contains
 
     return contains(value, container)
 

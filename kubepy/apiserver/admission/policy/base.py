@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from kubepy.api.cel.function.authorization import Answers
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.admission import match
@@ -18,9 +19,6 @@ from kubepy.apiserver.admission.policy.source import Source
 from kubepy.apiserver.admission.view import View
 from kubepy.apiserver.request import Attributes, Operation
 from kubepy.base.task import Tasks
-
-if TYPE_CHECKING:
-    from kubepy.api.cel.function.authorization import Answers
 
 GROUP = "admissionregistration.k8s.io"
 _EXCLUDED = frozenset(("tokenreviews", "selfsubjectreviews", "subjectaccessreviews", "localsubjectaccessreviews",

@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from kubepy.api.cel.admission import Scope
+from kubepy.api.cel.kind import DYN
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.expression import Expression
 from kubepy.apiserver.admission.selection import Selection
-
-if TYPE_CHECKING:
-    from kubepy.api.cel.admission import Scope
 
 
 class Validation(NamedTuple):
@@ -38,10 +37,7 @@ class Policy:
 
     @cached_property
     def _scope(self) -> Scope:
-        """With all variables; the engine takes a while to load, and many servers need none."""
-        from kubepy.api.cel.admission import Scope
-        from kubepy.api.cel.kind import DYN
-
+        """With all variables."""
         scope = Scope(params=DYN if self.spec.get("paramKind") is not None else None, mutating="mutations" in self.spec)
         scope.composed()
         return scope

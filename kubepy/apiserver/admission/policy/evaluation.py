@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kubepy.api.cel import EvaluationError
+from kubepy.api.cel.admission import Variables
+from kubepy.api.cel.frame import BUDGET
 from kubepy.apiserver.admission.expression import OUT_OF_BUDGET, Expression, OutOfBudget, failure
 from kubepy.apiserver.admission.policy.definition import Policy, Validation
 
 MAX_MESSAGE = 5 << 10
 MAX_ANNOTATION = 10 << 10
-BUDGET = 10_000_000
 
 
 class Scope:
     """The values the expressions of a policy see, and what they may still cost."""
 
     def __init__(self, policy: Policy, values: Mapping[str, Any]) -> None:
-        from kubepy.api.cel.admission import Variables
-
         self._policy = policy
         self._budget = [BUDGET]
         self._failed: dict[str, str] = {}
@@ -36,8 +36,6 @@ class Scope:
         return expression.evaluate(self._values, self._budget)
 
     def _variable(self, name: str) -> Any:
-        from kubepy.api.cel import EvaluationError
-
         if name not in self._failed:
             try:
                 return self._policy.variables[name].evaluate(self._values, self._budget)

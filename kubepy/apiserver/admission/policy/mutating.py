@@ -6,8 +6,9 @@ fails leaves the object as it was; with failurePolicy Fail the request is refuse
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kubepy.api.cel.function.authorization import Answers
 from kubepy.api.errors import ApiError, Forbidden
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
@@ -24,9 +25,6 @@ from kubepy.apiserver.admission.settle import settle
 from kubepy.apiserver.admission.view import View
 from kubepy.apiserver.request import Attributes
 from kubepy.base.metrics import counter
-
-if TYPE_CHECKING:
-    from kubepy.api.cel.function.authorization import Answers
 
 _CHECKS = counter("apiserver_mutating_admission_policy_check_total", "Mutation admission policy check total, labeled by policy and "
                   "further identified by binding.", ("policy", "policy_binding", "error_type"))
@@ -66,7 +64,8 @@ class MutatingAdmissionPolicy(PolicyPlugin):
             key = (policy.name, concern.binding.name, metadata.get("namespace", ""), metadata.get("name", ""))
             if invocations.skips(key) or attributes.obj is None:
                 continue
-            view, answers = View(self.services, attributes, concern.resource), {}  # type: ignore[var-annotated]
+            view = View(self.services, attributes, concern.resource)
+            answers: Answers = {}
             try:
                 if await self.scope(policy, view, param, answers) is None:
                     continue

@@ -11,6 +11,8 @@ from typing import Any
 
 from kubepy.api.apply.shape import Shape
 from kubepy.api.apply.typed import TypedError, field_set, merge
+from kubepy.api.cel.function.mutation import check_names
+from kubepy.api.cel.value import Duration, EvaluationError, ObjectValue, Optional, Timestamp, UInt, name_of
 from kubepy.api.patch.json import JsonPatchError, apply_json_patch
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.expression import failure
@@ -35,11 +37,11 @@ def mutate(scope: Scope, mutation: Mutation, obj: Object, shape: Shape) -> Objec
 
 def _patched(value: Any, obj: Object) -> Object:
     if not isinstance(value, list):
-        raise MutationFailed(f"type mismatch: JSONPatchType.expression should evaluate to array but got {_title(value)}")
+        raise MutationFailed(f"type mismatch: JSONPatchType.expression should evaluate to array but got {name_of(value)}")
     operations = []
     for item in value:
-        if _title(item) != "JSONPatch":
-            raise MutationFailed(f"type mismatch: JSONPatchType.expression should evaluate to array of JSONPatch but got {_title(item)}")
+        if name_of(item) != "JSONPatch":
+            raise MutationFailed(f"type mismatch: JSONPatchType.expression should evaluate to array of JSONPatch but got {name_of(item)}")
         operations.append(plain(item))
     try:
         found = apply_json_patch(obj, operations)
@@ -50,18 +52,9 @@ def _patched(value: Any, obj: Object) -> Object:
     return found
 
 
-def _title(value: Any) -> str:
-    from kubepy.api.cel.value import name_of
-
-    return name_of(value)
-
-
 def _applied(value: Any, obj: Object, shape: Shape) -> Object:
-    from kubepy.api.cel.function.mutation import check_names
-    from kubepy.api.cel.value import EvaluationError, ObjectValue
-
     if not isinstance(value, ObjectValue):
-        raise MutationFailed(f"unsupported return type from ApplyConfiguration expression: {_title(value)}")
+        raise MutationFailed(f"unsupported return type from ApplyConfiguration expression: {name_of(value)}")
     try:
         check_names(value)
     except EvaluationError as error:
@@ -99,8 +92,6 @@ def _atomic(value: Any, shape: Shape | None, path: str) -> Iterator[str]:
 
 def plain(value: Any) -> Any:
     """A CEL value as JSON."""
-    from kubepy.api.cel.value import Duration, Optional, Timestamp, UInt
-
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -3,10 +3,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
+from kubepy.api.cel.function.authorization import Answers
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
@@ -20,9 +21,6 @@ from kubepy.apiserver.admission.policy.param import BadParams, params_for
 from kubepy.apiserver.admission.view import View
 from kubepy.apiserver.request import Attributes
 from kubepy.base.metrics import counter
-
-if TYPE_CHECKING:
-    from kubepy.api.cel.function.authorization import Answers
 
 _CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
 _CHECKS = counter("apiserver_validating_admission_policy_check_total", "Validation admission policy check total, labeled by policy and "

@@ -11,10 +11,12 @@ from typing import Literal
 
 import orjson
 
+from kubepy.api.cel.function.authorization import Answers
 from kubepy.api.errors import BadRequest, InternalError
 from kubepy.api.patch.json import BadJsonPatch, JsonPatchError, apply_json_patch, check_json_patch
 from kubepy.api.resource import Resource
 from kubepy.apiserver.admission import match
+from kubepy.apiserver.admission.authorization import answered
 from kubepy.apiserver.admission.condition import ConditionsFailed, hold
 from kubepy.apiserver.admission.expression import values_of
 from kubepy.apiserver.admission.interface import Plugin, refuse
@@ -78,9 +80,8 @@ class _Webhooks(Plugin):
         return view
 
     async def _conditions_hold(self, hook: Hook, view: View) -> bool:
-        from kubepy.apiserver.admission.authorization import answered
-
-        attributes, answers = view.attributes, {}  # type: ignore[var-annotated]
+        attributes = view.attributes
+        answers: Answers = {}
         values = values_of(view, answers, await namespace_object(self.services, attributes))
         return await answered(self.services, attributes.context.user, answers, lambda: hold(hook.conditions, values))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kubepy.api.cel.admission import Scope
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.expression import Expression
@@ -74,7 +75,5 @@ def _hook(configuration: str, position: int, found: Object) -> Hook:
 def _conditions(found: Object) -> tuple[Expression, ...]:
     if not found.get("matchConditions"):
         return ()
-    from kubepy.api.cel.admission import Scope  # the engine takes a while to load, and many servers need none
-
     scope = Scope()
     return tuple(Expression.of(item.get("expression", ""), scope) for item in found["matchConditions"])
