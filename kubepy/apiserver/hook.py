@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from kubepy.api.resource import NAMESPACES, PRIORITY_CLASSES, SERVICES, Resource
+from kubepy.api.resource import CONFIGMAPS, NAMESPACES, PRIORITY_CLASSES, SERVICES, Resource
 from kubepy.apiserver import flowcontrol, kubernetes_service, trust
+from kubepy.apiserver.authn.service_account import TRACKING
 from kubepy.apiserver.authz.reconcile import reconcile_bootstrap
 from kubepy.apiserver.ensure import ensure
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.service.repair import Repair
 from kubepy.apiserver.service.reserve import ServiceReserver
 from kubepy.base.backoff import Backoff
+from kubepy.base.clock import format_time
 from kubepy.base.log import get_logger
 
 log = get_logger("hook")
@@ -104,6 +106,12 @@ async def authentication(server: Server) -> None:
     server.tasks.keep(lambda: trust.republish(server, changed), "cluster-authentication-info", maximum=5.0)
 
 
+async def token_tracking(server: Server) -> None:
+    """Since when the uses of legacy tokens are noted."""
+    await namespaces(server)
+    await ensure(server, CONFIGMAPS, {"metadata": {"name": TRACKING}, "data": {"since": format_time(server.clock.now())[:10]}}, "kube-system")
+
+
 HOOKS: dict[str, Hook] = {
     "rbac/bootstrap-roles": rbac,
     "start-system-namespaces-controller": namespaces,
@@ -113,6 +121,7 @@ HOOKS: dict[str, Hook] = {
     "bootstrap-controller": kubernetes,
     "start-service-ip-repair-controllers": service_repair,
     "start-cluster-authentication-info-controller": authentication,
+    "start-legacy-token-tracking-controller": token_tracking,
     "start-apiextensions-controllers": custom_resources,
 }
 

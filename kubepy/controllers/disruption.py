@@ -1,8 +1,8 @@
 """PodDisruptionBudget status (`pkg/controller/disruption`): how many pods may be evicted now.
 
 What is expected of a budget in percent or with maxUnavailable is the scale of its pods' controllers. Pods that an eviction has
-been granted for count as gone for two minutes, until the cache shows it. Known difference: pods without a controller
-count for nothing where a controller's scale is needed (upstream reports them in an event).
+been granted for count as gone for two minutes, until the cache shows it. Pods without a controller count for nothing where a
+controller's scale is needed, which is told in an event.
 """
 from __future__ import annotations
 
@@ -99,6 +99,12 @@ class Reconciler:
         if not pods:
             self._recorder.event(budget, "Normal", "NoPods", "No matching pods found")
         now = self._clock.now()
+        if needs_scale(budget) and any(controller_of(pod) is None for pod in pods):
+            self._recorder.event(
+                budget, "Warning", "UnmanagedPods",
+                f"Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, the status of "
+                "the PDB cannot be calculated correctly, which may result in undefined behavior. To account for these pods please set "
+                '".spec.minAvailable" field of the PDB to an integer value.')
         try:
             scale = await self._scale(pods) if needs_scale(budget) else 0
             status = new_status(budget, pods, expect(budget, len(pods), scale), now)

@@ -14,7 +14,7 @@ import orjson
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from kubepy.api.errors import NotFound
+from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.resource import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.authn.certificate import CREDENTIAL_ID
@@ -22,9 +22,14 @@ from kubepy.apiserver.authn.issuer import VerificationKey
 from kubepy.apiserver.authn.token import TokenError, TokenUser
 from kubepy.apiserver.authz.rule import go_list
 from kubepy.apiserver.request import User
-from kubepy.apiserver.storage.interface import ResourceStore
-from kubepy.base.clock import Clock, parse_time
+from kubepy.apiserver.storage.interface import Entry, ResourceStore
+from kubepy.base.clock import Clock, format_time, parse_time
+from kubepy.base.log import get_logger
 
+log = get_logger("legacy-token-tracking")
+
+LAST_USED, INVALID_SINCE = "kubernetes.io/legacy-token-last-used", "kubernetes.io/legacy-token-invalid-since"
+TRACKING = "kube-apiserver-legacy-service-account-token-tracking"
 _ALGORITHMS = ("RS256", "ES256", "ES384", "ES512")
 _LEEWAY = 60
 _LEGACY_ISSUER = "kubernetes/serviceaccount"
@@ -130,7 +135,29 @@ class ServiceAccountTokens:
         if not hmac.compare_digest(stored, token.encode()):
             raise TokenError(_INVALIDATED)
         await self._check_account(namespace, name, uid)
+        labels = secret["metadata"].get("labels") or {}
+        if labels.get(INVALID_SINCE):
+            raise TokenError(f"the token in secret {namespace}/{secret_name} for service account {namespace}/{name} has been marked invalid. "
+                             "Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the "
+                             f"'{INVALID_SINCE}' label from the secret to temporarily allow use of this token")
+        await self._note_use(namespace, secret_name, labels.get(LAST_USED))
         return User(f"system:serviceaccount:{namespace}:{name}", uid, groups_of(namespace))
+
+    async def _note_use(self, namespace: str, secret_name: str, before: str | None) -> None:
+        """The day of the last use, for whoever cleans up what nobody uses; a token is not refused because it cannot be noted."""
+        today = format_time(self._clock.now())[:10]
+        if before == today:
+            return
+
+        async def noted(entry: Entry) -> Object:
+            found = entry.decode()
+            metadata = found["metadata"]
+            return {**found, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), LAST_USED: today}}}
+
+        try:
+            await self._stores[SECRETS].update(namespace, secret_name, noted)
+        except (ApiError, ConnectionError) as error:
+            log.warning("Cannot note the use of a token", secret=secret_name, namespace=namespace, err=error)
 
     async def _find(self, resource: Resource, namespace: str, name: str, uid: str) -> Object | None:
         """From the cache; asked again of etcd when the cache does not have what the token speaks of (it may lag behind)."""

@@ -77,6 +77,15 @@ class Discoverable(MemoryClient):
                                             "verbs": ["list", "watch", "create"]}]})
 
 
+async def test_pods_that_nobody_manages_are_told_of_where_a_scale_is_needed() -> None:
+    async with Rig(disruption.controller) as rig:
+        rig.client.load(PODS, pod("bare"))
+        await rig.client.create(POD_DISRUPTION_BUDGETS, budget(maxUnavailable=1))
+        await rig.settle()
+        assert [reason for reason, _ in rig.events()] == ["UnmanagedPods"]
+        assert rig.client.all(POD_DISRUPTION_BUDGETS)[0]["status"]["expectedPods"] == 0
+
+
 async def test_a_quota_counts_what_is_there_and_gives_back_what_has_gone() -> None:
     hard = {"pods": "5", "requests.cpu": "2", "services": "3", "configmaps": "9", "count/deployments.apps": "4"}
     resources = {"requests": {"cpu": "250m"}}

@@ -115,3 +115,15 @@ async def test_lost_and_unplaced_pods_are_collected() -> None:
         await rig.settle(60)
         assert [item["metadata"]["name"] for item in rig.client.all(PODS)] == ["kept"]
         assert (await rig.client.get(NODES, "n1"))["metadata"]["annotations"] == {"node.alpha.kubernetes.io/ttl": "0"}
+
+
+async def test_a_node_for_which_no_range_is_left_is_told_of_until_one_is_free() -> None:
+    async with Rig(ipam.controller, options=Options(allocate_node_cidrs=True, cluster_cidr=("10.0.0.0/24",))) as rig:
+        for name in ("first", "second"):
+            await rig.client.create(NODES, {"metadata": {"name": name}, "spec": {}})
+            await rig.settle()
+        assert "podCIDR" not in (await rig.client.get(NODES, "second"))["spec"]
+        assert ("CIDRNotAvailable", "Node second status is now: CIDRNotAvailable") in rig.events()
+        await rig.client.delete(NODES, "first")
+        await rig.settle(31)
+        assert (await rig.client.get(NODES, "second"))["spec"]["podCIDR"] == "10.0.0.0/24"

@@ -189,8 +189,22 @@ async def test_legacy_tokens_hold_while_their_secret_has_them(world: World) -> N
     token = jws.serialize_compact({"alg": "ES256"}, orjson.dumps(claims), ECKey.import_key(pem(KEY)), ["ES256"])
     await put(world.stores, SECRETS, "old", "ns", data={"token": base64.b64encode(token.encode()).decode()})
     assert (await world.login(token)).uid == world.uids["account"]
+    secret = (await world.stores[SECRETS].get("ns", "old")).decode()
+    assert secret["metadata"]["labels"] == {"kubernetes.io/legacy-token-last-used": "2023-11-14"}
     await world.stores[SECRETS].delete("ns", "old")
     await world.clock.advance(11)
+    with pytest.raises(Unauthorized):
+        await world.login(token)
+
+
+async def test_a_legacy_token_that_was_marked_invalid_is_refused(world: World) -> None:
+    prefix = "kubernetes.io/serviceaccount/"
+    claims = {"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ns:robot", prefix + "namespace": "ns",
+              prefix + "secret.name": "old", prefix + "service-account.name": "robot",
+              prefix + "service-account.uid": world.uids["account"]}
+    token = jws.serialize_compact({"alg": "ES256"}, orjson.dumps(claims), ECKey.import_key(pem(KEY)), ["ES256"])
+    await put(world.stores, SECRETS, "old", "ns", data={"token": base64.b64encode(token.encode()).decode()},
+              metadata={"labels": {"kubernetes.io/legacy-token-invalid-since": "2023-11-01"}})
     with pytest.raises(Unauthorized):
         await world.login(token)
 
