@@ -109,7 +109,8 @@ async def authentication(server: Server) -> None:
 async def token_tracking(server: Server) -> None:
     """Since when the uses of legacy tokens are noted."""
     await namespaces(server)
-    await ensure(server, CONFIGMAPS, {"metadata": {"name": TRACKING}, "data": {"since": format_time(server.clock.now())[:10]}}, "kube-system")
+    today = format_time(server.clock.now())[:10]
+    await ensure(server, CONFIGMAPS, {"metadata": {"name": TRACKING}, "data": {"since": today}}, "kube-system")
 
 
 HOOKS: dict[str, Hook] = {

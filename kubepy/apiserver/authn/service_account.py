@@ -137,8 +137,8 @@ class ServiceAccountTokens:
         await self._check_account(namespace, name, uid)
         labels = secret["metadata"].get("labels") or {}
         if labels.get(INVALID_SINCE):
-            raise TokenError(f"the token in secret {namespace}/{secret_name} for service account {namespace}/{name} has been marked invalid. "
-                             "Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the "
+            raise TokenError(f"the token in secret {namespace}/{secret_name} for service account {namespace}/{name} has been marked "
+                             "invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the "
                              f"'{INVALID_SINCE}' label from the secret to temporarily allow use of this token")
         await self._note_use(namespace, secret_name, labels.get(LAST_USED))
         return User(f"system:serviceaccount:{namespace}:{name}", uid, groups_of(namespace))
