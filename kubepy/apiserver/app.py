@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 
 from kubepy.api.errors import ApiError, MethodNotAllowed, NotAcceptable
-from kubepy.apiserver import debug, media
+from kubepy.apiserver import debug, index, media
 from kubepy.apiserver.dispatch import Dispatcher, not_found
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.filters import wrap
@@ -33,6 +33,7 @@ class Shell:
     """Behind the dispatcher: health, version, FastAPI's pages, and what Kubernetes answers for paths that are not there."""
 
     def __init__(self, server: Server) -> None:
+        self.server = server
         self.health = Health(server)
         self.documents: Mapping[str, tuple[bytes, bytes]] = server.services.documents
         self.profiling = server.options.profiling
@@ -49,6 +50,9 @@ class Shell:
         if exchange.method == "GET" and (document := self.documents.get(path.rstrip("/"))) is not None:
             content_type, body = document
             await exchange.answer(200, body, content_type, [(b"Cache-Control", b"public, max-age=3600")])
+            return
+        if path in index.PATHS and exchange.method == "GET":
+            await exchange.answer(200, index.render(self.server, self.health.paths()))
             return
         if path.startswith("/debug/") and await debug.answer(exchange, path, profiling=self.profiling):
             return

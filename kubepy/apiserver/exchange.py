@@ -33,7 +33,7 @@ Headers = list[tuple[bytes, bytes]]
 
 class Exchange:
     __slots__ = (
-        "annotations", "audit_id", "flow", "headers", "info", "query",
+        "annotations", "audit_id", "flow", "go_away", "headers", "info", "query",
         "receive", "scope", "send", "started", "status", "user", "warnings")
 
     info: RequestInfo
@@ -52,6 +52,8 @@ class Exchange:
         self.flow: tuple[bytes, bytes] | None = None
         """The UIDs of the flow schema and the priority level it was served under."""
         self.annotations: dict[str, str] = {}
+        self.go_away = False
+        """Ends the connection after the answer, so that the client's next one may reach another server."""
         """For the audit event."""
         self.warnings: list[str] = []
         scope[_KEY] = self
@@ -102,6 +104,8 @@ class Exchange:
 
     def response_headers(self, content_type: bytes = _JSON, extra: Headers | None = None) -> Headers:
         headers = [(b"Audit-Id", self.audit_id), (b"Cache-Control", b"no-cache, private"), (b"Content-Type", content_type)]
+        if self.go_away:
+            headers.append((b"Connection", b"close"))
         if self.flow is not None:
             headers += [(b"X-Kubernetes-Pf-Flowschema-Uid", self.flow[0]), (b"X-Kubernetes-Pf-Prioritylevel-Uid", self.flow[1])]
         if extra:

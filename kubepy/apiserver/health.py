@@ -39,6 +39,9 @@ class Health:
             found["shutdown"] = self._open
         return found
 
+    def paths(self) -> list[str]:
+        return [path for group in GROUPS for path in (f"/{group}", *(f"/{group}/{name}" for name in self.checks(group)))]
+
     async def _etcd(self) -> None:
         await asyncio.wait_for(self.server.check_storage(), ETCD_SECONDS)
 

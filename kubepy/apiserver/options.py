@@ -91,6 +91,7 @@ class Options:
     allow_privileged: bool = False
     max_requests_inflight: int = 400
     max_mutating_requests_inflight: int = 200
+    goaway_chance: float = 0.0
     request_timeout: float = 60.0
     min_request_timeout: int = 1800
     event_ttl: float = 3600.0
@@ -152,6 +153,8 @@ class Options:
             problems.append(f"--tls-min-version: unknown tls version {self.tls_min_version!r} (one of {', '.join(VERSIONS)})")
         problems += [f"--tls-cipher-suites: Cipher suite {name} not supported or doesn't exist" for name in self.tls_cipher_suites
                      if name not in CIPHERS and name not in TLS13]
+        if not 0 <= self.goaway_chance <= 0.02:
+            problems.append("--goaway-chance can not be less than 0 or greater than 0.02")
         if self.workers < 1:
             problems.append("--workers must be at least 1")
         problems += self._check_security() + self._check_unsupported()
@@ -246,6 +249,10 @@ def parser() -> argparse.ArgumentParser:
             result.add_argument(flag, type=boolean, nargs="?", const=True, default=default, metavar="true|false", help=text)
         elif isinstance(default, tuple):
             result.add_argument(flag, action="append", default=None, metavar="A,B", help=text)
+        elif name == "goaway_chance":
+            result.add_argument(flag, type=float, default=default, metavar="0..0.02",
+                                help="how often a connection is ended after an answer, "
+                                "so that clients spread over several servers")
         elif isinstance(default, float):
             result.add_argument(flag, type=unsigned_duration, default=default, metavar="DURATION", help=text)
         else:

@@ -316,3 +316,15 @@ def test_a_signing_request_is_not_approved_without_the_signer(world: World, clim
         assert made.json()["spec"]["username"] == "system:serviceaccount:default:climber"  # who asks is not what one says
         approved = {**made.json(), "status": {"conditions": [{"type": "Approved", "status": "True", "reason": "r", "message": "m"}]}}
         assert send(who, "PUT", f"{requests}/{made.json()['metadata']['name']}/approval", approved) == 403
+
+
+@pytest.mark.parametrize("path", ["/", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine", "/debug/pprof/heap",
+                                  "/debug/pprof/profile?seconds=1", "/metrics"])
+def test_the_servers_inside_is_seen_with_rights_only(world: World, path: str) -> None:
+    codes = []
+    for token in ("", "nobodytoken", world.account("default"), world.server.token):
+        with client(world.server, token=token) as who:
+            codes.append(send(who, "GET", path))
+    assert codes == [403, 403, 403, 200]
+    with client(world.server, token="nobodytoken") as who:
+        assert who.put("/debug/flags/v", content=b"10").status_code == 403
