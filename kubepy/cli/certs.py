@@ -44,7 +44,8 @@ def check(directory: Path, margin: timedelta, now: datetime | None = None) -> in
     """Prints a line for each certificate; 1 when one ends within the margin."""
     moment = now or datetime.now(UTC)
     soon = 0
-    for path in certificates(directory):
+    # What a joined node's kubelet keeps for itself it also renews itself; when it ends is worth knowing all the same.
+    for path in [*certificates(directory), *sorted((directory / "kubelet").glob("*-current.pem"))]:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         left = certificate.not_valid_after_utc - moment
         ends_soon = left < margin

@@ -9,6 +9,8 @@ from cryptography import x509
 
 from kubepy.cli import certs
 from kubepy.cli.pki import ensure_pki
+from kubepy.client.serving import self_signed
+from kubepy.kubelet.certificate.store import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SOON = timedelta(days=30)
@@ -45,3 +47,11 @@ def test_without_the_authoritys_key_nothing_is_broken(directory: Path) -> None:
     before = (directory / "apiserver.crt").read_bytes()
     assert certs.renew(directory, SOON, everything=True, now=NOW) == 1
     assert (directory / "apiserver.crt").read_bytes() == before
+
+
+def test_certificates_that_the_kubelet_rotates_are_shown_but_not_renewed_here(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store(directory / "kubelet", "kubelet-client").put(self_signed("n1"), 0.0)
+    certs.check(directory, SOON, NOW)
+    assert "kubelet/kubelet-client-current" in capsys.readouterr().out
+    certs.renew(directory, SOON, everything=True, now=NOW)
+    assert "kubelet-client-current" not in capsys.readouterr().out
