@@ -9,6 +9,7 @@ from kubepy.api.schema.equal import equal
 from kubepy.api.schema.shape import struct
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
+from kubepy.apiserver.registry.core.pod_diff import ephemeral_diff, pod_diff
 from kubepy.apiserver.registry.core.podspec_annotations import annotation_changes, pod_annotations
 from kubepy.apiserver.registry.core.podspec_containers import padded_image
 from kubepy.apiserver.registry.core.podspec_scheduling import tolerations
@@ -44,7 +45,7 @@ def spec_update(obj: Object, old: Object) -> Errors:
         errors += _gated(expected, new_spec, old_spec)
     if expected != old_spec and not same(expected, old_spec) and not equal(struct("io.k8s.api.core.v1.PodSpec"), expected, old_spec):
         errors.append(field.forbidden(SPEC,
-                                      f"pod updates may not change fields other than {','.join(_MUTABLE)}\n{_diff(expected, old_spec)}"))
+                                      f"pod updates may not change fields other than {','.join(_MUTABLE)}\n{pod_diff(old_spec, expected)}"))
     return errors
 
 
@@ -179,12 +180,6 @@ def _go_term(term: Object) -> Object:
     return {"MatchExpressions": requirements(term.get("matchExpressions")), "MatchFields": requirements(term.get("matchFields"))}
 
 
-def _diff(new: Object, old: Object) -> str:
-    """A short account of what differs (upstream prints a Go diff here)."""
-    return "\n".join(f"- {key}: {old.get(key)!r} + {new.get(key)!r}" for key in sorted({*new, *old})
-                     if not same(new.get(key), old.get(key)))
-
-
 def ephemeral_update(obj: Object, old: Object) -> Errors:
     """ValidatePodEphemeralContainersUpdate: containers may be added, never changed or removed."""
     new = {container.get("name"): container for container in (obj.get("spec") or {}).get("ephemeralContainers") or ()}
@@ -195,5 +190,6 @@ def ephemeral_update(obj: Object, old: Object) -> Errors:
         if title not in new:
             errors.append(field.forbidden(at, f'existing ephemeral containers "{title}" may not be removed\n'))
         elif not same(new[title], container):
-            errors.append(field.forbidden(at, f'existing ephemeral containers "{title}" may not be changed\n'))
+            changes = ephemeral_diff(container, new[title])
+            errors.append(field.forbidden(at, f'existing ephemeral containers "{title}" may not be changed\n{changes}'))
     return errors

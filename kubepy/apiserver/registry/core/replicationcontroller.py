@@ -65,8 +65,8 @@ def _template(template: Object | None, selector: Object, path: Path) -> Errors:
         errors.append(field.invalid(path.child("metadata", "labels"), found or None, "`selector` does not match template `labels`"))
     errors += pod_template(template, path)
     spec = template.get("spec") or {}
-    if spec.get("restartPolicy") in ("OnFailure", "Never"):
-        errors.append(field.not_supported(path.child("spec", "restartPolicy"), spec["restartPolicy"], ("Always",)))
+    if spec.get("restartPolicy") != "Always":
+        errors.append(field.not_supported(path.child("spec", "restartPolicy"), spec.get("restartPolicy", ""), ("Always",)))
     if spec.get("activeDeadlineSeconds") is not None:
         errors.append(field.forbidden(path.child("spec", "activeDeadlineSeconds"),
                                       "activeDeadlineSeconds in ReplicationController is not Supported"))

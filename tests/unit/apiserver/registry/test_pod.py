@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kubepy.apiserver.registry.core.pod import KIND
+from kubepy.apiserver.registry.core.pod_diff import pod_diff
 from kubepy.apiserver.registry.core.pod_qos import qos_class
 from kubepy.apiserver.registry.core.pod_status import status_update
 from kubepy.apiserver.registry.core.pod_update import ephemeral_update, spec_update
@@ -113,3 +114,12 @@ def test_a_status_keeps_its_class_and_one_address_of_a_family() -> None:
     assert status_update({**old, "status": both}, old) == []
     twice = {"qosClass": "Guaranteed", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]}
     assert [error.field for error in status_update({**old, "status": twice}, old)] == ["status.qosClass", "status.podIPs"]
+
+
+def test_a_refused_change_is_shown_as_a_diff_of_go_values() -> None:
+    old, new = pod(container={"env": [{"name": "A", "value": "<b>"}]}), pod(container={"env": [{"name": "A", "value": "c"}]})
+    assert pod_diff(old["spec"], new["spec"]) == (
+        '@@ -13,7 +13,7 @@\n    "Env": [\n     {\n      "Name": "A",\n-     "Value": "\\u003cb\\u003e",\n+     "Value": "c",\n'
+        '      "ValueFrom": null\n     }\n    ],\n')
+    assert pod_diff(old["spec"], {**old["spec"], "hostNetwork": True}).splitlines()[3:6] == [
+        '  "SecurityContext": {', '-  "HostNetwork": false,', '+  "HostNetwork": true,']
