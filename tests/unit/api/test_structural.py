@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from kubepy.api.cel.cost import estimate
 from kubepy.api.field import Path
 from kubepy.api.structural import fill, parse, prune
 from kubepy.api.structural.default_validation import validate_defaults
 from kubepy.api.structural.listtype import validate_lists
-from kubepy.api.structural.rule import Rules
+from kubepy.api.structural.rule import Rule, Rules
 from kubepy.api.structural.rule_validation import validate_rules
 from kubepy.api.structural.schema_validation import validate_schema
 from kubepy.api.structural.validate import MISSING, Check
@@ -137,6 +138,22 @@ def ruled(rule: str, node: dict[str, Any] | None = None, **more: Any) -> dict[st
 ])
 def test_rules(node: Any, value: Any, old: Any, messages: list[str]) -> None:
     assert [str(error) for error in Rules(parse(node)).check(value, old)] == messages
+
+
+ALL = "self.all(x, true)"
+
+
+@pytest.mark.parametrize(("node", "rule", "cost"), [
+    pytest.param({"type": "array", "items": {"type": "number"}}, ALL, 4718591, id="a request full of numbers"),
+    pytest.param({"type": "array", "items": {"type": "number"}, "maxItems": 10}, ALL, 32, id="ten numbers"),
+    pytest.param({"type": "array", "items": TEXT}, ALL, 3145727, id="texts are longer"),
+    pytest.param({"type": "object", "additionalProperties": {"type": "number"}}, ALL, 1348169, id="keys and values"),
+    pytest.param(TEXT, "self.contains('test')", 314574, id="a text as long as a request"),
+    pytest.param({**TEXT, "maxLength": 10}, "self.contains('test')", 2, id="a short text"),
+])
+def test_costs_are_estimated_as_upstream_does(node: Any, rule: str, cost: int) -> None:
+    found = parse(node)
+    assert estimate(Rule({"rule": rule}, found).program.checked, found) == cost
 
 
 @pytest.mark.parametrize(("node", "text"), [

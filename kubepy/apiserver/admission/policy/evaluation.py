@@ -50,12 +50,16 @@ class Scope:
 class Refusal:
     message: str
     reason: str = "Invalid"
+    index: int = 0
+    """Of the validation."""
+    always: bool = False
+    """Whatever the binding says is to be done: a policy that cannot be judged by refuses."""
 
 
 def validate(scope: Scope, policy: Policy) -> list[Refusal]:
     """The validations that do not hold, in order."""
-    found: list[tuple[Validation, str]] = []
-    for validation in policy.validations:
+    found: list[tuple[int, Validation, str]] = []
+    for index, validation in enumerate(policy.validations):
         try:
             if scope.evaluate(validation.expression) is True:
                 continue
@@ -63,10 +67,11 @@ def validate(scope: Scope, policy: Policy) -> list[Refusal]:
             return [] if policy.ignore else [Refusal(OUT_OF_BUDGET)]
         except ValueError as error:
             if not policy.ignore:
-                found.append((validation, failure(validation.expression.source, error)))
+                found.append((index, validation, failure(validation.expression.source, error)))
             continue
-        found.append((validation, ""))
-    return [Refusal(text) if text else Refusal(_message(scope, validation), validation.reason) for validation, text in found]
+        found.append((index, validation, ""))
+    return [Refusal(text, index=index) if text else Refusal(_message(scope, validation), validation.reason, index)
+            for index, validation, text in found]
 
 
 def _message(scope: Scope, validation: Validation) -> str:

@@ -56,7 +56,7 @@ class ValidatingAdmissionPolicy(PolicyPlugin):
         try:
             params = await params_for(self.services, view.attributes, policy, concern.binding)
         except BadParams as error:
-            return [] if ignore else [Refusal(f"failed to configure binding: {error}")]
+            return [] if ignore else [Refusal(f"failed to configure binding: {error}", always=True)]
         found: list[Refusal] = []
         context = view.attributes.context
         for param in params:
@@ -71,13 +71,16 @@ class ValidatingAdmissionPolicy(PolicyPlugin):
                 continue
             refusals, told = await answered(self.services, context.user, answers, partial(_evaluate, policy, scope.values))
             found += refusals
-            context.audit_annotations.update(told)
+            for key, value in told.items():
+                known = context.audit_annotations.get(key)
+                context.audit_annotations[key] = value if known in (None, value) else f"{known}, {value}"
         return found
 
     @staticmethod
     def _enforce(concern: Concern, refusal: Refusal, attributes: Attributes, refusals: list[tuple[Concern, Refusal]],
                  audited: list[Object]) -> None:
-        title, name, actions = concern.policy.name, concern.binding.name, concern.binding.actions
+        title, name = concern.policy.name, concern.binding.name
+        actions = ["Deny"] if refusal.always else concern.binding.actions
         for action in actions:
             _CHECKS.labels(title, name, action.lower()).inc()
             if action == "Deny":
@@ -86,7 +89,7 @@ class ValidatingAdmissionPolicy(PolicyPlugin):
                 attributes.context.warn(f"Validation failed for ValidatingAdmissionPolicy '{title}' with binding '{name}': "
                                         f"{refusal.message}")
             elif action == "Audit":
-                audited.append({"message": refusal.message, "policy": title, "binding": name, "expressionIndex": 0,
+                audited.append({"message": refusal.message, "policy": title, "binding": name, "expressionIndex": refusal.index,
                                 "validationActions": list(actions)})
 
 
@@ -95,7 +98,7 @@ def _evaluate(policy: Policy, values: Mapping[str, Any]) -> tuple[list[Refusal],
     scope = Scope(policy, values)
     found = validate(scope, policy)
     told, failures = audit_values(scope, policy)
-    return (found if policy.ignore else [*found, *map(Refusal, failures)]), told
+    return (found if policy.ignore else [*found, *(Refusal(text, always=True) for text in failures)]), told
 
 
 def _denied(attributes: Attributes, concern: Concern, refusal: Refusal) -> ApiError:

@@ -92,8 +92,8 @@ def test_a_broken_variable_breaks_only_what_reaches_it() -> None:
             "validations": [{"expression": "object.n == 1 || variables.broken == 1"}, {"expression": "variables.four == 4"},
                             {"expression": "variables.broken == 1"}]}
     strict, lax = policy(**spec), policy(**spec, failurePolicy="Ignore")
-    assert [refusal.message for refusal in validate(Scope(strict, values), strict)] == [
-        "expression 'variables.broken == 1' resulted in error: composited variable \"broken\" fails to evaluate: no such key: none"]
+    assert [(refusal.index, refusal.message) for refusal in validate(Scope(strict, values), strict)] == [(
+        2, "expression 'variables.broken == 1' resulted in error: composited variable \"broken\" fails to evaluate: no such key: none")]
     assert validate(Scope(lax, values), lax) == []
 
 
