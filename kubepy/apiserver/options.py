@@ -110,6 +110,7 @@ class Options:
     audit_webhook_config_file: str = ""
     audit_webhook_batch_max_size: int = 400
     audit_webhook_batch_max_wait: float = 30.0
+    authentication_token_webhook_cache_ttl: float = 120.0
     authentication_token_webhook_version: str = "v1beta1"
     authorization_webhook_version: str = "v1beta1"
     authorization_webhook_cache_authorized_ttl: float = 300.0

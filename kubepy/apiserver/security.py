@@ -152,7 +152,7 @@ def build_security(options: Options, services: Services, tasks: Tasks) -> Securi
         service_account_signing_key_file=_path(options.service_account_signing_key_file),
         service_account_extend_token_expiration=options.service_account_extend_token_expiration,
         oidc=jwt, webhook=_token_webhook(options, services),
-        webhook_version=options.authentication_token_webhook_version,
+        webhook_version=options.authentication_token_webhook_version, webhook_seconds=options.authentication_token_webhook_cache_ttl,
         service_account_max_token_expiration=int(options.service_account_max_token_expiration), api_audiences=options.api_audiences),
         services.stores, services.clock, services.files)
     if jwt is not None:

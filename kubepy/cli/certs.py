@@ -17,6 +17,7 @@ from cryptography import x509
 from kubepy.cli.join import identity
 from kubepy.cli.pki.issue import Pair, Subject, make_leaf, new_key, write_pair
 from kubepy.cli.pki.layout import RENEW_BEFORE
+from kubepy.cli.prepare import prepare_identities
 from kubepy.cli.settings import DEFAULT_DATA, Settings
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import load
@@ -37,7 +38,12 @@ def main(argv: list[str]) -> int:
     settings = Settings.load(arguments.data_dir)
     if settings is not None and settings.role == "node" and arguments.action == "renew":
         return asyncio.run(ask(settings, everything=arguments.all))
-    return check(directory, margin) if arguments.action == "check" else renew(directory, margin, everything=arguments.all)
+    if arguments.action == "check":
+        return check(directory, margin)
+    status = renew(directory, margin, everything=arguments.all)
+    if settings is not None and not status:
+        prepare_identities(settings)  # the administrator's kubeconfig holds its certificate
+    return status
 
 
 def check(directory: Path, margin: timedelta, now: datetime | None = None) -> int:

@@ -47,6 +47,8 @@ class AuthenticationOptions:
     webhook: Poster | None = None
     """Asked about tokens that nobody else knows."""
     webhook_version: str = "v1beta1"
+    webhook_seconds: float = 120.0
+    """How long its answers are believed."""
     api_audiences: Sequence[str] = ()
     """Empty: the first issuer."""
 
@@ -120,7 +122,7 @@ def build(options: AuthenticationOptions, stores: Mapping[Resource, ResourceStor
     if options.oidc is not None:
         tokens.append(options.oidc)
     if options.webhook is not None:
-        tokens.append(WebhookTokens(options.webhook, audiences, options.webhook_version))
+        tokens.append(WebhookTokens(options.webhook, audiences, options.webhook_version, clock=clock, seconds=options.webhook_seconds))
     bearer = BearerTokens(tokens, audiences, clock)
     authenticators.append(bearer)
     return Authentication(Union(authenticators, Anonymous(options.anonymous_auth)), bearer, issuer, keys)

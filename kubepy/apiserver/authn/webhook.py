@@ -1,9 +1,10 @@
 """--authentication-token-webhook-config-file: another service says whose a token is, by TokenReview.
 
-Source: `apiserver/plugin/pkg/authenticator/token/webhook`. Answers are kept by the cache of `token.BearerTokens`, failures are not.
+Source: `apiserver/plugin/pkg/authenticator/token/webhook`. Answers are kept for --authentication-token-webhook-cache-ttl, failures are not.
 """
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,6 +12,9 @@ from kubepy.api.types import Object
 from kubepy.apiserver.authn.token import TokenError, TokenUser
 from kubepy.apiserver.request import User
 from kubepy.apiserver.webhook.peer import PeerError
+from kubepy.base.clock import Clock, SystemClock
+
+MAX_CACHED = 4096
 
 
 class Poster(Protocol):
@@ -18,12 +22,28 @@ class Poster(Protocol):
 
 
 class WebhookTokens:
-    def __init__(self, peer: Poster, audiences: Sequence[str], version: str = "v1beta1") -> None:
+    def __init__(self, peer: Poster, audiences: Sequence[str], version: str = "v1beta1", *, clock: Clock | None = None,
+                 seconds: float = 0.0) -> None:
+        """What was answered is believed for `seconds`, whether the token held or not; failures are asked again."""
         self._peer = peer
+        self._clock, self._seconds = clock or SystemClock(), seconds
+        self._cache: dict[bytes, tuple[float, TokenUser | None]] = {}
         self._audiences = tuple(audiences)
         self._version = f"authentication.k8s.io/{version}"
 
     async def check(self, token: str, audiences: Sequence[str]) -> TokenUser | None:
+        key, now = hashlib.sha256("\0".join((token, *audiences)).encode("utf-8", "surrogatepass")).digest(), self._clock.monotonic()
+        if (cached := self._cache.get(key)) is not None and cached[0] > now:
+            return cached[1]
+        found = await self._ask(token, audiences)
+        if self._seconds:
+            self._cache.pop(key, None)
+            while len(self._cache) >= MAX_CACHED:
+                self._cache.pop(next(iter(self._cache)))  # the oldest
+            self._cache[key] = (now + self._seconds, found)
+        return found
+
+    async def _ask(self, token: str, audiences: Sequence[str]) -> TokenUser | None:
         review = {"kind": "TokenReview", "apiVersion": self._version, "spec": {"token": token, "audiences": list(audiences)}}
         try:
             answer = await self._peer.post(review)

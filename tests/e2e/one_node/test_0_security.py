@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import json
+import sys
+
+from cryptography import x509
 
 from tests.e2e.cluster import Cluster, eventually
 
@@ -27,3 +30,25 @@ def test_secrets_are_encrypted_and_audited_without_their_values(cluster: Cluster
     assert "sesame-open" not in log.read_text()
     assert "c2VzYW1lLW9wZW4" not in log.read_text()
     cluster.kubectl("delete", "secret", "treasure")
+
+
+def test_certificates_are_renewed_without_a_restart(cluster: Cluster) -> None:
+    before = {part["name"]: part["pid"] for part in cluster.status()["parts"]}
+    admin = (cluster.data / "admin.kubeconfig").read_text()
+    old = _served(cluster, 6443), _served(cluster, 10250)
+    assert "renewed apiserver" in cluster.kubepy("certs", "renew", "--all", f"--data-dir={cluster.data}")
+    eventually("the API server and the kubelet serve new certificates", lambda: all(
+        now != then for now, then in zip((_served(cluster, 6443), _served(cluster, 10250)), old, strict=True)), timeout=60)
+    assert (cluster.data / "admin.kubeconfig").read_text() != admin
+    assert cluster.kubectl("--kubeconfig", str(cluster.data / "admin.kubeconfig"), "get", "--raw", "/readyz") == "ok"
+    cluster.kubectl("create", "deployment", "renewed", "--image=none", "--replicas=1")
+    eventually("controllers and scheduler still work", lambda: "renewed-" in cluster.kubectl(
+        "get", "pods", "-o", "jsonpath={.items[?(@.spec.nodeName)].metadata.name}"), timeout=60)
+    assert {part["name"]: part["pid"] for part in cluster.status()["parts"]} == before
+    cluster.kubectl("delete", "deployment", "renewed")
+
+
+def _served(cluster: Cluster, port: int) -> int:
+    """The serial number of the certificate on a port of the node."""
+    script = f"import ssl; print(ssl.get_server_certificate(('198.51.100.2', {port}), timeout=20))"
+    return x509.load_pem_x509_certificate(cluster.run(sys.executable, "-c", script).encode()).serial_number
