@@ -237,15 +237,22 @@ def test_an_operator_written_with_kopf_keeps_a_custom_resource(server: ApiServer
 def test_an_aggregated_server_is_reached_with_the_callers_identity(server: ApiServer, folder: Path) -> None:
     cert, key = certificate(folder, "greetings.default.svc")
     port = free_port()
+    expose(server, "greetings", port)
+    bundle = base64.b64encode(cert.read_bytes()).decode()
+    services = "/apis/apiregistration.k8s.io/v1/apiservices"
+    assert call(server, "POST", services, {
+        "metadata": {"name": "v1.example.kubepy.io"}, "spec": {
+            "group": "example.kubepy.io", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
+            "service": {"namespace": "default", "name": "greetings"}, "caBundle": bundle}})[0] == 201
+
+    def condition() -> Any:
+        conditions = (call(server, "GET", f"{services}/v1.example.kubepy.io")[1].get("status") or {}).get("conditions") or [{}]
+        return conditions[0].get("reason")
+
+    wait_for(lambda: condition() == "FailedDiscoveryCheck")
     with running(str(EXAMPLES / "aggregated-api/server.py"), "--cert", str(cert), "--key", str(key), "--client-ca",
                  str(folder / "front-proxy-client.crt"), "--port", str(port)):
-        wait_for(lambda: listening(port))
-        expose(server, "greetings", port)
-        bundle = base64.b64encode(cert.read_bytes()).decode()
-        assert call(server, "POST", "/apis/apiregistration.k8s.io/v1/apiservices", {
-            "metadata": {"name": "v1.example.kubepy.io"}, "spec": {
-                "group": "example.kubepy.io", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
-                "service": {"namespace": "default", "name": "greetings"}, "caBundle": bundle}})[0] == 201
+        wait_for(lambda: condition() == "Passed", seconds=30)
         path = "/apis/example.kubepy.io/v1"
         wait_for(lambda: call(server, "GET", f"{path}/greetings")[0] == 200)
         _, greeting = call(server, "GET", f"{path}/greetings/hello")
