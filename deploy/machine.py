@@ -29,8 +29,8 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev 2>/dev/null
 mkdir -p /dev/shm /dev/pts
 mount -t devpts devpts /dev/pts
-for place in /dev/shm /run /tmp; do mount -t tmpfs -o size={disk}m,mode=755 tmpfs $place; done
-chmod 1777 /tmp /dev/shm
+for place in /dev/shm /run; do mount -t tmpfs -o size={disk}m,mode=755 tmpfs $place; done
+chmod 1777 /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p /run/bin /run/shared /run/netns /lib/modules
 mount -t hostfs -o {directory} none /run/shared

@@ -2,5 +2,9 @@
 which traffic (pure), a backend (`backend.Backend`) turns that state into the kernel's rules, `syncer` decides when.
 
     Services, EndpointSlices, Node ──▶ model.State ──▶ backend.apply(state)
-                                                        iptables: rule (pure) ──▶ table (pure diff) ──▶ apply (iptables-restore)
+                                                        iptables: rule (pure) ──▶ table (pure diff) ──▶ iptables-restore
+                                                        nftables: rule (pure) ──▶ transaction (pure diff) ──▶ nft
+                                                        ipvs:     plan (pure) ──▶ kernel (netlink), ipset, iptables
+
+`mode` names the backends, `config` has the flags and the configuration file, `netlink` is what backends ask the kernel with.
 """
