@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.etcd import Etcd
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 TOKENS = ('admintoken,admin,admin,"system:masters"\n'
           'nobodytoken,nobody,nobody,"somebodies"\n')
 KUBECONFIG = """apiVersion: v1
