@@ -108,7 +108,8 @@ async def test_the_status_of(client: HttpClient, resource: Resource) -> None:
         body: Object = {"status": {
             CRON_JOBS: {"lastSuccessfulTime": "2026-01-01T00:00:00Z"}, RESOURCE_QUOTAS: {"hard": {"pods": "7"}},
             JOBS: {"conditions": [{"type": "Odd", "status": "True"}]},
-            POD_DISRUPTION_BUDGETS: {"disruptedPods": {"p": "2100-01-01T00:00:00Z"}},
+            POD_DISRUPTION_BUDGETS: {"conditions": [{
+                "type": "Odd", "status": "True", "reason": "E2E", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
         }[resource]}
     else:
         body = {"status": {"conditions": [{"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from a test"}]}}
