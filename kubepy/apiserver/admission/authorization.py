@@ -4,6 +4,7 @@ Evaluation itself cannot wait. Two checks fit into an expression's budget, so it
 """
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,11 +17,11 @@ from kubepy.apiserver.services import Services
 T = TypeVar("T")
 
 
-async def answered(services: Services, user: User, answers: Answers, evaluate: Callable[[], T]) -> T:
-    """What `evaluate` gives once all its questions are answered."""
+async def answered(services: Services, user: User, answers: Answers, evaluate: Callable[[], T], *, large: bool = False) -> T:
+    """What `evaluate` gives once all its questions are answered. What may take long (`large`) is done beside other requests."""
     while True:
         try:
-            return evaluate()
+            return await asyncio.to_thread(evaluate) if large else evaluate()
         except Unanswered as need:
             answers[need.question] = await _ask(services, user, need.question)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from kubepy.api.cel.frame import is_large
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.kind import Kind
@@ -37,6 +38,11 @@ class View:
 
             return scale_of(obj)
         return convert(obj, self._own, self._other) if self._other is not None and not self.attributes.subresource else obj
+
+    @property
+    def large(self) -> bool:
+        """Whether expressions about the objects may take long."""
+        return is_large(self.obj, self.old)
 
     @property
     def kind(self) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kubepy.api.cel.frame import is_large
 from kubepy.api.field import Errors, FieldError, Path, invalid
 from kubepy.api.resource import Resource
 from kubepy.api.structural import fill
@@ -43,6 +44,9 @@ class CustomStrategy(Strategy):
     def changes_generation(self, obj: Object, old: Object) -> bool:
         kept = ("metadata", "status") if self.has_status else ("metadata",)
         return any(obj.get(key) != old.get(key) for key in {*obj, *old} if key not in kept)
+
+    def takes_long(self, obj: Object) -> bool:
+        return self.compiled.rules is not None and is_large(obj)
 
     def validate(self, context: Context, obj: Object) -> Errors:
         compiled = self.compiled

@@ -95,6 +95,10 @@ class Strategy:
 
     def prepare_status(self, context: Context, obj: Object, old: Object) -> None: ...
 
+    def takes_long(self, obj: Object) -> bool:
+        """Whether validation may take so long that other requests must not wait for it."""
+        return False
+
     def validate(self, context: Context, obj: Object) -> Errors:
         return []
 

@@ -1,6 +1,8 @@
 """POST of a new object."""
 from __future__ import annotations
 
+import asyncio
+
 from kubepy.api import name as names
 from kubepy.api.errors import AlreadyExists, ApiError, NotFound
 from kubepy.api.types import Object
@@ -50,7 +52,10 @@ async def create_object(server: Server, context: Context, obj: Object, *, tracke
     reserver = server.reservers.get(resource)
     if reserver is not None:
         reserver.prepare(obj, None)
-    lifecycle.validate_create(context, kind, obj)
+    if kind.strategy.takes_long(obj):
+        await asyncio.to_thread(lifecycle.validate_create, context, kind, obj)
+    else:
+        lifecycle.validate_create(context, kind, obj)
     for text in kind.strategy.warnings(context, obj, None):
         context.warn(text)
     attributes.name = obj["metadata"]["name"]

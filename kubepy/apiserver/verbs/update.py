@@ -1,6 +1,7 @@
 """PUT: the whole object replaced; and the guaranteed update that PUT, PATCH and subresources share."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from kubepy.api.errors import BadRequest, Conflict, NotFound
@@ -108,7 +109,9 @@ async def guaranteed_update(server: Server, context: Context, transform: Transfo
         lifecycle.before_update(context, kind, obj, old, subresource)
         if reserver is not None:
             reserver.prepare(obj, old)
-        if validate:
+        if validate and kind.strategy.takes_long(obj):
+            await asyncio.to_thread(lifecycle.validate_update, context, kind, obj, old, subresource)
+        elif validate:
             lifecycle.validate_update(context, kind, obj, old, subresource)
         for text in kind.strategy.warnings(context, obj, old):
             context.warn(text)

@@ -69,6 +69,7 @@ class PolicyPlugin(Plugin):
         values = await self.values(policy, view, param, answers)
         user = view.attributes.context.user
         if policy.conditions and not await answered(self.services, user, answers,
-                                                    lambda: hold(policy.conditions, Scope(policy, values).values)):
+                                                    lambda: hold(policy.conditions, Scope(policy, values).values),
+                                                    large=view.large):
             return None
         return Scope(policy, values)

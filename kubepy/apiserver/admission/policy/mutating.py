@@ -97,7 +97,7 @@ class MutatingAdmissionPolicy(PolicyPlugin):
         values = await self.values(concern.policy, view, param, answers)
         shape = shape_of(self.services, view.kind)
         evaluate = partial(_evaluate, concern, mutation, values, view.obj, shape)
-        patched = await answered(self.services, view.attributes.context.user, answers, evaluate)
+        patched = await answered(self.services, view.attributes.context.user, answers, evaluate, large=view.large)
         try:
             found = settle(patched, view)
         except ApiError as error:

@@ -69,7 +69,8 @@ class ValidatingAdmissionPolicy(PolicyPlugin):
                 continue
             if scope is None:
                 continue
-            refusals, told = await answered(self.services, context.user, answers, partial(_evaluate, policy, scope.values))
+            refusals, told = await answered(self.services, context.user, answers, partial(_evaluate, policy, scope.values),
+                                            large=view.large)
             found += refusals
             for key, value in told.items():
                 known = context.audit_annotations.get(key)

@@ -83,7 +83,8 @@ class _Webhooks(Plugin):
         attributes = view.attributes
         answers: Answers = {}
         values = values_of(view, answers, await namespace_object(self.services, attributes))
-        return await answered(self.services, attributes.context.user, answers, lambda: hold(hook.conditions, values))
+        return await answered(self.services, attributes.context.user, answers, lambda: hold(hook.conditions, values),
+                              large=view.large)
 
     async def _ask(self, hook: Hook, view: View) -> review.Verdict:
         """Raises _Failed and ApiError."""
