@@ -34,16 +34,17 @@ def test_a_flood_of_one_user_leaves_room_for_others(world: World) -> None:
     for index in range(100):
         admin.post("/api/v1/namespaces/default/configmaps", json={"metadata": {"name": f"flood-{index}"}, "data": {"a": "x" * 500}})
     rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
+    token = world.account("flooder")
     admin.post("/apis/rbac.authorization.k8s.io/v1/clusterroles", json={"metadata": {"name": "flood"}, "rules": [rule]})
     admin.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", json={
         "metadata": {"name": "flood"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "flood"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody"}]})
+        "subjects": [{"kind": "ServiceAccount", "name": "flooder", "namespace": "default"}]})
     process = world.server.process
     assert process is not None
     before = memory(process.pid)
     bound = max(1.0, os.getloadavg()[0] / 4)  # a second, and more only on a machine that is busy with other things
     flood = subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.security.flood", str(world.server.port), "nobodytoken", str(CONNECTIONS), str(SECONDS),
+        [sys.executable, "-m", "tests.integration.security.flood", str(world.server.port), token, str(CONNECTIONS), str(SECONDS),
          "/api/v1/namespaces/default/configmaps"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert flood.stdout is not None
     assert flood.stdout.readline() == "flooding\n"
