@@ -19,10 +19,14 @@ from tests.apiserver import ApiServer
 POD, CLUSTER_IP = "10.244.0.5", "10.96.0.77"
 
 
+def spawn(name, *flags):
+    code = f"import sys; from kubepy.{name}.main import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.Popen([sys.executable, "-c", code, *flags])
+
+
 @contextmanager
 def daemon(name, *flags):
-    code = f"import sys; from kubepy.{name}.main import main; sys.exit(main(sys.argv[1:]))"
-    process = subprocess.Popen([sys.executable, "-c", code, *flags])
+    process = spawn(name, *flags)
     try:
         yield process
     finally:
@@ -47,8 +51,14 @@ def serve():
     listener = socket.create_server((POD, 8080))
     while True:
         peer, _ = listener.accept()
+        threading.Thread(target=talk, args=[peer], daemon=True).start()
+
+
+def talk(peer):
+    with peer:
         peer.sendall(b"hello")
-        peer.close()
+        while peer.recv(100):
+            peer.sendall(b"more")
 
 
 FLUSH = {"iptables": "iptables -t nat -F", "nftables": "nft flush ruleset"}
@@ -64,8 +74,10 @@ def main(mode):
         common = ("--kubeconfig", server.kubeconfig, "-v", "2")
         own = server.directory / "proxy.conf"  # the proxy's rights are kube-proxy's
         own.write_text(Path(server.kubeconfig).read_text().replace("user: {token:", "user: {as: 'system:kube-proxy', token:"))
-        stack.enter_context(daemon("proxy", "--kubeconfig", str(own), "--hostname-override", "me", "--cluster-cidr", "10.244.0.0/16",
-                                   "--proxy-mode", mode, "--iptables-sync-period", "1s"))
+        flags = ("--kubeconfig", str(own), "--hostname-override", "me", "--cluster-cidr", "10.244.0.0/16",
+                 "--proxy-mode", mode, "--iptables-sync-period", "1s")
+        proxy = spawn("proxy", *flags)
+        stack.callback(lambda: proxy.kill())
         stack.enter_context(daemon("dns", *common, "--listen", "127.0.0.1:10053", "--upstream", "127.0.0.1:1"))
 
         def made(path, body):
@@ -111,14 +123,24 @@ def main(mode):
                             ("http://127.0.0.1:10054/ready", b"OK"), ("http://127.0.0.1:10054/metrics", b"coredns_dns_requests_total")):
             with urllib.request.urlopen(url) as answer:
                 assert wanted in answer.read(), url
-        subprocess.run(FLUSH[mode].split(), check=True)
-        eventually(call)
+        with socket.create_connection((CLUSTER_IP, 80), 10) as going:
+            assert going.recv(100) == b"hello"
+            proxy.kill()
+            proxy.wait()
+            assert call(), "without a proxy the rules stay"
+            proxy = spawn("proxy", *flags)
+            subprocess.run(FLUSH[mode].split(), check=True)
+            eventually(call, 30)
+            going.sendall(b"x")
+            assert going.recv(100) == b"more", "the connection goes on"
         api.delete("/api/v1/namespaces/default/services/web").raise_for_status()
 
         def gone():
             return CLUSTER_IP not in saved()
 
         eventually(gone)
+        proxy.terminate()
+        assert proxy.wait(10) == 0
     code = "import sys; from kubepy.proxy.main import main; sys.exit(main(['--cleanup']))"
     subprocess.run([sys.executable, "-c", code], check=True)
     left = subprocess.run(["iptables-save"], capture_output=True, text=True).stdout
