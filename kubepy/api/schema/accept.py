@@ -186,6 +186,9 @@ def _element(type_: Type) -> Decode:
     zero = ZEROS.get(type_.kind)
     handler = _string if type_.kind == "string" else _bytes_pointer if type_.kind == "bytes" else _SCALARS[(type_.kind, True)]
 
+    if handler is _schema_or_strings:
+        return lambda value: _none_for_drop(_schema_or_strings(value))
+
     def element(value: Any) -> Any:
         return zero if value is None else handler(value)
     return element
@@ -308,7 +311,7 @@ def _micro_time(value: Any) -> Any:
 
 def _schema_or_array(value: Any) -> Any:
     if type(value) is list:
-        return [_schema(item) for item in value]
+        return [{} if item is None else _schema(item) for item in value]
     return _schema(value) if type(value) is dict else DROP
 
 

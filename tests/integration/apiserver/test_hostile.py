@@ -33,8 +33,8 @@ OWN_FAULT = re.compile(r"Traceback|while serving the request|\.py\b|line \d+, in
 LOGGED = re.compile(r"Request failed unexpectedly|Task died")
 SLOWEST = 5.0
 """Seconds of CPU that the server may spend while a request is answered, however busy the machine is with other things."""
-PATIENCE = 20.0
-"""Seconds that others may have to wait on a busy machine; on a quiet one it is 2."""
+PATIENCE = 60.0
+"""Seconds that others may have to wait on a busy machine, in which the server may spend no more CPU than SLOWEST; on a quiet one 2."""
 TYPES = (
     "application/json",
     "application/json",
@@ -136,15 +136,15 @@ def memory(server: ApiServer) -> int:
 @asynccontextmanager
 async def bystander(server: ApiServer) -> AsyncIterator[aiohttp.ClientSession]:
     """A client with plain requests that must be answered all the while; the session is for the attackers."""
-    slow: list[float] = []
+    slow: list[tuple[float, float]] = []  # seconds of waiting, and of the server's CPU meanwhile
     stop = asyncio.Event()
 
     async def ask(session: aiohttp.ClientSession) -> None:
         while not stop.is_set():
-            began = time.monotonic()
+            began, spent = time.monotonic(), cpu(server)
             async with session.get(f"{server.url}/api/v1/namespaces/default") as answer:
                 assert answer.status == 200, await answer.text()
-            slow.append(time.monotonic() - began)
+            slow.append((time.monotonic() - began, cpu(server) - spent))
             await asyncio.sleep(0.05)
 
     async with aiohttp.ClientSession(
@@ -158,9 +158,10 @@ async def bystander(server: ApiServer) -> AsyncIterator[aiohttp.ClientSession]:
         stop.set()
         await asking
         after = memory(server)
-    print(f"memory {before} → {after} MB, {len(slow)} other requests, the slowest {max(slow):.2f} s")
+    print(f"memory {before} → {after} MB, {len(slow)} other requests, the slowest {max(slow)[0]:.2f} s")
     assert not unexpected(server), unexpected(server)
-    assert max(slow) < PATIENCE
+    assert max(seconds for seconds, _ in slow) < PATIENCE
+    assert max(spent for _, spent in slow) < SLOWEST
     assert after - before < 250
 
 

@@ -95,7 +95,7 @@ def test_edit_and_wait(server: ApiServer) -> None:
     editor.write_text('#!/bin/sh\nexec sed -i "s/step: json/step: edited/" "$1"\n')
     editor.chmod(0o700)
     assert {outcome for _, outcome in of_all(server, "edit", editor=str(editor))} == {"edited"}
-    waited = of_all(server, "wait", "--for=jsonpath={.metadata.labels.step}=edited", "--timeout=20s")
+    waited = of_all(server, "wait", "--for=jsonpath={.metadata.labels.step}=edited", "--timeout=120s")
     assert {outcome for _, outcome in waited} == {"condition met"}
 
 

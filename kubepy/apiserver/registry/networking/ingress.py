@@ -118,7 +118,8 @@ def _backend(backend: Object, path: Path) -> Errors:
     if service is not None and resource is not None:
         return [field.invalid(path, "", "cannot set both resource and service backends")]
     if resource is not None:
-        errors = check.named(name.subdomain, resource["apiGroup"], path.child("resource", "apiGroup")) if "apiGroup" in resource else []
+        group = resource.get("apiGroup")
+        errors = [] if group is None else check.named(name.subdomain, group, path.child("resource", "apiGroup"))
         return errors + [error for key in ("kind", "name")
                          for error in check.need_named(name.path_segment, resource.get(key, ""), path.child("resource", key))]
     if service is None:
