@@ -1,35 +1,6 @@
 """MutatingWebhookConfiguration: webhooks that are asked about requests."""
 from __future__ import annotations
 
-from kubepy.api.field import Errors
-from kubepy.api.resource import Resource
-from kubepy.api.types import Object
-from kubepy.apiserver.registry.admissionregistration.webhook import default_webhooks, webhooks
-from kubepy.apiserver.registry.columns import AGE, NAME, column
-from kubepy.apiserver.registry.kind import Kind, Strategy
-from kubepy.apiserver.request import Context
+from kubepy.apiserver.registry.admissionregistration.configuration import configuration
 
-
-class MutatingWebhookConfigurationStrategy(Strategy):
-    allow_unconditional_update = False
-    tracks_generation = True
-
-    def fill(self, obj: Object) -> None:
-        default_webhooks(obj, mutating=True)
-
-    def validate(self, context: Context, obj: Object) -> Errors:
-        return webhooks(obj, mutating=True)
-
-
-KIND = Kind(
-    Resource("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", False),
-    "mutatingwebhookconfiguration",
-    MutatingWebhookConfigurationStrategy(),
-    columns=(
-        NAME,
-        column("Webhooks", "integer", "Webhooks indicates the number of webhooks registered in this configuration",
-               lambda obj: len(obj.get("webhooks") or ())),
-        AGE,
-    ),
-    categories=("api-extensions",),
-)
+KIND = configuration(mutating=True)
