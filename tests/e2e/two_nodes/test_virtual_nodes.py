@@ -85,9 +85,10 @@ def pods(cluster: LocalCluster, node: Any = None) -> list[Any]:
             and (node is None or pod["spec"]["nodeName"] == node.name)]
 
 
-def fetch(cluster: LocalCluster, pod: Any, address: str) -> str:
-    """What a pod gets from an address: the answering pod's name."""
-    return cluster.kubectl("exec", pod["metadata"]["name"], "--", "timeout", "5", "wget", "-q", "-O", "-", f"http://{address}/{PATH}").strip()
+def fetch(cluster: LocalCluster, pod: Any, address: str, times: int) -> set[str]:
+    """What a pod gets from an address, asked so many times: the answering pods' names."""
+    loop = f"i=0; while [ $i -lt {times} ]; do timeout 5 wget -q -O - http://{address}/{PATH}; echo; i=$((i+1)); done"
+    return set(cluster.kubectl("exec", pod["metadata"]["name"], "--", "sh", "-c", loop).split())
 
 
 def ready(cluster: LocalCluster, node: Any) -> str:
@@ -99,11 +100,7 @@ def everyone_answers(cluster: LocalCluster) -> bool:
     """Asked from a pod of each machine, through its proxy, by cluster IP."""
     names = {pod["metadata"]["name"] for pod in pods(cluster)}
     for node in cluster.nodes[1:]:
-        seen: set[str] = set()
-        for _ in range(30):
-            seen.add(fetch(cluster, pods(cluster, node)[0], "10.96.7.7"))
-            if seen == names:
-                break
+        seen = fetch(cluster, pods(cluster, node)[0], "10.96.7.7", 40)
         assert seen == names, f"on {node.name} ({MODES[node.number]}) {sorted(seen)} of {sorted(names)} answer"
     return True
 
@@ -134,7 +131,7 @@ def test_two_machines_join_run_pods_answer_through_ipvs_and_iptables_and_one_is_
     eventually("the node is not ready", lambda: ready(virtual, ipvs) == "Unknown", 120, 1)
     eventually("all pods run on the other machine", lambda: len(pods(virtual, iptables)) == 4 and not pods(virtual, ipvs), 120, 2)
     names = {pod["metadata"]["name"] for pod in pods(virtual)}
-    assert {fetch(virtual, pods(virtual, iptables)[0], "10.96.7.7") for _ in range(6)} <= names
+    assert fetch(virtual, pods(virtual, iptables)[0], "10.96.7.7", 6) <= names
 
     ipvs.boot()
     try:
