@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 
 from kubepy.api import gojson
@@ -43,6 +44,29 @@ class Body(NamedTuple):
 
 # Writing
 
+class RawObject(dict[str, Any]):
+    """A member of free form (upstream's RawExtension) that counts byte by byte: as it was sent, but for the escapes Go's JSON has."""
+
+    __slots__ = ("raw",)
+
+    raw: bytes
+
+    @property
+    def compact(self) -> bool:
+        """Whether it was sent without white space."""
+        return escape(orjson.dumps(orjson.loads(self.raw))) == self.raw
+
+
+def with_raw(obj: Object, member: str, text: bytes) -> Object:
+    """The object, with the bytes that `member` has in its JSON `text`; unchanged where that is no object."""
+    value = obj.get(member)
+    if type(value) is not dict:
+        return obj
+    found = RawObject(value)
+    found.raw = escape(bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw])[member]))
+    return {**obj, member: found}
+
+
 def stored(obj: Object) -> bytes:
     """The canonical bytes of an object: equal objects give equal bytes. `metadata.resourceVersion` and `selfLink` are left out."""
     metadata: Object = obj.get("metadata") or {}
@@ -56,7 +80,10 @@ def stored(obj: Object) -> bytes:
     for key in sorted(obj.keys() - whole.keys()):
         value = obj[key]
         plain = type(value) is not dict and type(value) is not list
-        whole[key] = value if plain else orjson.Fragment(orjson.dumps(value, option=_SORT))
+        if type(value) is RawObject:
+            whole[key] = orjson.Fragment(value.raw)
+        else:
+            whole[key] = value if plain else orjson.Fragment(orjson.dumps(value, option=_SORT))
     return escape(orjson.dumps(whole))
 
 

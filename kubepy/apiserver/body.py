@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from kubepy.api.codec import META_ORDER, parse_body, unrecognized
+from kubepy.api.codec import META_ORDER, parse_body, unrecognized, with_raw
 from kubepy.api.errors import BadRequest, Invalid
 from kubepy.api.field import FieldError
 from kubepy.api.protobuf import ProtobufError, decode_body
@@ -54,6 +54,8 @@ def decode(context: Context, data: bytes, content_type: str, group: str, version
     obj, warnings = decode_object(shape, body.value, validation=context.field_validation, body=body)
     for text in warnings:
         context.warn(text)
+    if context.kind.raw_member and content_type == media.JSON:
+        obj = with_raw(obj, context.kind.raw_member, data)
     return _with_metadata(obj)
 
 

@@ -198,5 +198,7 @@ class Kind:
     """For virtual kinds (reviews): answers `create` without storage."""
     derived_annotations: tuple[str, ...] = ()
     """Annotations that stand for what the version has no field for: whole objects have them, bare metadata and rows do not."""
+    raw_member: str = ""
+    """A member that counts byte by byte, as it was sent (`api.codec.RawObject`)."""
     ttl: int | None = None
     """Seconds until objects expire (events)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from kubepy.api.codec import with_raw
 from kubepy.api.errors import BadRequest, Conflict, NotFound
 from kubepy.api.types import Object
 from kubepy.apiserver.authz.interface import Access
@@ -96,6 +97,8 @@ async def guaranteed_update(server: Server, context: Context, transform: Transfo
         if kind.conversion:
             old = kind.conversion.from_stored(old)
         obj = await transform(old)
+        if kind.raw_member:
+            old = with_raw(old, kind.raw_member, entry.raw)
         if not patching:
             check_uid(kind, obj, old, namespace, info.name)
         lifecycle.check_version(kind, obj, old, unconditional=unconditional)
