@@ -71,9 +71,10 @@ async def serve(socket: Path, service: str, methods: Methods) -> Any:
     """Serves on a socket, which is made anew; returns the server. Raises OSError."""
     if len(str(socket)) > _PATH:
         raise OSError(f"the path of a socket may have {_PATH} characters at most: {socket}")
-    handlers = {name: grpc.unary_unary_rpc_method_handler(_handler(answer), request_deserializer=kind.FromString,
-                                                          response_serializer=lambda message: message.SerializeToString())
-                for name, (kind, answer) in methods.items()}
+    handlers: dict[str, Any] = {
+        name: grpc.unary_unary_rpc_method_handler(_handler(answer), request_deserializer=kind.FromString,
+                                                  response_serializer=lambda message: message.SerializeToString())
+        for name, (kind, answer) in methods.items()}
     socket.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(socket)
