@@ -193,13 +193,17 @@ def test_changes_reach_running_pods(batch: Batch, results: dict[str, Result]) ->
     batch.kubectl("wait", "--for=condition=Ready", "pod/looking", "--timeout=90s")
 
     def seen() -> dict[str, str]:
-        rounds = batch.kubectl("logs", "looking", "--tail=60").strip().split("\n\n")
-        return dict(line.partition("=")[::2] for line in rounds[-1].splitlines())
+        """The last round that was written to its end."""
+        rounds = batch.kubectl("logs", "looking", "--tail=100").split("\n\n")
+        return dict(line.partition("=")[::2] for line in rounds[-2].splitlines()) if len(rounds) > 2 else {}
 
     prefixes = [f"/v/{way}{kind}-" for way in ("", "p-") for kind in ("configmap", "secret")]
-    before = {"changed": "before", "deleted": "there", "created": None}
-    eventually("what there was", lambda: all(seen().get(f"{prefix}{what}/data") == value for prefix in prefixes
-                                             for what, value in before.items()))
+    before = {f"{prefix}{what}/data": value for prefix in prefixes for what, value in (("changed", "before"), ("deleted", "there"))}
+
+    def settled() -> bool:
+        now = seen()
+        return before.items() <= now.items() and not any("created" in file for file in now)
+    eventually("what there was", settled, 60, 1.0)
     for kind in ("ConfigMap", "Secret"):
         batch.apply(bytes_of(kind, "changed", {"data": "after"}), bytes_of(kind, "created", {"data": "new"}))
         batch.kubectl("delete", kind, "deleted")

@@ -8,10 +8,10 @@ that backends, which use netlink, work in it), pods and client are others. Each 
 from __future__ import annotations
 
 import ctypes
-import os
 import socket
 import subprocess
 import threading
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -35,7 +35,7 @@ def enter(file):
 
 class Net:
     def __init__(self, pods=3):
-        self.tag = f"kpnet{os.getpid()}"
+        self.tag = f"kpnet{uuid.uuid4().hex[:6]}"
         self.servers = []
         self.before = open("/proc/thread-self/ns/net")  # noqa: SIM115
         if LIBC.unshare(CLONE_NEWNET):

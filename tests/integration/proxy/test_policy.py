@@ -121,8 +121,8 @@ class World:
         self.net = Net(pods=10)
         self.net.inside(self.net.node, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
         # The kernel tracks connections only where some rule asks for it; on a node the service proxy's do.
-        self.net.inside(self.net.node, "nft", "add table ip tracked; add chain ip tracked all { type filter hook forward priority 0; };"
-                        " add rule ip tracked all ct state new counter")
+        self.net.inside(self.net.node, "nft", "add table ip tracked; add chain ip tracked passing { type filter hook forward priority 0; };"
+                        " add rule ip tracked passing ct state new counter")
         self.client = MemoryClient()
         self.client.load(NODES, {"metadata": {"name": "node"}, "spec": {"podCIDRs": ["10.244.0.0/24"]}})
         self.client.load(NAMESPACES, *({"metadata": {"name": name, "labels": {"ns": name}}} for name in "xyz"))
@@ -158,7 +158,7 @@ async def enforcer(world, monkeypatch):
     real = module.run
 
     async def inside(*command, stdin=b""):
-        return await real("ip", "netns", "exec", world.net.node, *command, stdin=stdin)
+        return await real(*command, stdin=stdin)
 
     monkeypatch.setattr(module, "run", inside)
     tasks, factory = Tasks("test"), InformerFactory(world.client)
