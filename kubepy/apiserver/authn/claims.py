@@ -92,10 +92,7 @@ def user_of(issuer: Issuer, claims: Claims) -> User:
 
 def _username(mapped: Mapped, claims: Claims) -> str:
     if mapped.expression:
-        found = _evaluate("username", mapped.expression, claims)
-        if not isinstance(found, str):
-            raise TokenError("oidc: error evaluating username claim expression: username claim expression must return a string")
-        return found
+        return _evaluated_text("username", mapped.expression, claims)
     found = _text(claims, mapped.claim, f'oidc: parse username claims "{mapped.claim}"')
     if mapped.claim == "email" and "email_verified" in claims:
         verified = claims["email_verified"]
@@ -104,6 +101,13 @@ def _username(mapped: Mapped, claims: Claims) -> str:
         if not verified:
             raise TokenError("oidc: email not verified")
     return mapped.prefix + found if found else ""
+
+
+def _evaluated_text(what: str, expression: str, claims: Claims) -> str:
+    found = _evaluate(what, expression, claims)
+    if not isinstance(found, str):
+        raise TokenError(f"oidc: error evaluating {what} claim expression: {what} claim expression must return a string")
+    return found
 
 
 def _groups(mapped: Mapped, claims: Claims) -> list[str]:
@@ -118,10 +122,7 @@ def _groups(mapped: Mapped, claims: Claims) -> list[str]:
 
 def _uid(mapped: Mapped, claims: Claims) -> str:
     if mapped.expression:
-        found = _evaluate("uid", mapped.expression, claims)
-        if not isinstance(found, str):
-            raise TokenError("oidc: error evaluating uid claim expression: uid claim expression must return a string")
-        return found
+        return _evaluated_text("uid", mapped.expression, claims)
     return _text(claims, mapped.claim, f'oidc: parse uid claim "{mapped.claim}"') if mapped.claim else ""
 
 

@@ -15,6 +15,7 @@ from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.client.informer import InformerFactory
 from kubepy.proxy.backend import BackendError
+from kubepy.proxy.network.plan import pod_ranges
 from kubepy.proxy.policy import transaction
 from kubepy.proxy.policy.plan import plan
 from kubepy.proxy.policy.ruleset import Ruleset
@@ -52,7 +53,7 @@ class Enforcer:
         self._policies = factory.informer(NETWORK_POLICIES)
         self._nodes = factory.informer(NODES)
         self._policies.add_handler(self._seen, lambda _, new: self._seen(new), self._seen)
-        self._nodes.add_handler(self._seen, lambda old, new: self._seen(new) if _ranges(old) != _ranges(new) else None)
+        self._nodes.add_handler(self._seen, lambda old, new: self._seen(new) if pod_ranges(old) != pod_ranges(new) else None)
 
     def _seen(self, obj: Object) -> None:
         self._changed.set()
@@ -93,7 +94,8 @@ class Enforcer:
         if self._written is not None and not await self._present():
             log.warning("The table of network policies has been removed by someone else; writing it again")
             self._written = None
-        wanted = plan(policies, self._pods.lister, self._namespaces.lister, self._node, _ranges(self._nodes.lister.by_key(self._node)))
+        own = pod_ranges(self._nodes.lister.by_key(self._node) or {})
+        wanted = plan(policies, self._pods.lister, self._namespaces.lister, self._node, [str(cidr) for cidr in own])
         if text := transaction.change(self._written, wanted):
             await run("nft", "-f", "-", stdin=text.encode())
             log.v(2).info("Wrote network policies", policies=len(policies), bytes=len(text))
@@ -121,12 +123,6 @@ class Enforcer:
     async def _present(self) -> bool:
         family, name = transaction.TABLE.split()
         return f"table {family} {name}\n" in (await run("nft", "list", "tables", family)).decode()
-
-
-def _ranges(node: Object | None) -> list[str]:
-    """The node's pod CIDRs of both families."""
-    spec = (node or {}).get("spec") or {}
-    return list(spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else []))
 
 
 async def cleanup() -> None:
