@@ -12,6 +12,7 @@ from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.filters import wrap
 from kubepy.apiserver.health import Health
 from kubepy.apiserver.server import Server
+from kubepy.base import metrics, slis
 from kubepy.base.http.cycle import App, Receive, Scope, Send
 
 VERSION = {
@@ -53,6 +54,9 @@ class Shell:
             return
         if path in index.PATHS and exchange.method == "GET":
             await exchange.answer(200, index.render(self.server, self.health.paths()))
+            return
+        if path == "/metrics/slis" and exchange.method == "GET":
+            await exchange.answer(200, slis.render(), metrics.CONTENT_TYPE.encode())
             return
         if path.startswith("/debug/") and await debug.answer(exchange, path, profiling=self.profiling):
             return

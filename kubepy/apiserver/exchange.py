@@ -52,9 +52,9 @@ class Exchange:
         self.flow: tuple[bytes, bytes] | None = None
         """The UIDs of the flow schema and the priority level it was served under."""
         self.annotations: dict[str, str] = {}
+        """For the audit event."""
         self.go_away = False
         """Ends the connection after the answer, so that the client's next one may reach another server."""
-        """For the audit event."""
         self.warnings: list[str] = []
         scope[_KEY] = self
         scope[WARNINGS] = self.warnings

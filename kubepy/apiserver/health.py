@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.info import Query
 from kubepy.apiserver.server import Server
+from kubepy.base import slis
 
 Check = Callable[[], Awaitable[None]]
 Answer = tuple[int, str]
@@ -17,6 +18,7 @@ GROUPS = ("healthz", "livez", "readyz")
 class Health:
     def __init__(self, server: Server) -> None:
         self.server = server
+        self._begun = server.clock.monotonic()
 
     async def serve(self, exchange: Exchange) -> bool:
         """Answers a path of health checks; False for any other."""
@@ -33,8 +35,9 @@ class Health:
         if group == "readyz":
             found["etcd-readiness"] = self._etcd
             found["informer-sync"] = self._synced
+        patient = group == "livez" and self.server.clock.monotonic() < self._begun + self.server.options.livez_grace_period
         for hook in self.server.hooks:
-            found[f"poststarthook/{hook}"] = self._hook(hook)
+            found[f"poststarthook/{hook}"] = _ok if patient else self._hook(hook)
         if group == "readyz":
             found["shutdown"] = self._open
         return found
@@ -70,10 +73,11 @@ class Health:
                 continue
             try:
                 await check()
-                lines.append(f"[+]{name} ok")
+                good = True
             except Exception:
-                failed = True
-                lines.append(f"[-]{name} failed: reason withheld")
+                good, failed = False, True
+            slis.observe(name, group, good)
+            lines.append(f"[+]{name} ok" if good else f"[-]{name} failed: reason withheld")
         if excluded:
             quoted = ", ".join(f'"{name}"' for name in sorted(excluded))
             lines.append(f"warn: some health checks cannot be excluded: no matches for {quoted}")
@@ -90,7 +94,9 @@ class Health:
         try:
             await check()
         except Exception as error:
+            slis.observe(name, group, False)
             return 500, f"internal server error: {error}\n"
+        slis.observe(name, group, True)
         return 200, "ok"
 
 

@@ -12,8 +12,8 @@ PATHS = ("/", "/index.html")
 
 def render(server: Server, checks: Iterable[str]) -> bytes:
     """`checks` are the paths of health checks."""
-    found = {"/api", "/apis", "/apis/", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version", *server.services.documents,
-             *checks}
+    found = {"/api", "/apis", "/apis/", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version",
+             *server.services.documents, *checks}
     if server.options.profiling:
         found.add("/debug/pprof")
     for group, versions in server.kinds.versions.items():

@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
+from typing import Any
 
+from kubepy.apiserver.flags import SECTIONS
 from kubepy.base.flag import boolean, unsigned_duration
 from kubepy.base.http.tls import CIPHERS, TLS13, VERSIONS
 
@@ -22,6 +25,9 @@ def _own_address() -> str:
             return str(probe.getsockname()[0])
         except OSError:
             return "127.0.0.1"
+
+
+_DIRECTIVE = re.compile(r"max-age=\d+|includeSubDomains|preload")
 
 
 @dataclass(slots=True)
@@ -119,6 +125,9 @@ class Options:
     default_unreachable_toleration_seconds: int = 300
     endpoint_reconciler_type: str = "lease"
     shutdown_delay_duration: float = 0.0
+    livez_grace_period: float = 0.0
+    cors_allowed_origins: tuple[str, ...] = ()
+    strict_transport_security_directives: tuple[str, ...] = ()
     profiling: bool = True
     workers: int = 1
     v: int = 0
@@ -158,9 +167,29 @@ class Options:
             problems.append("--goaway-chance can not be less than 0 or greater than 0.02")
         if self.workers < 1:
             problems.append("--workers must be at least 1")
-        problems += self._check_security() + self._check_unsupported()
+        problems += self._check_browsers() + self._check_security() + self._check_unsupported()
         known = {"AlwaysAllow", "AlwaysDeny", "Webhook", "RBAC", "Node"}
         problems += [f'authorization-mode "{mode}" is not a valid mode' for mode in self.authorization_mode if mode not in known]
+        return problems
+
+    def _check_browsers(self) -> list[str]:
+        problems = []
+        for pattern in self.cors_allowed_origins:
+            reason = ""
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                reason = str(error)
+            else:
+                if not pattern.startswith("^") and "//" not in pattern:
+                    reason = "it must pin the start of the host with ^ or //"
+                elif not pattern.endswith("$"):
+                    reason = "it must pin the end of the host with $"
+            if reason:
+                problems.append(f"--cors-allowed-origins has an invalid regular expression {pattern!r}: {reason}")
+        if any(not _DIRECTIVE.fullmatch(directive) for directive in self.strict_transport_security_directives):
+            problems.append("--strict-transport-security-directives invalid, allowed values: max-age=expireTime, includeSubDomains, "
+                            "preload. see https://tools.ietf.org/html/rfc6797#section-6.1 for more information")
         return problems
 
     def _check_security(self) -> list[str]:
@@ -214,51 +243,50 @@ class Options:
         return problems
 
 
-_HELP = {
-    "etcd_servers": "etcd servers to connect with (scheme://ip:port), comma separated",
-    "etcd_prefix": "the prefix of all resource paths in etcd",
-    "secure_port": "the port on which to serve HTTPS",
-    "bind_address": "the address on which to listen",
-    "advertise_address": "the address other members of the cluster reach this server at; default: that of the default route's interface",
-    "tls_cert_file": "the serving certificate with its chain; without it a self-signed one is made in --cert-dir",
-    "client_ca_file": "requests with a certificate signed by one of these authorities are authenticated by its common name",
-    "token_auth_file": "a CSV file of static tokens: token,user,uid,\"group1,group2\"",
-    "authorization_mode": "ordered list of authorizers: AlwaysAllow, AlwaysDeny, Webhook, RBAC, Node",
-    "service_account_signing_key_file": "the private key that signs service account tokens",
-    "service_account_key_file": "public or private keys that verify service account tokens; may be repeated",
-    "service_cluster_ip_range": "a CIDR from which service cluster IPs are taken (two, comma separated, for dual stack)",
-    "service_node_port_range": "the ports for services of type NodePort",
-    "workers": "how many processes serve requests; they share nothing but etcd",
-    "v": "the verbosity of the log, 0 to 10",
-    "event_ttl": "how long events are kept",
-    "request_timeout": "how long a request may take that is no watch, log or stream",
-}
-
-
 def parser() -> argparse.ArgumentParser:
     """A parser with every flag of `Options`, named as in Go: --etcd-servers."""
-    result = argparse.ArgumentParser(prog="kubepy apiserver", description="Serves the Kubernetes API from etcd.",
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False)
-    defaults = Options()
-    for name in Options.__dataclass_fields__:
-        default = getattr(defaults, name)
-        flag = "-v" if name == "v" else "--" + name.replace("_", "-")
-        text = _HELP.get(name, "as in kube-apiserver")
-        if name == "service_node_port_range":
-            result.add_argument(flag, type=_port_range, default=default, metavar="LOW-HIGH", help=text)
-        elif isinstance(default, bool):
-            result.add_argument(flag, type=boolean, nargs="?", const=True, default=default, metavar="true|false", help=text)
-        elif isinstance(default, tuple):
-            result.add_argument(flag, action="append", default=None, metavar="A,B", help=text)
-        elif name == "goaway_chance":
-            result.add_argument(flag, type=float, default=default, metavar="0..0.02",
-                                help="how often a connection is ended after an answer, "
-                                "so that clients spread over several servers")
-        elif isinstance(default, float):
-            result.add_argument(flag, type=unsigned_duration, default=default, metavar="DURATION", help=text)
-        else:
-            result.add_argument(flag, type=type(default), default=default, metavar=type(default).__name__.upper(), help=text)
+    result = argparse.ArgumentParser(prog="kubepy apiserver", usage="kubepy apiserver [flags]", allow_abbrev=False,
+                                     description="Serves the Kubernetes API from etcd.")
+    for title, texts in SECTIONS.items():
+        section = result.add_argument_group(title)
+        for name, text in texts.items():
+            section.add_argument("-v" if name == "v" else "--" + name.replace("_", "-"), help=text + _default(name), **_kind(name))
     return result
+
+
+def _default(name: str) -> str:
+    match getattr(Options(), name):
+        case "" | ():
+            return ""
+        case bool(given):
+            shown = str(given).lower()
+        case (int(low), int(high)):
+            shown = f"{low}-{high}"
+        case tuple(words):
+            shown = ",".join(words)
+        case float(seconds) if name != "goaway_chance":
+            shown = f"{seconds:g}s"
+        case other:
+            shown = str(other)
+    return f" (default {shown})"
+
+
+def _kind(name: str) -> dict[str, Any]:
+    """How argparse reads a flag, from its default's type."""
+    default = getattr(Options(), name)
+    if name == "service_node_port_range":
+        return {"type": _port_range, "default": default, "metavar": "LOW-HIGH"}
+    if name == "goaway_chance":
+        return {"type": float, "default": default, "metavar": "0..0.02"}
+    match default:
+        case bool():
+            return {"type": boolean, "nargs": "?", "const": True, "default": default, "metavar": "true|false"}
+        case tuple():
+            return {"action": "append", "default": None, "metavar": "A,B"}
+        case float():
+            return {"type": unsigned_duration, "default": default, "metavar": "DURATION"}
+        case _:
+            return {"type": type(default), "default": default, "metavar": "NUMBER" if isinstance(default, int) else "TEXT"}
 
 
 def parse(argv: list[str]) -> Options:

@@ -1,4 +1,4 @@
-"""What every component serves: /healthz, /livez, /readyz, /metrics, /configz, over TLS, to those who may ask."""
+"""What every component serves: /healthz, /livez, /readyz, /metrics, /metrics/slis, /configz, over TLS, to those who may ask."""
 from __future__ import annotations
 
 import asyncio
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kubepy.api.errors import ApiError
-from kubepy.base import metrics
+from kubepy.base import metrics, slis
 from kubepy.base.http.tls import STRONG
 from kubepy.base.log import get_logger
 from kubepy.client.delegated import ANONYMOUS, Delegated, from_certificate
@@ -42,6 +42,8 @@ class Health:
         """Status code and text, in upstream's form."""
         checks: dict[str, Check] = {"ping": lambda: True, **self.live, **(self.ready if endpoint == "readyz" else {})}
         results = {name: check() for name, check in checks.items() if name not in exclude}
+        for name, good in results.items():
+            slis.observe(name, endpoint, good)
         if all(results.values()) and not verbose:
             return 200, "ok"
         lines = [f"[+]{name} ok" if good else f"[-]{name} failed: reason withheld" for name, good in results.items()]
@@ -65,6 +67,7 @@ class HealthServer:
             app.router.add_get(f"/{name}", self._answer_health)
             app.router.add_get(f"/{name}/{{check}}", self._answer_check)
         app.router.add_get("/metrics", self._answer_metrics)
+        app.router.add_get("/metrics/slis", answer_slis)
         app.router.add_get("/configz", self._answer_configz)
         for path, handler in self._extra.items():
             app.router.add_route("*", path, handler)
@@ -111,6 +114,10 @@ class HealthServer:
 
     async def _answer_configz(self, request: web.Request) -> web.Response:
         return web.Response(body=orjson.dumps(self._configz(), default=str), content_type="application/json")
+
+
+async def answer_slis(request: web.Request) -> web.Response:
+    return web.Response(body=slis.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
 class ServingTls:

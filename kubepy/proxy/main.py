@@ -13,10 +13,12 @@ import yaml
 from aiohttp import web
 
 from kubepy.base import log as logs
+from kubepy.base import slis
 from kubepy.base.flag import comma_list
 from kubepy.client import daemon
 from kubepy.client.events import EventRecorder
 from kubepy.client.informer import InformerFactory
+from kubepy.client.serving import answer_slis
 from kubepy.proxy import config, health
 from kubepy.proxy.backend import Backend, BackendError
 from kubepy.proxy.mode import MODES, Settings, make
@@ -139,6 +141,7 @@ async def _work(process: daemon.Daemon, settings: dict[Family, Settings]) -> Non
         return web.Response(text=args.proxy_mode)
 
     async def fine(request: web.Request) -> web.Response:
+        slis.observe("ping", "healthz", True)
         return web.Response(text="ok")
 
     try:
@@ -147,7 +150,7 @@ async def _work(process: daemon.Daemon, settings: dict[Family, Settings]) -> Non
                 "/healthz": status.answer_healthz, "/livez": status.answer_livez}))
         if args.metrics_bind_address:
             runners.append(await health.start(_address(args.metrics_bind_address), {
-                "/metrics": health.answer_metrics, "/proxyMode": shown_mode, "/healthz": fine}))
+                "/metrics": health.answer_metrics, "/metrics/slis": answer_slis, "/proxyMode": shown_mode, "/healthz": fine}))
         await syncer.run(factory)
     finally:
         for runner in runners:

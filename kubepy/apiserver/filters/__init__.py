@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from kubepy.apiserver.filters.access import AuthorizationFilter
 from kubepy.apiserver.filters.audit import AuditFilter
+from kubepy.apiserver.filters.browser import BrowserFilter
 from kubepy.apiserver.filters.error import ErrorFilter
 from kubepy.apiserver.filters.fairness import FairnessFilter
 from kubepy.apiserver.filters.identity import AuthenticationFilter, ImpersonationFilter
@@ -20,4 +21,5 @@ def wrap(server: Server, app: App) -> App:
     """The application behind all filters."""
     for kind in reversed(FILTERS):
         app = kind(server, app)
-    return app
+    options = server.options
+    return BrowserFilter(server, app) if options.cors_allowed_origins or options.strict_transport_security_directives else app

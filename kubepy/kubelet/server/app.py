@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import orjson
 from prometheus_client import generate_latest
 
-from kubepy.base import metrics
+from kubepy.base import metrics, slis
 from kubepy.base.clock import Clock
 from kubepy.base.http.cycle import Receive, Scope, Send
 from kubepy.base.log import get_logger
@@ -71,12 +71,16 @@ class App:
         query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
         match parts:
             case ["healthz"] | ["healthz", "ping" | "log" | "syncloop"]:
+                for name in parts[1:] or ("ping", "log", "syncloop"):
+                    slis.observe(name, "healthz", True)
                 await _answer(send, 200, b"ok")
             case ["pods"]:
                 items = [_shown(pod, self._pods) for pod in self._pods.all()]
                 await _json(send, {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
             case ["metrics"]:
                 await _answer(send, 200, metrics.render(), metrics.CONTENT_TYPE)
+            case ["metrics", "slis"]:
+                await _answer(send, 200, slis.render(), metrics.CONTENT_TYPE)
             case ["metrics", "resource"]:
                 await _answer(send, 200, (await self._statistics.resource_metrics()).encode(), metrics.CONTENT_TYPE)
             case ["metrics", "cadvisor"]:
