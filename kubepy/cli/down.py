@@ -9,11 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from kubepy.base.process import ProcessId
 from kubepy.cli import supervisor
 from kubepy.cli.component import plan_components
 from kubepy.cli.kubeconfig import remove_admin
 from kubepy.cli.node import kill_leftovers, stop_pods
-from kubepy.cli.process import ProcessId
 from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings, default_data_dir
 

@@ -13,10 +13,10 @@ from typing import TextIO
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import NODES
 from kubepy.api.types import Object
+from kubepy.base.process import ProcessId
 from kubepy.base.task import Tasks
 from kubepy.cli import prepare, supervisor
 from kubepy.cli.component import Component, plan_components
-from kubepy.cli.process import ProcessId
 from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings
 from kubepy.client.http import HttpClient

@@ -15,9 +15,9 @@ from rich.table import Table
 from kubepy import __version__
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import NODES
+from kubepy.base.process import ProcessId
 from kubepy.cli import supervisor
 from kubepy.cli.component import Component, plan_components
-from kubepy.cli.process import ProcessId
 from kubepy.cli.settings import Settings, default_data_dir
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import load

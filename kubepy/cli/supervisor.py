@@ -20,13 +20,13 @@ import orjson
 
 from kubepy.base.backoff import Backoff
 from kubepy.base.log import configure, get_logger
+from kubepy.base.process import ProcessId
 from kubepy.base.task import Tasks
 from kubepy.cli.component import Component, Probe, plan_components
 from kubepy.cli.join import identity
 from kubepy.cli.node import stop_pods
 from kubepy.cli.pki import PkiError
 from kubepy.cli.prepare import prepare_identities, with_mtu
-from kubepy.cli.process import ProcessId
 from kubepy.cli.settings import Settings
 
 log = get_logger("supervisor")

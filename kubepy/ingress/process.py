@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kubepy.base.backoff import Backoff
 from kubepy.base.log import get_logger
+from kubepy.base.process import ProcessId
 from kubepy.ingress.nginx import Options, certificate_file, render
 from kubepy.ingress.state import State
 
@@ -142,17 +143,8 @@ def _members(session: int) -> Iterator[int]:
 
 async def _ended(pid: int) -> None:
     """Returns when a process, ours or not, is gone."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
+    if process := ProcessId.of(pid):
+        await process.wait()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 
-from kubepy.cli.process import ProcessId
+from kubepy.base.process import ProcessId
 
 
 async def test_a_child_is_waited_for_and_its_status_told() -> None:
