@@ -1,7 +1,6 @@
 """The kinds of nodes that a local cluster can have: network namespaces of this machine, small virtual machines, other hosts over SSH."""
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shlex
@@ -9,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -120,7 +120,6 @@ class VirtualNode(Node):
     """A virtual machine with a kernel, cgroups (version 2), a disk and all of kubepy's parts of its own."""
 
     lasting = False
-    _numbers = itertools.count()
     _machines: dict[str, Machine] = {}  # noqa: RUF012 (by the node's directory: a node is a value)
 
     @property
@@ -180,7 +179,7 @@ class VirtualNode(Node):
         raise NotImplementedError("a virtual machine's commands are not this machine's")
 
     def _perform(self, command: list[str], data: bytes | None, timeout: float) -> tuple[int, str, str]:
-        jobs, number = self.directory / "jobs", next(self._numbers)
+        jobs, number = self.directory / "jobs", uuid.uuid4().hex  # several processes may give it commands
         (jobs / f"{number}.in").write_bytes(data or b"")
         job = jobs / f"{number}.new"
         environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/root"}

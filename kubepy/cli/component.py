@@ -161,14 +161,21 @@ def _pod_network(settings: Settings) -> tuple[str, ...]:
     """Nothing of CNI is written where a network add-on brings its own."""
     if settings.network_backend == "none":
         return ()
-    return (f"--cni-conf-dir={settings.cni_conf_dir}", f"--cni-data-dir={settings.data_dir / 'cni/networks'}", f"--cni-mtu={settings.mtu}")
+    return (f"--cni-conf-dir={settings.cni_conf_dir}", f"--cni-data-dir={settings.data_dir / 'cni/networks'}", f"--cni-mtu={settings.mtu}",
+            f"--network-ready-file={settings.network_ready_file}")
 
 
 def _proxy(settings: Settings) -> Component:
     argv = _own("proxy", settings, f"--kubeconfig={settings.kubeconfig('proxy')}", f"--hostname-override={settings.node_name}",
                 f"--proxy-mode={settings.proxy_mode}", f"--cluster-cidr={settings.pod_cidr}",
-                f"--network-backend={settings.network_backend}", f"--network-policy={str(settings.network_backend != 'none').lower()}")
+                f"--network-backend={settings.network_backend}", *_policies(settings))
     return Component("proxy", argv, Probe(url="http://127.0.0.1:10256/healthz"), after=("apiserver",))
+
+
+def _policies(settings: Settings) -> tuple[str, ...]:
+    if settings.network_backend == "none":
+        return ("--network-policy=false",)
+    return ("--network-policy=true", f"--network-ready-file={settings.network_ready_file}")
 
 
 def _dns(settings: Settings) -> Component:

@@ -54,7 +54,7 @@ async def _take_down(settings: Settings, options: argparse.Namespace, progress: 
         await _stop_orphans(settings, keep_pods=options.keep_pods)
     progress.done("everything is stopped", f"{progress.seconds:.1f} s")
     if not options.keep_pods:
-        _command("proxy", "--cleanup", "--proxy-mode=iptables")
+        _command("proxy", "--cleanup", "--proxy-mode=iptables", f"--network-ready-file={settings.network_ready_file}")
     if options.purge:
         if not settings.runtime_endpoint:
             kill_leftovers(str(settings.containerd_socket))

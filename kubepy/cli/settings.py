@@ -90,6 +90,11 @@ class Settings:
         return self.run_dir / "supervisor.json"
 
     @property
+    def network_ready_file(self) -> Path:
+        """Written by the proxy once network policies are in force, read by the kubelet (`base.boot`)."""
+        return self.run_dir / "network-ready"
+
+    @property
     def lock_file(self) -> Path:
         return self.run_dir / "supervisor.lock"
 

@@ -146,6 +146,7 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--cni-data-dir", "cni_data_dir", str, "where the address plugin keeps its leases"),
     ("--cni-bridge", "cni_bridge", str, "name of the pods' bridge"),
     ("--cni-mtu", "cni_mtu", int, "MTU of the pods' interfaces; 0 for the kernel's"),
+    ("--network-ready-file", "network_ready_file", str, "no pod gets a network before the proxy has written this file in this boot"),
 )
 _BOOLEANS: tuple[tuple[str, str, str], ...] = (
     ("--rotate-certificates", "rotate_certificates", "ask for a new client certificate before the old one ends"),

@@ -104,6 +104,8 @@ class Settings:
     cni_bridge: str = "cni0"
     cni_mtu: int = 0
     """0 leaves it to the kernel."""
+    network_ready_file: str = ""
+    """The node's network is not ready before this file has been written in this boot (by the proxy: `kubepy.base.boot`)."""
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     crash_loop_max: float = 300.0
     object_changes: Literal["Watch", "Cache", "Get"] = "Watch"

@@ -35,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--network-backend", default="none", choices=NETWORKS, help="also keep routes to the other nodes' pods: host-gw where "
                      "nodes share a network, vxlan otherwise; none (default) leaves that to an add-on")
     add_boolean(own, "--network-policy", False, "also keep NetworkPolicy objects in force for this node's pods (with nft)")
+    own.add_argument("--network-ready-file", default="", metavar="FILE", help="written once network policies are in force for the first "
+                     "time since this machine was started; the kubelet, given the same, starts no pods before (with --cleanup: removed)")
     add_boolean(own, "--masquerade-all", False, "masquerade all traffic to cluster IPs")
     own.add_argument("--iptables-masquerade-bit", type=int, default=14, metavar="N", help="bit of the mark for masquerading (default 14)")
     add_boolean(own, "--iptables-localhost-nodeports", True, "NodePorts answer on 127.0.0.1")

@@ -55,6 +55,8 @@ def _has_ipv6() -> bool:
 
 def _cleanup(args: argparse.Namespace) -> int:
     logs.configure(args.v)
+    if args.network_ready_file:
+        Path(args.network_ready_file).unlink(missing_ok=True)
 
     async def run() -> int:
         code = 0
@@ -130,7 +132,7 @@ async def _work(process: daemon.Daemon, settings: dict[Family, Settings]) -> Non
         network.register(factory)
         process.tasks.keep(network.run, "network")
     if args.network_policy:
-        policies = enforcer.Enforcer(options.node, process.clock)
+        policies = enforcer.Enforcer(options.node, process.clock, Path(args.network_ready_file) if args.network_ready_file else None)
         policies.register(factory)
         process.tasks.keep(policies.run, "policy")
     gc.set_threshold(50_000, 20, 50)  # thousands of endpoints are no garbage

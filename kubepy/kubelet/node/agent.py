@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from kubepy.api.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kubepy.api.resource import LEASES, NODES
 from kubepy.api.types import Object
+from kubepy.base.boot import marked
 from kubepy.base.clock import Clock, format_micro_time
 from kubepy.base.log import get_logger
 from kubepy.client.events import Recorder
@@ -25,6 +27,8 @@ from kubepy.kubelet.pod.reporter import difference
 from kubepy.kubelet.settings import Settings
 
 log = get_logger("node")
+_UNPROTECTED = ("NetworkReady=false reason:NetworkPluginNotReady "
+                "message:network policies are not yet in force since this machine was started")
 LEASE_NAMESPACE = "kube-node-lease"
 _FAST = 0.2
 _EVENTS = {"Ready": ("NodeNotReady", "NodeReady"), "MemoryPressure": ("NodeHasSufficientMemory", "NodeHasInsufficientMemory"),
@@ -129,6 +133,8 @@ class NodeAgent:
                     problem = problem or f"container runtime status check may not have completed yet: {text}"
         except CriError as error:
             problem = problem or f"container runtime is down: {error.go()}"
+        if not network and self.settings.network_ready_file and not marked(Path(self.settings.network_ready_file)):
+            network = _UNPROTECTED
         before = self.state
         self.state = RuntimeState(version, problem, network, self._pressures(), handlers, features)
         if before.network_problem and not network:

@@ -7,6 +7,8 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kubepy.base.boot import boot_id
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -38,7 +40,7 @@ def read_machine(root_dir: str) -> Machine:
     machine_id = _read("/etc/machine-id")
     uuid = _read("/sys/class/dmi/id/product_uuid") or machine_id
     return Machine(os.cpu_count() or 1, info.get("MemTotal", 0), storage, info.get("SwapTotal", 0), _hugepages(), machine_id, uuid.lower(),
-                   _read("/proc/sys/kernel/random/boot_id"), platform.release(), _os_image(),
+                   boot_id(), platform.release(), _os_image(),
                    {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
                    int(_read("/proc/sys/kernel/pid_max") or 0))
 

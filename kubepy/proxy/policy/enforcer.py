@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 
 from kubepy.api.resource import NAMESPACES, NETWORK_POLICIES, NODES, PODS
 from kubepy.api.types import Object
+from kubepy.base import boot
 from kubepy.base.backoff import Backoff
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
@@ -40,10 +42,11 @@ def slim(pod: Object) -> Object:
 
 
 class Enforcer:
-    """`node` is this node's name."""
+    """`node` is this node's name. `ready` is written as soon as policies are in force for the first time in this boot (`base.boot`):
+    a machine that starts has lost its rules but not its pods, and the kubelet lets none of them on the network before."""
 
-    def __init__(self, node: str, clock: Clock) -> None:
-        self._node, self._clock = node, clock
+    def __init__(self, node: str, clock: Clock, ready: Path | None = None) -> None:
+        self._node, self._clock, self._ready = node, clock, ready
         self._changed = asyncio.Event()
         self._written: Ruleset | None = None
         self._watching = False
@@ -73,8 +76,9 @@ class Enforcer:
             wait = PERIOD
             try:
                 await self.sync()
+                self._say_ready()
                 backoff.reset()
-            except BackendError as error:
+            except (BackendError, OSError) as error:
                 self._written = None
                 wait = backoff.next()
                 log.error("Network policies are not in force; trying again", error, delay=wait)
@@ -82,6 +86,11 @@ class Enforcer:
                 async with asyncio.timeout(wait):
                     await self._changed.wait()
             await self._clock.sleep(GATHER)
+
+    def _say_ready(self) -> None:
+        if self._ready is not None:
+            boot.mark(self._ready)
+            self._ready = None
 
     async def sync(self) -> None:
         """Writes what differs from what was written last; everything where it is not there (any more)."""
