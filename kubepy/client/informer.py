@@ -9,6 +9,7 @@
 
 Handlers run in the informer's task, in the order of changes, and must not wait: they enqueue. A watch that ends is taken
 up where it ended; when its history is gone (410) everything is listed again and the difference is handed to the handlers.
+A resource that the server does not serve (an older one, see `client.served`) is taken as empty and asked for now and then.
 Differs from upstream: no periodic resync, and a handler added late sees the present objects at once.
 """
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any, cast
 
-from kubepy.api.errors import ApiError, Expired, Gone, Timeout
+from kubepy.api.errors import ApiError, Expired, Forbidden, Gone, NotFound, Timeout
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.base.backoff import Backoff
@@ -27,6 +28,7 @@ from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 from kubepy.client.interface import Client
+from kubepy.client.served import lacks
 from kubepy.client.store import IndexFunction, Store, key_of
 
 log = get_logger("informer")
@@ -37,6 +39,8 @@ OnDelete = Callable[[Object], None]
 Transform = Callable[[Object], Object]
 
 PAGE = 500
+ASK_AGAIN = 30.0
+"""Seconds between questions for a resource that the server does not serve."""
 
 
 def drop_managed_fields(obj: Object) -> Object:
@@ -63,6 +67,8 @@ class Informer:
         self._synced = asyncio.Event()
         self._version: str | None = None
         self._history_lost = False
+        self.missing = False
+        """The server does not serve the resource: `lister` stays empty."""
 
     @property
     def resource_version(self) -> str:
@@ -101,6 +107,10 @@ class Informer:
                 log.v(2).info("History is gone, listing again", resource=self.resource.group_resource)
                 self._history_lost = True
             except (ApiError, ConnectionError) as error:
+                if isinstance(error, (NotFound, Forbidden)) and await lacks(self._client, self.resource):
+                    self._miss()
+                    await self._clock.sleep(ASK_AGAIN)
+                    continue
                 if self._clock.monotonic() - began >= 60.0:
                     backoff.reset()
                 if self._synced.is_set():
@@ -108,6 +118,13 @@ class Informer:
                 else:
                     log.warning("Cannot list yet", resource=self.resource.group_resource, err=error)
             await self._clock.sleep(backoff.next())
+
+    def _miss(self) -> None:
+        if not self.missing:
+            log.warning("Not served by this server, taken as empty", resource=self.resource.group_resource,
+                        version=self.resource.api_version)
+        self.missing = True
+        self._synced.set()
 
     async def _list(self) -> None:
         """Fills the store. The first list may be any state the server has cached (unless it is wanted in pages, which servers only make
@@ -124,6 +141,9 @@ class Informer:
         for key in self.lister.keys() - fresh:
             self._remove(key, None)
         self._version, self._history_lost = version, False
+        if self.missing:
+            log.info("Served now", resource=self.resource.group_resource)
+            self.missing = False
         self._synced.set()
 
     async def _pages(self, version: str, limit: int) -> tuple[list[Object], str]:

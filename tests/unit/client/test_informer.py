@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from kubepy.api.errors import ServiceUnavailable
-from kubepy.api.resource import CONFIGMAPS, PODS
+from kubepy.api.errors import ApiError, Forbidden, NotFound, ServiceUnavailable
+from kubepy.api.resource import CONFIGMAPS, PODS, RESOURCE_CLAIMS
 from kubepy.api.types import Object
 from kubepy.base.clock import VirtualClock, settle
 from kubepy.base.task import Tasks
-from kubepy.client.informer import InformerFactory
+from kubepy.client.informer import Informer, InformerFactory
 from kubepy.client.memory import Action, MemoryClient
 
 
@@ -138,3 +138,64 @@ async def test_indexes_follow_changes(rig: Rig) -> None:
     assert lister.by_index("color", "red") == []
     assert len(lister.by_index("color", "blue")) == 1
     assert [obj["metadata"]["name"] for obj in lister.list("default")] == ["a"]
+
+
+class OldServer(MemoryClient):
+    """Knows nothing of a group until it is `new`; what discovery says is `groups`."""
+
+    def __init__(self, clock: VirtualClock, refusal: ApiError, groups: bytes) -> None:
+        super().__init__(clock)
+        self.new, self.refusal, self.groups, self.asked = False, refusal, groups, 0
+        self.before = self.look
+
+    def look(self, action: Action) -> None:
+        if action.verb == "list" and not self.new:
+            self.asked += 1
+            raise self.refusal
+
+    async def raw(self, method: str, path: str, body: bytes | None = None, *, headers: dict[str, str] | None = None) -> bytes:
+        return self.groups if path == "/apis" else b'{"kind":"APIResourceList","resources":[{"name":"resourceslices"}]}'
+
+
+OLDER = b'{"kind":"APIGroupList","groups":[{"name":"apps","versions":[{"groupVersion":"apps/v1"}]}]}'
+OTHERS = b'{"kind":"APIGroupList","groups":[{"name":"resource.k8s.io","versions":[{"groupVersion":"resource.k8s.io/v1"}]}]}'
+CLAIM = {"metadata": {"name": "a", "namespace": "default"}}
+
+
+@pytest.mark.parametrize(("refusal", "groups", "empty"), [
+    pytest.param(NotFound("no such path"), OLDER, True, id="a group that discovery does without is taken as empty"),
+    pytest.param(Forbidden("not yours"), OLDER, True, id="also where the identity may not even ask"),
+    pytest.param(NotFound("no such path"), OTHERS, True, id="so is a resource that its group does without"),
+    pytest.param(NotFound("no such path"), b"<html>", False, id="a page that is no discovery proves nothing"),
+    pytest.param(NotFound("no such path"), b'{"kind":"APIGroupList","groups":[]}', False, id="nor does a server that serves no group"),
+    pytest.param(ServiceUnavailable("later"), OLDER, False, id="nor does a failure"),
+])
+async def test_what_an_older_server_does_not_serve(refusal: ApiError, groups: bytes, empty: bool) -> None:
+    clock = VirtualClock()
+    client = OldServer(clock, refusal, groups)
+    informer = Informer(client, RESOURCE_CLAIMS, clock=clock)
+    tasks = Tasks("test", clock)
+    tasks.keep(informer.run, "informer")
+    try:
+        await settle()
+        assert informer.synced() is informer.missing is empty
+        await clock.advance(25)
+        assert client.asked == 1 if empty else client.asked > 1
+        client.new = True
+        await client.create(RESOURCE_CLAIMS, CLAIM)
+        await clock.advance(31)
+        assert len(list(informer.lister)) == 1
+        assert not informer.missing
+    finally:
+        await tasks.stop()
+
+
+async def test_the_core_group_is_never_taken_as_empty() -> None:
+    clock = VirtualClock()
+    client = OldServer(clock, NotFound("no such path"), OLDER)
+    informer = Informer(client, PODS, clock=clock)
+    tasks = Tasks("test", clock)
+    tasks.keep(informer.run, "informer")
+    await clock.advance(60)
+    assert not informer.synced()
+    await tasks.stop()
