@@ -63,6 +63,8 @@ class NodeAgent:
         self.node: Object | None = None
         """As last seen in the API."""
         self._sent_at = -1e9
+        self._written: tuple[Object, Object] = ({}, {})
+        """The status last sent, and what the server made of it: an older one drops what it does not know."""
         self._cidrs: tuple[str, ...] = ()
         self.network_changed = asyncio.Event()
         self._wake = asyncio.Event()
@@ -148,7 +150,9 @@ class NodeAgent:
         status = await self._status()
         old = self.node.get("status") or {}
         now = self._clock.monotonic()
-        if same_but_heartbeat(old, status) and now - self._sent_at < self.settings.node_status_report_frequency:
+        sent, kept = self._written
+        same = same_but_heartbeat(old, status) or (same_but_heartbeat(sent, status) and same_but_heartbeat(kept, old))
+        if same and now - self._sent_at < self.settings.node_status_report_frequency:
             return
         patch = difference(old, {**status, "conditions": status["conditions"]})
         if "addresses" in patch:
@@ -159,6 +163,7 @@ class NodeAgent:
             return
         self.node = await self._client.patch(NODES, self.settings.node_name, {"status": patch}, type="strategic", subresource="status")
         self._sent_at = now
+        self._written = (status, self.node.get("status") or {})
         self._tell(old, status)
 
     def _tell(self, old: Object, status: Object) -> None:
