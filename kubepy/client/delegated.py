@@ -20,7 +20,18 @@ from kubepy.client.interface import Client
 log = get_logger("delegated")
 
 CACHE_SIZE = 1024
-ALLOWED_TTL, DENIED_TTL = 10.0, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """Seconds for which answers are kept."""
+
+    token: float = 10.0
+    allowed: float = 10.0
+    denied: float = 10.0
+
+
+KEEP = Lifetimes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +59,9 @@ class Delegated:
     """`always_allow` are paths, or prefixes ending in `*`, that anyone may get."""
 
     def __init__(self, authentication: Client, authorization: Client, clock: Clock,
-                 always_allow: tuple[str, ...] = ("/healthz", "/readyz", "/livez")) -> None:
+                 always_allow: tuple[str, ...] = ("/healthz", "/readyz", "/livez"), keep: Lifetimes = KEEP) -> None:
         self._authentication, self._authorization = authentication, authorization
+        self._lifetimes = keep
         self._clock = clock
         self._always_allow = always_allow
         self._cache: OrderedDict[tuple[Any, ...], tuple[float, Any]] = OrderedDict()
@@ -76,11 +88,19 @@ class Delegated:
         if status.get("authenticated"):
             user = status.get("user") or {}
             caller = Caller(user.get("username", ""), user.get("uid", ""), tuple(user.get("groups") or ()), user.get("extra") or {})
-        self._keep(key, (caller,), ALLOWED_TTL if caller else DENIED_TTL)
+        self._keep(key, (caller,), self._lifetimes.token)
         return caller
 
     async def allowed(self, caller: Caller, verb: str, *, path: str = "", resource: Object | None = None) -> bool:
         """For a non-resource path or `resourceAttributes` (without the verb). An unreachable API server means no."""
+        try:
+            return await self.review(caller, verb, path=path, resource=resource)
+        except (ApiError, ConnectionError) as error:
+            log.warning("Cannot review access", user=caller.name, path=path, err=error)
+            return False
+
+    async def review(self, caller: Caller, verb: str, *, path: str = "", resource: Object | None = None) -> bool:
+        """The same for who wants to know of an unreachable API server. Raises ApiError, ConnectionError."""
         attributes = tuple(sorted((resource or {}).items()))
         key = ("access", caller.name, caller.groups, verb, path, attributes)
         if (known := self._known(key)) is not None:
@@ -90,14 +110,10 @@ class Delegated:
             spec["resourceAttributes"] = {**resource, "verb": verb}
         else:
             spec["nonResourceAttributes"] = {"path": path, "verb": verb}
-        try:
-            review = await self._authorization.create(SUBJECT_ACCESS_REVIEWS, {
-                "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": spec})
-        except (ApiError, ConnectionError) as error:
-            log.warning("Cannot review access", user=caller.name, path=path, err=error)
-            return False
+        review = await self._authorization.create(SUBJECT_ACCESS_REVIEWS, {
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": spec})
         answer = bool((review.get("status") or {}).get("allowed"))
-        self._keep(key, answer, ALLOWED_TTL if answer else DENIED_TTL)
+        self._keep(key, answer, self._lifetimes.allowed if answer else self._lifetimes.denied)
         return answer
 
     def _known(self, key: tuple[Any, ...]) -> Any:

@@ -56,6 +56,7 @@ from kubepy.kubelet.pod.status import Node
 from kubepy.kubelet.pod.worker import Shared
 from kubepy.kubelet.probe.manager import Probes
 from kubepy.kubelet.runtime import apparmor_enabled
+from kubepy.kubelet.server.pressure import Pressures
 from kubepy.kubelet.server.stat import Statistics
 from kubepy.kubelet.server.volumestat import VolumeStatistics
 from kubepy.kubelet.settings import Settings
@@ -115,7 +116,7 @@ class Kubelet:
         self.pleg = Pleg(runtime, clock, self.pods.wake)
         self.volume_statistics = VolumeStatistics(lambda: self.pods.others(""), self.volumes.paths, self.csi, clock,
                                                    settings.volume_stats_period)
-        self.statistics = Statistics(settings, runtime, clock, self.volume_statistics.of)
+        self.statistics = Statistics(settings, runtime, clock, self.volume_statistics.of, Pressures(self.cgroups))
         self.collector = ImageCollector(settings, runtime, clock, gone=self.records.forget)
         self.eviction = Eviction(settings, self.pods, self.statistics, self.events, clock, lambda: self.collector.look(everything=True))
         self.node = NodeAgent(settings, client, runtime, self.machine, self.events, clock, ips=self.ips, port=lambda: settings.port,

@@ -37,7 +37,7 @@ _PLAIN = {
     "memoryManagerPolicy": "memory_manager_policy", "configMapAndSecretChangeDetectionStrategy": "object_changes",
     "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap", "nodeStatusMaxImages": "max_images",
     "singleProcessOOMKill": "single_process_oom_kill", "failCgroupV1": "fail_cgroup_v1", "oomScoreAdj": "oom_score_adj",
-    "maxOpenFiles": "max_open_files",
+    "maxOpenFiles": "max_open_files", "enableSystemLogHandler": "system_log_handler", "enableSystemLogQuery": "system_log_query",
 }
 _DURATIONS = {
     "fileCheckFrequency": "file_check_frequency", "httpCheckFrequency": "http_check_frequency", "syncFrequency": "sync_frequency",
@@ -66,7 +66,6 @@ _ONLY: dict[str, tuple[Any, ...]] = {
     "topologyManagerPolicyOptions": ({},), "kubeletCgroups": ("",), "systemCgroups": ("",), "systemReservedCgroup": ("",),
     "kubeReservedCgroup": ("",), "enforceNodeAllocatable": (["pods"], ["none"], []), "enableControllerAttachDetach": (True,),
     "protectKernelDefaults": (False,), "cpuCFSQuotaPeriod": ("100ms",), "tlsCipherSuites": ([],), "tlsMinVersion": ("", "VersionTLS12"),
-    "enableSystemLogQuery": (False,), "enableSystemLogHandler": (True,),
     "imageServiceEndpoint": ("",), "tracing": ({},), "runOnce": (False,)}
 """What these may be; anything else asks for what this kubelet does not do."""
 
@@ -107,6 +106,11 @@ def from_document(document: Mapping[str, Any], base: Settings) -> Settings:
             changes[name] = found
     if (found := (document.get("authorization") or {}).get("mode")) is not None:
         changes["authorization_mode"] = found
+    for holder, key, name in ((authentication.get("webhook"), "cacheTTL", "authn_ttl"),
+                              ((document.get("authorization") or {}).get("webhook"), "cacheAuthorizedTTL", "authz_allowed_ttl"),
+                              ((document.get("authorization") or {}).get("webhook"), "cacheUnauthorizedTTL", "authz_denied_ttl")):
+        if (found := (holder or {}).get(key)) is not None and duration(found):  # zero means the default
+            changes[name] = duration(found)
     if (found := document.get("containerLogMaxSize")) is not None:
         changes["container_log_max_size"] = amount("memory", found)
     if (found := (document.get("crashLoopBackOff") or {}).get("maxContainerRestartPeriod")) is not None:
@@ -205,9 +209,10 @@ def document_of(settings: Settings) -> dict[str, Any]:
     result.update({key: list(getattr(settings, name)) for key, name in _LISTS.items()})
     result["evictionSoftGracePeriod"] = {signal: _go_duration(value) for signal, value in settings.eviction_soft_grace_period.items()}
     result["authentication"] = {"x509": {"clientCAFile": settings.client_ca_file}, "anonymous": {"enabled": settings.anonymous_auth},
-                                "webhook": {"enabled": settings.webhook_authn, "cacheTTL": "2m0s"}}
+                                "webhook": {"enabled": settings.webhook_authn, "cacheTTL": _go_duration(settings.authn_ttl)}}
     result["authorization"] = {"mode": settings.authorization_mode,
-                               "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"}}
+                               "webhook": {"cacheAuthorizedTTL": _go_duration(settings.authz_allowed_ttl),
+                                           "cacheUnauthorizedTTL": _go_duration(settings.authz_denied_ttl)}}
     result["containerLogMaxSize"] = str(settings.container_log_max_size)
     return result
 

@@ -25,6 +25,7 @@ from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.flag import add_boolean, comma_list, duration, mapping
 from kubepy.base.http.tls import ServerTls
 from kubepy.base.task import Tasks
+from kubepy.base.watched import Files
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import Config, ConfigError, find, load
 from kubepy.client.serving import self_signed
@@ -311,7 +312,9 @@ async def _run(settings: Settings, config: Config | None) -> int:
             if settings.server_tls_bootstrap and not settings.tls_cert_file:
                 rotation = Rotation(Store(settings.pki_dir, "kubelet-server"), client, clock, lambda: _serving_wish(kubelet))
                 kubelet.tasks.keep(rotation.run, "serving-certificate")
-            app = App(settings, kubelet.pods, runtime, statistics, clock, Access(settings, client, clock))
+            files = Files(clock)
+            app = App(settings, kubelet.pods, runtime, statistics, clock, Access(settings, client, clock, files))
+            kubelet.tasks.keep(files.keep, "authorities")
             listeners.append(Listener(app))
             await listeners[-1].start(settings.address, settings.port, tls.context)
         for port, host in ((settings.read_only_port, settings.address), (settings.healthz_port, settings.healthz_bind_address)):
@@ -361,7 +364,7 @@ def _tls(settings: Settings, now: float) -> ServerTls:
     cluster has signed one (known difference: upstream refuses connections until then)."""
     cas = [settings.client_ca_file] if settings.client_ca_file else []
     if settings.tls_cert_file:
-        return ServerTls(settings.tls_cert_file, settings.tls_private_key_file, cas)
+        return ServerTls(settings.tls_cert_file, settings.tls_private_key_file, cas, judge_later=True)
     directory = settings.pki_dir
     directory.mkdir(parents=True, exist_ok=True)
     if settings.server_tls_bootstrap:
@@ -369,9 +372,9 @@ def _tls(settings: Settings, now: float) -> ServerTls:
         current = store.current()
         if current is None or current.not_after <= now:
             store.put(self_signed(settings.node_name), now)
-        return ServerTls(str(store.path), str(store.path), cas)
+        return ServerTls(str(store.path), str(store.path), cas, judge_later=True)
     path = directory / "kubelet.pem"
     if not path.exists():
         path.touch(mode=0o600)
         path.write_bytes(self_signed(settings.node_name))
-    return ServerTls(str(path), str(path), cas)
+    return ServerTls(str(path), str(path), cas, judge_later=True)

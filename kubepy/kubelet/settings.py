@@ -46,6 +46,10 @@ class Settings:
     anonymous_auth: bool = False
     webhook_authn: bool = True
     authorization_mode: str = "Webhook"
+    authn_ttl: float = 120.0
+    """Seconds for which a reviewed token is believed, and (below) what was allowed or not."""
+    authz_allowed_ttl: float = 300.0
+    authz_denied_ttl: float = 30.0
     node_ip: str = ""
     register_node: bool = True
     register_with_taints: tuple[Mapping[str, str], ...] = ()
@@ -113,6 +117,9 @@ class Settings:
     enable_server: bool = True
     debugging_handlers: bool = True
     """exec, attach, logs and the like; without them the server only tells of itself."""
+    system_log_handler: bool = True
+    """The node's /var/log is served at /logs/; with `system_log_query` services are asked there too."""
+    system_log_query: bool = False
     max_images: int = 50
     """Images the node's status lists; -1 for all."""
     image_maximum_gc_age: float = 0.0

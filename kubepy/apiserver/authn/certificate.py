@@ -5,52 +5,35 @@ listener trusts two authorities, the clients' and the front proxy's, and a certi
 """
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from kubepy.api.errors import Unauthorized
 from kubepy.apiserver.authn.interface import CERTIFICATES, Scope
 from kubepy.apiserver.request import User
 from kubepy.base.clock import Clock
+from kubepy.base.http.authority import Authorities
 from kubepy.base.metrics import histogram
 from kubepy.base.watched import Files
 
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 _UID = ObjectIdentifier("1.3.6.1.4.1.57683.2")
-_CACHE_SIZE = 4096
-_MAX_INTERMEDIATES = 8
-_MAX_SIGNATURES = 100
 _LEFT = histogram("apiserver_client_certificate_expiration_seconds",
                   "Distribution of the remaining lifetime on the certificate used to authenticate a request.",
                   buckets=(0, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 345600, 604800, 2592000, 7776000, 15552000, 31104000))
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """A certificate that one of our authorities issued, until it ends."""
-
-    user: User
-    not_before: float
-    not_after: float
-
-
 class CertificateVerifier:
-    """Checks certificates against one bundle of authorities; results are kept by the certificate's bytes."""
+    """Checks certificates against one bundle of authorities."""
 
     def __init__(self, bundle: bytes, clock: Clock) -> None:
         self._clock = clock
-        self._cache: dict[tuple[bytes, ...], Verified] = {}
-        self._refused: dict[bytes, None] = {}
-        """Digests of chains that do not hold: anyone may send them, so little is kept of each."""
-        self.trust(bundle)
+        self._authorities = Authorities(bundle, _identity)
 
     @classmethod
     def of_file(cls, path: Path, clock: Clock, files: Files, what: str) -> CertificateVerifier:
@@ -61,56 +44,17 @@ class CertificateVerifier:
 
     def trust(self, bundle: bytes) -> None:
         """Believes these authorities (PEM) from now on, and no others. Raises ValueError, also for none."""
-        self._authorities = x509.load_pem_x509_certificates(bundle)
-        self._cache.clear()
-        self._refused.clear()
+        self._authorities.trust(bundle)
 
     def verify(self, chain: Sequence[bytes], *, measure: bool = False) -> User | None:
         """The identity in the leaf (DER, leaf first); None when another authority issued it, it is not for clients or has ended."""
-        key = tuple(chain)
-        found = self._cache.get(key)
+        found = self._authorities.verify(chain)
         if found is None:
-            digest = hashlib.sha256(b"".join(key)).digest()
-            if digest in self._refused:
-                return None
-            found = self._check(key)
-            if found is None:
-                _bound(self._refused)
-                self._refused[digest] = None
-                return None
-            _bound(self._cache)
-            self._cache[key] = found
+            return None
         now = self._clock.now()
         if measure:
             _LEFT.observe(found.not_after - now)
-        return found.user if found.not_before <= now <= found.not_after else None
-
-    def _check(self, chain: tuple[bytes, ...]) -> Verified | None:
-        try:
-            certificates = [x509.load_der_x509_certificate(der) for der in chain[:_MAX_INTERMEDIATES]]
-            path = self._path(certificates[0], certificates[1:], set(), [_MAX_SIGNATURES])
-            if path is None:
-                return None
-            links = [certificates[0], *path]
-            if not all(map(_for_clients, links[:-1])) or not _lengths_hold(path):
-                return None
-            return Verified(_identity(certificates[0]), max(link.not_valid_before_utc.timestamp() for link in links),
-                            min(link.not_valid_after_utc.timestamp() for link in links))
-        except ValueError:  # what no certificate should hold
-            return None
-
-    def _path(self, certificate: x509.Certificate, intermediates: Sequence[x509.Certificate], seen: set[int],
-              budget: list[int]) -> list[x509.Certificate] | None:
-        """The authorities from a certificate's issuer to a trusted one. `budget` bounds what a hostile chain can cost."""
-        for authority in self._authorities:
-            if _issued(certificate, authority, budget):
-                return [authority]
-        for position, candidate in enumerate(intermediates):
-            if position not in seen and _is_authority(candidate) and _issued(certificate, candidate, budget):
-                rest = self._path(candidate, intermediates, seen | {position}, budget)
-                if rest is not None:
-                    return [candidate, *rest]
-        return None
+        return found.identity if found.not_before <= now <= found.not_after else None
 
 
 class CertificateAuthenticator:
@@ -187,48 +131,3 @@ def _identity(leaf: x509.Certificate) -> User:
     uids = [str(attribute.value) for attribute in leaf.subject.get_attributes_for_oid(_UID)]
     fingerprint = leaf.fingerprint(hashes.SHA256()).hex()
     return User(names[-1] if names else "", uids[0] if uids else "", groups, {CREDENTIAL_ID: (f"X509SHA256={fingerprint}",)})
-
-
-def _bound(cache: dict[Any, Any]) -> None:
-    if len(cache) >= _CACHE_SIZE:
-        cache.clear()
-
-
-def _issued(certificate: x509.Certificate, authority: x509.Certificate, budget: list[int]) -> bool:
-    if certificate.issuer != authority.subject or budget[0] <= 0:
-        return False
-    budget[0] -= 1
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except Exception:  # InvalidSignature, ValueError or TypeError: not issued by it
-        return False
-    return True
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
-
-
-def _lengths_hold(authorities: Sequence[x509.Certificate]) -> bool:
-    """Whether each authority allows as many others below it as there are."""
-    for below, authority in enumerate(authorities):
-        try:
-            limit = authority.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
-        except x509.ExtensionNotFound:
-            continue
-        if limit is not None and below > limit:
-            return False
-    return True
-
-
-def _for_clients(certificate: x509.Certificate) -> bool:
-    """Whether the extended key usage allows client authentication; as in Go, without the extension nothing is excluded."""
-    try:
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    return ExtendedKeyUsageOID.CLIENT_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
-

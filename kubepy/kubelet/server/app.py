@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -11,7 +11,7 @@ import orjson
 from prometheus_client import generate_latest
 
 from kubepy.base import metrics, slis
-from kubepy.base.clock import Clock
+from kubepy.base.clock import Clock, format_time
 from kubepy.base.http.cycle import Receive, Scope, Send
 from kubepy.base.log import get_logger
 from kubepy.kubelet import metric
@@ -21,7 +21,7 @@ from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.pod.manager import Pods
 from kubepy.kubelet.pod.observed import RUNNING, ContainerView
 from kubepy.kubelet.pod.worker import Worker
-from kubepy.kubelet.server import files
+from kubepy.kubelet.server import files, nodelog
 from kubepy.kubelet.server.access import Access
 from kubepy.kubelet.server.log import OptionsError, options_of, read_log
 from kubepy.kubelet.server.stat import Statistics
@@ -56,7 +56,7 @@ class App:
         try:
             if self._access is not None:
                 authorization = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), "")
-                problem = await self._access.check(scope["method"], scope["path"], scope["client_cert"], authorization)
+                problem = await self._access.check(scope["method"], scope["path"], scope["client_chain"], authorization)
                 if problem is not None:
                     raise Refused(*problem)
             await self._route(scope, send)
@@ -96,7 +96,7 @@ class App:
             case _ if not self._settings.debugging_handlers:
                 raise Refused(405, "Debug endpoints are disabled.\n")
             case ["logs", *rest] if method in ("GET", "HEAD"):
-                await _files(send, rest, directory=scope["path"].endswith("/"))
+                await self._node_logs(send, rest, query, directory=scope["path"].endswith("/"))
             case ["runningpods"]:
                 await self._running_pods(send)
             case ["containerLogs", namespace, name, container] if method in ("GET", "HEAD"):
@@ -177,6 +177,22 @@ class App:
     def _waiting(self, worker: Worker, container: str) -> str:
         return str(((self._entry(worker, container).get("state") or {}).get("waiting") or {}).get("reason") or "")
 
+    async def _node_logs(self, send: Send, parts: list[str], query: Mapping[str, list[str]], *, directory: bool) -> None:
+        if not self._settings.system_log_handler:
+            raise Refused(405, "logs endpoint is disabled.\n")
+        try:
+            wanted = nodelog.query_of(query) if self._settings.system_log_query else None
+        except nodelog.QueryError as error:
+            raise Refused(error.code, f"{error}\n") from error
+        if wanted is not None:
+            if parts:
+                raise Refused(406, "path not allowed in query mode\n")
+            if wanted.services:
+                await _pieces(send, nodelog.read(wanted, _LOGS), _TEXT)
+                return
+            parts, directory = [part for part in wanted.files[0].replace("\\", "/").split("/") if part] if wanted.files else [], True
+        await _files(send, parts, directory=directory)
+
     # --- streams ---
 
     async def _exec(self, scope: Scope, namespace: str, name: str, container: str, query: Mapping[str, list[str]]) -> None:
@@ -220,14 +236,18 @@ class App:
 
     async def _checkpoint(self, send: Send, namespace: str, name: str, container: str, query: Mapping[str, list[str]]) -> None:
         view = await self._running(namespace, name, container)
-        directory = f"{self._settings.root_dir}/checkpoints"
-        path = f"{directory}/checkpoint-{name}_{namespace}-{container}-{int(self._clock.now())}.tar"
-        timeout = (query.get("timeout") or ["0"])[0]
+        text = (query.get("timeout") or ["0"])[-1]
         try:
-            await self._runtime.checkpoint(view.id, path, int(timeout) if timeout.isdigit() else 0)
+            timeout = int(text)
+        except ValueError as error:
+            raise Refused(404, "cannot parse value of timeout parameter") from error
+        directory = Path(self._settings.root_dir, "checkpoints")
+        await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
+        path = str(directory / f"checkpoint-{name}_{namespace}-{container}-{format_time(self._clock.now())}.tar")
+        try:
+            await self._runtime.checkpoint(view.id, path, timeout)
         except CriError as error:
-            code = 404 if error.code == "UNIMPLEMENTED" else 500
-            raise Refused(code, f"checkpointing of {namespace}/{name}/{container} failed ({error.go()})") from error
+            raise Refused(500, f"checkpointing of {namespace}/{name}/{container} failed ({error.go()})") from error
         await _json(send, {"items": [path]})
 
     # --- finding ---
@@ -296,12 +316,14 @@ async def _files(send: Send, parts: list[str], *, directory: bool) -> None:
             return
         await _answer(send, 200, await asyncio.to_thread(files.listing, path), "text/html; charset=utf-8")
         return
-    try:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", files.kind_of(path).encode())]})
-        async for piece in files.content(path):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    finally:
-        await send({"type": "http.response.body", "body": b""})
+    await _pieces(send, files.content(path), files.kind_of(path))
+
+
+async def _pieces(send: Send, pieces: AsyncIterator[bytes], content_type: str) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type.encode())]})
+    async for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _json(send: Send, value: Any) -> None:

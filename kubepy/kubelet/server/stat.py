@@ -5,7 +5,6 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kubepy.base.clock import Clock, format_time, parse_time
@@ -13,6 +12,7 @@ from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.node.machine import meminfo
 from kubepy.kubelet.pod import spec as podspec
+from kubepy.kubelet.server import pressure
 from kubepy.kubelet.settings import Settings
 
 _CACHE = 2.0
@@ -28,8 +28,10 @@ class Statistics:
     """Measured on demand, not more often than every two seconds."""
 
     def __init__(self, settings: Settings, runtime: Runtime, clock: Clock,
-                 volumes: Callable[[str], list[dict[str, Any]]] = lambda uid: []) -> None:
+                 volumes: Callable[[str], list[dict[str, Any]]] = lambda uid: [],
+                 pressures: pressure.Pressures | None = None) -> None:
         """`volumes(uid)` are a pod's volumes as last measured."""
+        self._pressures = pressures
         self._settings = settings
         self._runtime = runtime
         self._clock = clock
@@ -80,6 +82,8 @@ class Statistics:
             pod["cpu"] = _sum(pod["containers"], "cpu", ("usageNanoCores", "usageCoreNanoSeconds"))
             pod["memory"] = _sum(pod["containers"], "memory",
                                  ("usageBytes", "workingSetBytes", "rssBytes", "pageFaults", "majorPageFaults"))
+            if self._pressures is not None:
+                pressure.show(pod, pressure.of_group(self._pressures.pod(uid)), pod["cpu"]["time"])
             pod["volume"] = self._volumes(uid)
             pod["ephemeral-storage"] = _ephemeral(pod)
             if uid in networks:
@@ -100,6 +104,9 @@ class Statistics:
             "memory": {"time": format_time(memory.timestamp / 1e9), "workingSetBytes": memory.working_set_bytes.value,
                        "usageBytes": memory.usage_bytes.value or memory.working_set_bytes.value, "rssBytes": memory.rss_bytes.value,
                        "pageFaults": memory.page_faults.value, "majorPageFaults": memory.major_page_faults.value}}
+        if self._pressures is not None:
+            group = self._pressures.container(stat.attributes.labels.get(podspec.POD_UID, ""), stat.attributes.id)
+            pressure.show(shown, pressure.of_group(group), stamp)
         shown["rootfs"] = {"time": stamp, "usedBytes": stat.writable_layer.used_bytes.value,
                            "inodesUsed": stat.writable_layer.inodes_used.value}
         return shown
@@ -111,16 +118,15 @@ class Statistics:
         stamp = format_time(now)
         available = info.get("MemAvailable", 0)
         filesystem = _filesystem(self._settings.root_dir, stamp)
-        pressures = _pressures(Path("/proc/pressure"), stamp, ("cpu", "memory"))
-        return {"nodeName": self._settings.node_name, "startTime": format_time(self._started),
-                "cpu": {"time": stamp, "usageNanoCores": self._rate("node", usage, now) or 0, "usageCoreNanoSeconds": usage,
-                        **pressures.get("cpu", {})},
+        shown: dict[str, Any] = {"nodeName": self._settings.node_name, "startTime": format_time(self._started),
+                "cpu": {"time": stamp, "usageNanoCores": self._rate("node", usage, now) or 0, "usageCoreNanoSeconds": usage},
                 "memory": {"time": stamp, "availableBytes": available, "usageBytes": info.get("MemTotal", 0) - info.get("MemFree", 0),
                            "workingSetBytes": info.get("MemTotal", 0) - available, "rssBytes": info.get("AnonPages", 0),
-                           "pageFaults": 0, "majorPageFaults": 0, **pressures.get("memory", {})},
-                **_pressures(Path("/proc/pressure"), stamp, ("io",)),
+                           "pageFaults": 0, "majorPageFaults": 0},
                 "fs": filesystem, "runtime": {"imageFs": filesystem, "containerFs": filesystem},
                 "rlimit": {"time": stamp, "maxpid": int(_read("/proc/sys/kernel/pid_max") or 32768), "curproc": _processes()}}
+        pressure.show(shown, pressure.of_node(), stamp)
+        return shown
 
     async def resource_metrics(self) -> str:
         """Prometheus text, as `/metrics/resource` has it for the metrics server."""
@@ -163,6 +169,12 @@ class Statistics:
                       "Current memory usage in bytes, including all memory regardless of when it was accessed", shown,
                       stat.memory.usage_bytes.value or stat.memory.working_set_bytes.value)
             lines.add("container_memory_rss", "gauge", "Size of RSS in bytes.", shown, stat.memory.rss_bytes.value)
+            if self._pressures is not None:
+                group = self._pressures.container(labels.get(podspec.POD_UID, ""), stat.attributes.id)
+                stalls = pressure.of_group(group)
+                for name, kind, part, text in pressure.METRICS:
+                    if kind in stalls:
+                        lines.add(name, "counter", text, shown, stalls[kind].get(part, {}).get("total", 0) / 1e6)
         for sandbox in sandboxes:
             metadata, usage = sandbox.attributes.metadata, sandbox.linux.network.default_interface
             shown = {"container": "", "id": f"/{sandbox.attributes.id}", "image": "", "interface": usage.name or "eth0",
@@ -223,21 +235,6 @@ def _filesystem(path: str, stamp: str) -> dict[str, Any]:
     return {"time": stamp, "availableBytes": stat.f_bavail * stat.f_frsize, "capacityBytes": stat.f_blocks * stat.f_frsize,
             "usedBytes": (stat.f_blocks - stat.f_bfree) * stat.f_frsize, "inodesFree": stat.f_favail, "inodes": stat.f_files,
             "inodesUsed": stat.f_files - stat.f_ffree}
-
-
-def _pressures(directory: Path, stamp: str, kinds: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Pressure stall information by resource, as the summary has it; nothing where the kernel has none."""
-    found: dict[str, dict[str, Any]] = {}
-    for kind in kinds:
-        text = _read(str(directory / kind))
-        parts = {line.split()[0]: dict(word.split("=") for word in line.split()[1:]) for line in text.splitlines() if line}
-        if parts:
-            averages = ("avg10", "avg60", "avg300")
-            found[kind] = {"psi": {name: {"total": int(values["total"]), **{key: float(values[key]) for key in averages}}
-                                   for name, values in parts.items()}}
-    if "io" in found:
-        found["io"] = {"time": stamp, **found["io"]}
-    return found
 
 
 def _cpu_time() -> int:

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kubepy.api.errors import AlreadyExists, ApiError, NotFound
 from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS, LEASES, NODES, SECRETS
 from kubepy.cli.join.grant import plan_grants
 from kubepy.cli.pki import ensure_pki
+from kubepy.cli.pki.issue import Subject, make_ca, make_leaf, new_key
 from kubepy.cli.settings import Settings
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import load
@@ -108,6 +110,16 @@ async def test_a_kubelet_with_a_bootstrap_token_gets_certificates_and_rotates_th
         return True
 
     await cluster.until(serves)
+
+    stranger, key = cluster.home / "stranger.pem", new_key()
+    stranger.write_bytes(make_leaf(Subject("kubernetes-admin", ("system:masters",), client=True), key, make_ca("stranger", key), key)
+                         .public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.create_default_context(cafile=cluster.home / "pki" / "ca.crt")
+    context.load_cert_chain(stranger)
+    reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port, ssl=context, server_hostname="192.0.2.7")
+    writer.write(b"GET /pods HTTP/1.1\r\nhost: n1\r\nconnection: close\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 401 "), "not a broken handshake"
+    writer.close()
 
     async def rotated() -> bool:
         current = cluster.store("kubelet-client").current()
