@@ -21,6 +21,8 @@ from kubepy.base.http.raw import Flow, RawConnection
 
 IDLE_SECONDS = 120.0
 """How long a connection may stay without a request."""
+GOODBYE_SECONDS = 0.5
+"""How long a client has to end an idle connection once the server stops."""
 MAX_HEADER_BYTES = 1 << 20
 _BROKEN = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _REQUEST_LINE = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}) [^ \r\n]{1,16384} HTTP/1\.[01]\r?\n")
@@ -54,6 +56,7 @@ class HttpProtocol(asyncio.Protocol):
         self._reading = True
         self._active = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._bid = False
 
     # --- the transport's callbacks
 
@@ -238,6 +241,17 @@ class HttpProtocol(asyncio.Protocol):
         self.closing = True
         if self.cycle is None and self.raw is None:
             self.transport.close()
+            self._end()
+
+    def _end(self) -> None:
+        """Ends a closed connection whose client does not answer TLS' good-bye, once everything is sent."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._bid and not self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self._bid = True
+            self._timer = self.loop.call_later(GOODBYE_SECONDS, self._end)
 
     def _idle(self) -> None:
         left = IDLE_SECONDS if self.cycle is not None or self.raw is not None else self._active + IDLE_SECONDS - self.loop.time()
