@@ -89,10 +89,14 @@ class Reconciler:
         except Stop as error:
             problem = "internal"
             log.v(2).info("Cannot autoscale", hpa=key, err=error)
+        try:
+            await self._report(found)
+        except (ApiError, ConnectionError) as error:  # the next period tells it: metrics are not read again sooner
+            problem = "internal"
+            log.warning("Cannot update the status", hpa=key, err=error)
         action = "scale_up" if found.desired > found.current else "scale_down" if found.desired < found.current else "none"
         PASSES.labels(action, problem).inc()
         DURATION.labels(action, problem).observe(self._clock.monotonic() - began)
-        await self._report(found)
         return self._options.hpa_sync_period
 
     async def _pass(self, key: str, found: _Pass, now: float) -> None:

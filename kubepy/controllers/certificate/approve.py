@@ -19,6 +19,8 @@ _MESSAGES = {
 }
 _ADDRESS_WAIT = 2.0
 """Seconds until a serving request is looked at again whose node may not have told its addresses yet."""
+_RIGHT_WAIT = 60.0
+"""Seconds until a request of a joined node is looked at again that nobody has the right to yet."""
 
 
 def recognize(obj: Object) -> list[str]:
@@ -71,7 +73,9 @@ def controller(env: Environment) -> Controller:
             return None
         if candidates:  # rights may be granted yet: retried with back-off
             raise ConnectionError(f"recognized csr {name!r} as {candidates} but subject access review was not approved")
+        if ours:
+            return _RIGHT_WAIT
         own_serving = obj["spec"]["signerName"] == KUBELET_SERVING and obj["spec"].get("username", "").startswith("system:node:")
-        return _ADDRESS_WAIT if own_serving and not ours else None
+        return _ADDRESS_WAIT if own_serving else None
 
     return Controller("certificate", reconcile, (Watch(CERTIFICATE_SIGNING_REQUESTS),), initial_backoff=0.2)

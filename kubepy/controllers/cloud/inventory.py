@@ -46,7 +46,7 @@ def _list(content: Any, name: str) -> list[Any]:
 class Inventory:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stamp = 0
+        self._stamp = (0, 0, 0)
         self._machines: dict[str, Machine] = {}
 
     async def find(self, node: Object) -> Machine | None:
@@ -58,6 +58,7 @@ class Inventory:
 
     def read(self) -> None:
         """Raises OSError or ValueError."""
-        stamp = self._path.stat().st_mtime_ns
+        found = self._path.stat()
+        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)  # two changes may share a tick of the file system's clock
         if stamp != self._stamp:
             self._machines, self._stamp = parse(self._path.read_text()), stamp

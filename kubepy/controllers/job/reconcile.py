@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubepy.api.errors import NotFound
-from kubepy.api.pod import controller_of, controller_uid, phase
+from kubepy.api.pod import controller_of, phase
 from kubepy.api.resource import JOBS, PODS
 from kubepy.api.selector import from_object
 from kubepy.api.types import Object
@@ -53,6 +53,7 @@ class Reconciler:
         self._pods = env.informers.informer(PODS).lister
         self.owned = OwnedPods(JOBS, self._jobs, self._pods, env.clock)
         self._control = PodControl(self._client, self._recorder)
+        self._gone = ""  # the UID of the Job that was last seen to be gone: its other pods need not ask again
         self._released: set[str] = set()  # UIDs of pods whose finalizer we removed and that the cache still shows with it
         self._streaks: dict[str, _Streak] = {}
 
@@ -237,9 +238,22 @@ class Reconciler:
         pod = self._pods.by_key(key)
         if pod is not None and FINALIZER in (pod["metadata"].get("finalizers") or ()):
             owner = controller_of(pod)
-            job = self._jobs.get(owner["name"], pod["metadata"]["namespace"]) if owner and owner["kind"] == "Job" else None
-            if job is None or job["metadata"]["uid"] != controller_uid(pod):
+            if owner is None or owner["kind"] != "Job" or await self._is_gone(owner, pod["metadata"]["namespace"]):
                 await self._release([pod])
+
+    async def _is_gone(self, owner: Object, namespace: str) -> bool:
+        """The cache may be behind: a pod that is let go before its Job has counted it is never counted."""
+        uid, job = owner["uid"], self._jobs.get(owner["name"], namespace)
+        if uid == self._gone or (job is not None and job["metadata"]["uid"] == uid):
+            return bool(uid == self._gone)
+        try:
+            job = await self._client.get(JOBS, owner["name"], namespace)
+        except NotFound:
+            job = None
+        if job is not None and job["metadata"]["uid"] == uid:
+            return False
+        self._gone = uid
+        return True
 
 
 def _pod(job: Object, number: int | None, pods: Sequence[Object]) -> Object:

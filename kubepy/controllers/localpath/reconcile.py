@@ -20,6 +20,7 @@ from kubepy.api.resource import NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLU
 from kubepy.api.types import Object
 from kubepy.base.log import get_logger
 from kubepy.client.controller import Controller, Watch
+from kubepy.client.queue import WorkQueue
 from kubepy.client.store import key_of, split_key
 from kubepy.controllers.kit import condition
 from kubepy.controllers.kit.environment import Environment
@@ -30,6 +31,7 @@ log = get_logger("local-path")
 
 ACCOUNT = "local-path-provisioner"
 RETRY = 15.0
+SWEEP = 600.0
 
 
 class Reconciler:
@@ -43,8 +45,10 @@ class Reconciler:
         self._nodes = env.informers.informer(NODES).lister
 
     async def reconcile(self, key: str) -> float | None:
-        """Keys are `claim:namespace/name` and `volume:name`."""
+        """Keys are `claim:namespace/name`, `volume:name` and `directories:`."""
         kind, _, name = key.partition(":")
+        if kind == "directories":
+            return await self._sweep()
         if kind == "volume":
             volume = self._volumes.get(name)
             return await self._sync_volume(volume) if volume is not None else None
@@ -153,6 +157,20 @@ class Reconciler:
         self._recorder.event(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
         return None
 
+    async def _sweep(self) -> float:
+        """Directories of claims that went before their volumes were made: empty ones without a claim or a volume."""
+        known = {plan.volume_name(claim) for claim in self._claims.list()} | {item["metadata"]["name"] for item in self._volumes.list()}
+        for path in await asyncio.to_thread(_directories, self._base):
+            name = path.name.partition("_")[0]
+            if name in known:
+                continue
+            try:
+                await self._client.get(PERSISTENT_VOLUMES, name)  # the cache may be behind
+            except NotFound:
+                if await asyncio.to_thread(_remove_empty, path):
+                    log.info("Directory without a volume removed", path=path)
+        return SWEEP
+
     def _hostname(self, name: str) -> str:
         node = self._nodes.get(name)
         return str(((node or {}).get("metadata") or {}).get("labels", {}).get(plan.HOSTNAME) or name)
@@ -183,6 +201,19 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def _directories(base: Path) -> list[Path]:
+    return [path for path in base.glob("pvc-*_*") if path.is_dir() and not path.is_symlink()] if base.is_dir() else []
+
+
+def _remove_empty(path: Path) -> bool:
+    """What holds anything stays: somebody may have kept the data and removed the volume."""
+    try:
+        path.rmdir()
+    except OSError:
+        return False
+    return True
+
+
 def build(env: Environment, node: str, base: Path, others: bool = False) -> Controller:
     reconciler = Reconciler(env, node, base, others)
 
@@ -200,7 +231,11 @@ def build(env: Environment, node: str, base: Path, others: bool = False) -> Cont
         Watch(STORAGE_CLASSES, keys=of_class),
         Watch(NODES, keys=of_node, when=lambda old, new: new is None),
     )
-    return Controller("local_path_provisioner", reconciler.reconcile, watches, workers=2)
+    async def begin(queue: WorkQueue[str]) -> None:
+        queue.add("directories:")
+        await asyncio.Event().wait()
+
+    return Controller("local_path_provisioner", reconciler.reconcile, watches, workers=2, start=begin)
 
 
 def controller(env: Environment) -> Controller | None:

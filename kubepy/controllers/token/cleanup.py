@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from kubepy.api.errors import ApiError, NotFound
@@ -86,7 +86,7 @@ def controller(env: Environment) -> Controller:
         since = _day((tracking.get("data") or {}).get("since"))
         if since is None:
             return INTERVAL
-        today = date.fromtimestamp(env.clock.now())
+        today = datetime.fromtimestamp(env.clock.now(), UTC).date()
         mounted = {(pod["metadata"]["namespace"], name) for pod in pods.list() for name in secrets_of(pod)}
         known = {(item["metadata"]["namespace"], item["metadata"]["name"]): item for item in accounts.list()}
         found = plan(secrets.list(), known, mounted, since, today, timedelta(seconds=env.options.legacy_token_clean_up_period))

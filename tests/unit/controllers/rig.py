@@ -1,7 +1,9 @@
 """Controllers run on a memory API and a virtual clock: `async with Rig(build) as rig`."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -23,13 +25,23 @@ class Rig:
         self.client = client or MemoryClient()
         self.client._clock = self.clock
         self._builds, self._options = builds, options or Options()
+        self.passes: Counter[tuple[str, str]] = Counter()
+        """How often each controller has looked at each key."""
         self._build()
 
     def _build(self) -> None:
         self.tasks = Tasks("test", self.clock)
         self.informers = InformerFactory(self.client, clock=self.clock)
         self.env = Environment(lambda account: self.client, self.informers, self.tasks, self._options, self.clock)
-        self.runtimes = [Runtime(controller, self.informers, self.clock) for build in self._builds if (controller := build(self.env))]
+        self.runtimes = [Runtime(self._counted(controller), self.informers, self.clock)
+                         for build in self._builds if (controller := build(self.env))]
+
+    def _counted(self, controller: Controller) -> Controller:
+        async def reconcile(key: str) -> float | None:
+            self.passes[controller.name, key] += 1
+            return await controller.reconcile(key)
+
+        return replace(controller, reconcile=reconcile)
 
     async def restart(self) -> None:
         """The process dies and another one starts, with nothing in its memory."""
@@ -67,9 +79,10 @@ class Rig:
 
     async def set_ready(self, pod: Object, ready: bool = True, phase: str = "Running") -> None:
         """Plays the kubelet."""
-        status = "True" if ready else "False"
+        status, started = "True" if ready else "False", pod["status"].get("startTime") or self.now()
         await self.client.patch(PODS, pod["metadata"]["name"], {"status": {
-            "phase": phase, "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": self.now()}]}},
+            "phase": phase, "startTime": started,
+            "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": self.now()}]}},
             pod["metadata"]["namespace"], subresource="status")
 
     async def run_pods(self) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from chaos import insist
+import pytest
+from chaos import Flaky, insist
 from rig import Rig
 
-from kubepy.api.resource import (
-    Resource,
-)
+from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.client.controller import Controller
 from kubepy.controllers.kit.environment import Environment
@@ -71,8 +71,14 @@ def names(items: list[Object]) -> list[str]:
 class Scene:
     builds: tuple[Build, ...] = ()
     options = Options()
+    client: Callable[[int], Flaky] = Flaky
     strict = False
+    pods = False
+    """Whether pods live and die as kubelets have them (see `chaos`)."""
     after = 20
+
+    def prepare(self, client: Flaky, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Before the controllers are built: files they need, what stands for the world outside."""
 
     async def begin(self, world: World) -> None: ...
 

@@ -36,7 +36,9 @@ from kubepy.controllers import (
 )
 from kubepy.controllers.endpoint import legacy, mirror, slices
 from kubepy.controllers.garbage import collector
+from kubepy.controllers.job import reconcile as job
 from kubepy.controllers.job import ttl as job_ttl
+from kubepy.controllers.job.snapshot import FINALIZER
 from kubepy.controllers.kit.option import Options
 
 
@@ -211,13 +213,13 @@ class Crons(Scene):
         await self.finish(world, 0.5)
 
     async def finish(self, world: World, chance: float) -> None:
-        for job in world.all(JOBS):
-            owner = job["metadata"]["ownerReferences"][0]["name"]
-            key = f"{owner}/{job['metadata']['annotations'][cronjob.TIMESTAMP]}"
-            assert world.seen.setdefault(key, job["metadata"]["name"]) == job["metadata"]["name"], "one Job for each time"
-            if not job.get("status") and world.dice.random() < chance:
+        for run in world.all(JOBS):
+            owner = run["metadata"]["ownerReferences"][0]["name"]
+            key = f"{owner}/{run['metadata']['annotations'][cronjob.TIMESTAMP]}"
+            assert world.seen.setdefault(key, run["metadata"]["name"]) == run["metadata"]["name"], "one Job for each time"
+            if not run.get("status") and world.dice.random() < chance:
                 kind, moment = world.dice.choice(("Complete", "Failed")), format_time(world.rig.clock.now())
-                await world.patch(JOBS, job, {"status": {"completionTime": moment, "conditions": [
+                await world.patch(JOBS, run, {"status": {"completionTime": moment, "conditions": [
                     {"type": kind, "status": "True", "lastTransitionTime": moment}]}}, "status")
 
     async def late(self, world: World) -> None:
@@ -234,3 +236,27 @@ class Crons(Scene):
             assert ends["Complete"] <= 2
             assert ends["Failed"] <= 1
             assert not (owner.get("status") or {}).get("active")
+
+
+class Orphans(Scene):
+    """Pods of Jobs that have gone: nobody counts them any more."""
+
+    builds = (job.orphans,)
+
+    async def act(self, world: World, number: int) -> None:
+        await world.create(JOBS, f"j-{number % 6}", spec={})
+        if (owner := world.some(JOBS)) is not None:
+            reference = {"apiVersion": "batch/v1", "kind": "Job", "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"],
+                         "controller": True}
+            await world.create(PODS, f"p-{number}", metadata={"finalizers": [FINALIZER], "ownerReferences": [reference]},
+                               spec={"containers": [], "nodeName": "n"})
+        if world.dice.random() < 0.4 and (owner := world.some(JOBS)) is not None:
+            await world.delete(JOBS, owner)
+        if world.dice.random() < 0.3 and (pod := world.some(PODS)) is not None:
+            await world.delete(PODS, pod, grace_period_seconds=0)
+
+    def check(self, world: World) -> None:
+        jobs = {item["metadata"]["uid"] for item in world.all(JOBS)}
+        for pod in world.all(PODS):
+            held = FINALIZER in (pod["metadata"].get("finalizers") or ())
+            assert held is (pod["metadata"]["ownerReferences"][0]["uid"] in jobs)

@@ -3,15 +3,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 import pytest
+from metric_client import MetricsClient
 from rig import Rig, workload
 
-from kubepy.api.errors import NotFound
-from kubepy.api.resource import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, Resource
+from kubepy.api.resource import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, PODS
 from kubepy.api.types import Object
-from kubepy.base.clock import VirtualClock, format_time
-from kubepy.client.memory import MemoryClient
+from kubepy.base.clock import format_time
 from kubepy.controllers.autoscale import pace, reconcile, replica
 from kubepy.controllers.autoscale.pace import History, Moment
 from kubepy.controllers.autoscale.replica import CannotCalculate, Sample, Settings, Tolerance
@@ -87,38 +85,6 @@ def test_values_for_all_pods_and_for_each() -> None:
 def test_pace(spec: Object, current: int, wanted: int, history: History, expected: int, reason: str) -> None:
     found = pace.pace({"minReplicas": 1, "maxReplicas": 10, **spec}, current, wanted, history, 300, NOW)
     assert (found.replicas, found.limited.reason) == (expected, reason)
-
-
-class MetricsClient(MemoryClient):
-    """Serves scales of Deployments, discovery of apps/v1, and CPU use of every pod."""
-
-    def __init__(self, clock: VirtualClock | None = None) -> None:
-        super().__init__(clock or VirtualClock())
-        self.cpu = 0
-        self.broken = False
-
-    async def get(self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None) -> Object:
-        found = await super().get(resource, name, namespace)
-        if subresource != "scale":
-            return found
-        return {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": name, "namespace": namespace},
-                "spec": {"replicas": found["spec"]["replicas"]},
-                "status": {"replicas": len(self.all(PODS)), "selector": "app=web"}}
-
-    async def update(self, resource: Resource, obj: Object, *, subresource: str | None = None) -> Object:
-        if subresource != "scale":
-            return await super().update(resource, obj, subresource=subresource)
-        return await self.patch(resource, obj["metadata"]["name"], {"spec": {"replicas": obj["spec"]["replicas"]}},
-                                obj["metadata"]["namespace"])
-
-    async def raw(self, method: str, path: str, body: bytes | None = None, *, headers: dict[str, str] | None = None) -> bytes:
-        if path == "/apis/apps/v1":
-            return orjson.dumps({"resources": [{"name": "deployments", "kind": "Deployment", "namespaced": True}]})
-        if self.broken:
-            raise NotFound("the server could not find the requested resource")
-        return orjson.dumps({"items": [
-            {"metadata": {"name": item["metadata"]["name"]}, "timestamp": format_time(self._clock.now()), "window": "15s",
-             "containers": [{"name": "c", "usage": {"cpu": f"{self.cpu}m"}}]} for item in self.all(PODS)]})
 
 
 def conditions(hpa: Object) -> dict[str, tuple[str, str]]:

@@ -5,27 +5,19 @@ import base64
 import hashlib
 import hmac
 
+from credentials import TOKEN_SECRET, token
 from rig import Rig
 
 from kubepy.api.resource import CONFIGMAPS, SECRETS
-from kubepy.api.types import Object
 from kubepy.base.clock import format_time
 from kubepy.controllers import bootstrap
 
-KEY = "0123456789abcdef"
-
-
-def token(name: str, **data: str) -> Object:
-    fields = {"token-id": name, "token-secret": KEY, "usage-bootstrap-signing": "true", **data}
-    return {"metadata": {"name": f"bootstrap-token-{name}", "namespace": "kube-system"}, "type": "bootstrap.kubernetes.io/token",
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in fields.items()}}
-
 
 def test_the_signature_is_a_detached_jws() -> None:
-    header, payload, tail = bootstrap.signature("abcdef", KEY, "content").split(".")
+    header, payload, tail = bootstrap.signature("abcdef", TOKEN_SECRET, "content").split(".")
     assert payload == ""
     whole = f"{header}.{base64.urlsafe_b64encode(b'content').rstrip(b'=').decode()}".encode()
-    expected = base64.urlsafe_b64encode(hmac.new(KEY.encode(), whole, hashlib.sha256).digest()).rstrip(b"=").decode()
+    expected = base64.urlsafe_b64encode(hmac.new(TOKEN_SECRET.encode(), whole, hashlib.sha256).digest()).rstrip(b"=").decode()
     assert tail == expected
 
 

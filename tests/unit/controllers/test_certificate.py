@@ -3,14 +3,11 @@ from __future__ import annotations
 
 import base64
 import datetime
-import ipaddress
 from pathlib import Path
 
 import pytest
+from credentials import CLIENT_USAGES, csr, proxy, serving, write_authority
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from rig import Rig
 
 from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS, SUBJECT_ACCESS_REVIEWS, Resource
@@ -18,20 +15,6 @@ from kubepy.api.types import Object
 from kubepy.client.memory import MemoryClient
 from kubepy.controllers.certificate import approve, clean, joined, request, sign
 from kubepy.controllers.kit.option import Options
-
-KEY = ec.generate_private_key(ec.SECP256R1())
-CLIENT_USAGES = ["digital signature", "client auth"]
-
-
-def csr(name: str = "system:node:n1", organization: str = "system:nodes", dns: tuple[str, ...] = (), *,
-        signer: str = request.KUBELET_CLIENT, usages: list[str] | None = None, user: str = "system:node:n1") -> Object:
-    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization), x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
-    if dns:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(item) for item in dns]), critical=False)
-    pem = builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    return {"metadata": {"name": "csr-1"}, "spec": {
-        "request": base64.b64encode(pem).decode(), "signerName": signer, "usages": usages or CLIENT_USAGES, "username": user}}
 
 
 @pytest.mark.parametrize(("obj", "expected"), [
@@ -59,15 +42,8 @@ class Reviews(MemoryClient):
 
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
-    now = datetime.datetime.fromtimestamp(1_700_000_000, datetime.UTC)
-    ca = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(KEY.public_key()).serial_number(1)
-          .not_valid_before(now).not_valid_after(now + datetime.timedelta(days=3650))
-          .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(KEY, hashes.SHA256()))
-    (tmp_path / "ca.crt").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    (tmp_path / "ca.key").write_bytes(KEY.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    return Options(cluster_signing_cert_file=str(tmp_path / "ca.crt"), cluster_signing_key_file=str(tmp_path / "ca.key"))
+    cert, key = write_authority(tmp_path)
+    return Options(cluster_signing_cert_file=cert, cluster_signing_key_file=key)
 
 
 async def test_a_kubelets_request_is_approved_signed_and_cleaned_away(options: Options) -> None:
@@ -107,24 +83,6 @@ async def test_an_approved_request_that_breaks_its_signers_rules_fails(options: 
 
 def address(name: str, *ips: str) -> Object:
     return {"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": ip} for ip in ips]}}
-
-
-def serving(*ips: str, user: str = "system:node:n1", dns: tuple[str, ...] = ()) -> Object:
-    names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"), x509.NameAttribute(NameOID.COMMON_NAME, "system:node:n1")]
-    others = [*(x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips), *(x509.DNSName(name) for name in dns)]
-    pem = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names)).add_extension(
-        x509.SubjectAlternativeName(others), critical=False).sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    return {"metadata": {"name": "csr-2"}, "spec": {"request": base64.b64encode(pem).decode(), "signerName": request.KUBELET_SERVING,
-                                                    "usages": ["digital signature", "server auth"], "username": user}}
-
-
-def proxy(name: str = "system:kube-proxy", organizations: tuple[str, ...] = ()) -> Object:
-    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, item) for item in organizations]
-    names = [*groups, x509.NameAttribute(NameOID.COMMON_NAME, name)]
-    pem = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names)).sign(KEY, hashes.SHA256()).public_bytes(
-        serialization.Encoding.PEM)
-    return {"metadata": {"name": "csr-3"}, "spec": {"request": base64.b64encode(pem).decode(), "signerName": request.CLIENT,
-                                                    "usages": CLIENT_USAGES, "username": "system:bootstrap:abcdef"}}
 
 
 @pytest.mark.parametrize(("obj", "expected"), [

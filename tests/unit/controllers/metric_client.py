@@ -1,0 +1,47 @@
+"""A memory API with the scale subresource and metrics, for tests of autoscaling."""
+from __future__ import annotations
+
+import orjson
+
+from kubepy.api.errors import NotFound
+from kubepy.api.resource import PODS, Resource
+from kubepy.api.types import Object
+from kubepy.base.clock import VirtualClock, format_time
+from kubepy.client.memory import MemoryClient
+
+
+class MetricsClient(MemoryClient):
+    """Serves scales, discovery of apps/v1, and CPU use of every pod."""
+
+    def __init__(self, clock: VirtualClock | None = None) -> None:
+        super().__init__(clock or VirtualClock())
+        self.cpu = 0
+        self.broken = False
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None) -> Object:
+        found = await super().get(resource, name, namespace)
+        if subresource != "scale":
+            return found
+        return {"apiVersion": "autoscaling/v1", "kind": "Scale",
+                "metadata": {"name": name, "namespace": namespace, "resourceVersion": found["metadata"]["resourceVersion"]},
+                "spec": {"replicas": found["spec"]["replicas"]},
+                "status": {"replicas": len(self.all(PODS)), "selector": "app=web"}}
+
+    async def update(self, resource: Resource, obj: Object, *, subresource: str | None = None) -> Object:
+        if subresource != "scale":
+            return await super().update(resource, obj, subresource=subresource)
+        metadata = obj["metadata"]
+        return await self.patch(resource, metadata["name"], {
+            "metadata": {"resourceVersion": metadata["resourceVersion"]}, "spec": {"replicas": obj["spec"]["replicas"]}},
+            metadata["namespace"])
+
+    async def raw(self, method: str, path: str, body: bytes | None = None, *, headers: dict[str, str] | None = None) -> bytes:
+        if path == "/apis/apps/v1":
+            return orjson.dumps({"resources": [{"name": f"{kind.lower()}s", "kind": kind, "namespaced": True}
+                                               for kind in ("Deployment", "ReplicaSet")]})
+        if self.broken:
+            raise NotFound("the server could not find the requested resource")
+        return orjson.dumps({"items": [
+            {"metadata": {"name": item["metadata"]["name"]}, "timestamp": format_time(self._clock.now()), "window": "15s",
+             "containers": [{"name": "c", "usage": {"cpu": f"{self.cpu}m"}}]}
+            for item in self.all(PODS) if item["status"]["phase"] == "Running"]})
