@@ -45,6 +45,7 @@ class Cluster:
                        headers={"Content-Type": "application/merge-patch+json"}).raise_for_status()
 
     def pod(self, name, cpu="100m", **spec):
+        self.api.delete(f"/api/v1/namespaces/default/pods/{name}")  # of an attempt that failed
         self.post("/api/v1/namespaces/default/pods", {"metadata": {"name": name, "labels": {"app": "x"}}, "spec": {
             "terminationGracePeriodSeconds": 0,
             "containers": [{"name": "c", "image": "x", "resources": {"requests": {"cpu": cpu}}}], **spec}})
@@ -59,7 +60,7 @@ class Cluster:
     def placed(self):
         return {pod["metadata"]["name"]: pod["spec"].get("nodeName") for pod in self.get("/api/v1/namespaces/default/pods")["items"]}
 
-    def eventually(self, what, seconds=20):
+    def eventually(self, what, seconds=60):
         end = time.monotonic() + seconds
         while not (found := what()):
             assert time.monotonic() < end, "not in time"
