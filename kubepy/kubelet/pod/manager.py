@@ -171,9 +171,8 @@ class Pods:
         for pod in self._static.values():
             if podspec.uid_of(pod) not in self._workers:
                 self._dispatch(pod)
-        known = set(self._workers)
         for static in (True, False):
-            metric.DESIRED_PODS.labels(str(static).lower()).set(sum(1 for uid in known if (uid in self._static) is static))
+            metric.DESIRED_PODS.labels(str(static).lower()).set(sum(1 for uid in self._workers if (uid in self._static) is static))
             metric.ACTIVE_PODS.labels(str(static).lower()).set(sum(
                 1 for uid, worker in self._workers.items()
                 if (uid in self._static) is static and worker.state in ("running", "terminating")))
@@ -187,17 +186,17 @@ class Pods:
             present.setdefault(sandbox.metadata.uid, {"metadata": {"name": sandbox.metadata.name, "namespace": sandbox.metadata.namespace,
                                                                    "uid": sandbox.metadata.uid}, "spec": {}})
         for uid, pod in present.items():
-            if uid and uid not in known:
+            if uid and uid not in self._workers:  # asked now: pods may have come while the runtime made its list
                 if uid not in self._cleaning:
                     metric.ORPHANED_PODS.inc()
                 self._remove(uid, pod)
         await asyncio.to_thread(shared.cgroups.balance, self.others(""))
-        strays = shared.cgroups.pods() - known - set(present)
+        strays = shared.cgroups.pods() - set(self._workers) - set(present)
         self._strays = {uid: self._strays.get(uid, 0) + 1 for uid in strays}
         for uid in [uid for uid, passes in self._strays.items() if passes > _STRAY_PASSES]:
             await asyncio.to_thread(shared.cgroups.remove_pod, uid)
         for uid in await asyncio.to_thread(_entries, shared.volumes.directory("x").parent):
-            if uid not in known and uid not in present and uid not in self._cleaning:
+            if uid not in self._workers and uid not in present and uid not in self._cleaning:
                 try:
                     await shared.volumes.unmount(uid)
                 except OSError as error:

@@ -151,6 +151,31 @@ async def test_a_failing_pull_backs_off_and_succeeds_when_the_image_is_there(wor
     assert {"Pulling", "Failed", "Pulled"} <= set(world.reasons())
 
 
+async def test_a_pod_that_comes_while_the_runtime_lists_what_it_has_is_no_orphan(world: World) -> None:
+    lists, volumes = world.runtime.list_sandboxes, world.kubelet.volumes
+    late: list[str] = ["late"]
+
+    async def slowly(*arguments: Any) -> Any:
+        if late:
+            await world.create(late.pop())
+        return await lists(*arguments)
+
+    unmounted: list[str] = []
+    unmount = volumes.unmount
+
+    async def watched(uid: str) -> None:
+        unmounted.append(uid)
+        await unmount(uid)
+
+    volumes.unmount = watched  # type: ignore[method-assign]
+    world.runtime.list_sandboxes = slowly  # type: ignore[method-assign]
+    await world.kubelet.pods.clean()
+    await world.passes(5.0)
+    assert world.runtime.running() == ["c"]
+    assert not [call for call in world.runtime.calls if call[0] in ("stop_container", "stop_sandbox", "remove_sandbox")]
+    assert not unmounted
+
+
 async def test_a_failed_liveness_probe_restarts_after_its_threshold(world: World) -> None:
     world.runtime.on_exec = lambda name, command: (1, b"sick")
     await world.create("p", container(livenessProbe={"exec": {"command": ["check"]}, "periodSeconds": 10, "failureThreshold": 3}))
