@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
@@ -23,10 +24,25 @@ OTHER = RSAKey.generate_key(2048, {"kid": "one"})
 CLAIMS = {"iss": ISSUER, "aud": "kube", "sub": "u1", "exp": 4_000_000_000, "groups": ["devs"], "hd": "x"}
 
 
-async def fetch(url: str) -> Any:
+ELSEWHERE = "https://groups.example.com"
+
+
+async def fetch(url: str, bearer: str = "") -> bytes:
+    """Two issuers with a key each, and the endpoint of groups, which asks for a token."""
+    issuer, key = (ELSEWHERE, OTHER) if url.startswith(ELSEWHERE) else (ISSUER, KEY)
     if url.endswith("openid-configuration"):
-        return {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/keys"}
-    return KeySet([KEY]).as_dict(private=False)
+        return orjson.dumps({"issuer": issuer, "jwks_uri": f"{issuer}/keys"})
+    if url.endswith("/keys"):
+        return orjson.dumps(KeySet([key]).as_dict(private=False))
+    if bearer != "secret":
+        raise ValueError(f"{url} answered 401")
+    return token({"/mine": OTHER, "/forged": KEY}[url.removeprefix(ELSEWHERE)], iss=ELSEWHERE, groups=["far"]).encode()
+
+
+def referred(path: str, bearer: str = "secret", source: str = "one", claim: str = "groups") -> str:
+    """A token whose groups are at a path of ELSEWHERE."""
+    return token(groups=None, _claim_names={claim: "one"},
+                 _claim_sources={source: {"endpoint": ELSEWHERE + path, "access_token": bearer}} if path else {source: {"JWT": "x.y.z"}})
 
 
 def authenticator() -> Oidc:
@@ -35,13 +51,36 @@ def authenticator() -> Oidc:
 
 
 def token(key: RSAKey = KEY, alg: str = "RS256", **changes: Any) -> str:
-    return jwt.encode({"alg": alg, "kid": "one"}, {**CLAIMS, **changes}, key, algorithms=[alg])
+    """None takes a claim out of the usual ones."""
+    claims = {name: value for name, value in {**CLAIMS, **changes}.items() if value is not None}
+    return jwt.encode({"alg": alg, "kid": "one"}, claims, key, algorithms=[alg])
 
 
 def test_a_good_token_names_its_user() -> None:
     found = asyncio.run(authenticator().check(token(), ["api"]))
     assert found is not None
     assert found.user == User(f"{ISSUER}#u1", "", ("oidc:devs",))
+
+
+@pytest.mark.parametrize(("given", "groups"), [
+    pytest.param(referred("/mine"), ("oidc:far",), id="from the endpoint"),
+    pytest.param(referred("/mine", claim="roles"), (), id="other claims are not asked for"),
+    pytest.param(referred(""), (), id="a claim inside the token is left alone"),
+])
+def test_groups_kept_elsewhere(given: str, groups: tuple[str, ...]) -> None:
+    found = asyncio.run(authenticator().check(given, ["api"]))
+    assert found is not None
+    assert found.user.groups == groups
+
+
+@pytest.mark.parametrize(("given", "problem"), [
+    pytest.param(referred("/forged"), "failed to verify signature", id="signed by another key"),
+    pytest.param(referred("/mine", bearer="wrong"), "answered 401", id="not to be had"),
+    pytest.param(referred("/mine", source="two"), "missing in _claims_sources", id="of a source that is not there"),
+])
+def test_groups_elsewhere_that_are_not_good_refuse_the_token(given: str, problem: str) -> None:
+    with pytest.raises(TokenError, match=problem):
+        asyncio.run(authenticator().check(given, ["api"]))
 
 
 def test_a_token_of_another_issuer_is_left_to_others() -> None:
