@@ -1,7 +1,8 @@
 """Protobuf to the JSON form of an object.
 
 Fields that Go writes although they are zero come out as zeros; decoding by schema drops them as it does for JSON bodies.
-Known difference: a field number this server does not know is refused instead of dropped, so that nothing is lost in silence.
+A field number that is not known is passed over: older clients send fields that are gone (ObjectMeta.clusterName is in every object of
+a 1.20 client), newer ones fields that are not here yet.
 """
 from __future__ import annotations
 
@@ -49,9 +50,9 @@ def _message(data: bytes, name: str, depth: int) -> Object:
         tag, at = _varint(data, at)
         number, wire = tag >> 3, tag & 7
         field = fields.get(number)
-        if field is None:
-            raise ProtobufError(f"message {name} has no field {number} in this version; send JSON")
         value, at = _value(data, at, wire)
+        if field is None:
+            continue
         if field.wrap == "map":
             key, item = _entry(value, field, name, depth)
             out.setdefault(field.name, {})[key] = item
