@@ -46,6 +46,7 @@ from kubepy.kubelet.plugin.registry import Plugins
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.actor import Actor, Surroundings
 from kubepy.kubelet.pod.admission import admit
+from kubepy.kubelet.pod.allocation import Allocations
 from kubepy.kubelet.pod.logrotate import LogRotation
 from kubepy.kubelet.pod.manager import Pods
 from kubepy.kubelet.pod.pleg import Pleg
@@ -108,6 +109,7 @@ class Kubelet:
         self.allocator = Allocator(self.cpus, self.memory, self.devices, settings.topology_manager_policy, settings.topology_manager_scope,
                                    frozenset(read_nodes().values()) or frozenset({0}), self._uses_resources)
         self.actor.given = Extras(self.cpus, self.memory, self.devices, self.claims)
+        self.allocations = Allocations(settings.root_dir)
         self.pods = Pods(client, settings.node_name, lambda: self.node.node)
         self.pod_resources = PodResources(settings.root_dir, lambda: self.pods.others(""), self.cpus, self.memory, self.devices,
                                           self._claims_of)
@@ -144,16 +146,18 @@ class Kubelet:
         self.devices.load()
         self.actor.users.load()
         self.claims.load()
+        self.allocations.load()
         for part in (self.device_plugins, self.pod_resources):
             try:
                 await part.start()
             except OSError as error:
                 log.error("Not served", error)
         metric.NODE_NAME.labels(settings.node_name).set(1)
-        self.pods.shared = Shared(self.actor, self.reporter, self.probes, self.volumes, self.cgroups, self.objects, self.events, self.clock,
-                                  self._shown_node, lambda: self.node.state.network_problem,
+        self.pods.shared = Shared(self.actor, self.allocations, self.reporter, self.probes, self.volumes, self.cgroups, self.objects,
+                                  self.events, self.clock, self._shown_node, lambda: self.node.state.network_problem,
                                   self.pods.others, lambda: amounts(self.around.allocatable), settings.sync_frequency,
-                                  settings.crash_loop_max, self._allocate, self.claims, self.cpus.has_own)
+                                  settings.crash_loop_max, self._allocate, self.claims, self.cpus.has_own, self.memory.has_own,
+                                  self.pods.wake_deferred)
         self.pods.admit = self._admit
         self.events.start(self.tasks)
         self.tasks.keep(self.reporter.run, "status")
@@ -289,6 +293,7 @@ class Kubelet:
             if not self.pods.ready:
                 continue
             self.allocator.release()
+            self.allocations.release(lambda uid: self.pods.worker(uid) is not None)
             self.actor.users.release(lambda uid: self.pods.worker(uid) is not None)
             for uid in self.claims.stale(lambda uid: self.pods.worker(uid) is not None):
                 try:

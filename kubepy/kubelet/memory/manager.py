@@ -107,6 +107,9 @@ class MemoryManager:
             log.info("Memory given", pod=podspec.full_name(pod), container=container["name"], nodes=self.nodes(podspec.uid_of(pod),
                                                                                                               container["name"]))
 
+    def has_own(self, uid: str) -> bool:
+        return bool(self._given.get(uid))
+
     def given(self, uid: str, container: str) -> Blocks:
         return self._given.get(uid, {}).get(container, {})
 

@@ -105,8 +105,9 @@ def node_status(settings: Settings, machine: Machine, state: RuntimeState, image
                      "kubeletVersion": KUBERNETES_VERSION, "kubeProxyVersion": "", "operatingSystem": "linux",
                      "architecture": machine.arch, **({"swap": {"capacity": machine.swap}} if machine.swap else {})},
         "images": _images(images, settings.max_images), **_features(state),
-        # what the API server's NodeDeclaredFeatureValidator asks for when a pod is resized
-        **({"declaredFeatures": ["GuaranteedQoSPodCPUResize"]} if settings.cpu_manager_policy == "none" else {}),
+        # what the API server's NodeDeclaredFeatureValidator asks for when a pod is resized, and schedulers for pods with such rules
+        "declaredFeatures": [*(["GuaranteedQoSPodCPUResize"] if settings.cpu_manager_policy == "none" else []),
+                             "InPlacePodLevelResourcesVerticalScaling", "RestartAllContainersOnContainerExits"],
     }
 
 

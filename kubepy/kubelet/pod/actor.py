@@ -257,6 +257,11 @@ class Actor:
             resources.cpu_quota = -1  # to the runtime 0 means unchanged
         await self.runtime.update_container(container_id, resources)
 
+    async def memory_used(self, container_id: str) -> int:
+        """Bytes, as the runtime counts them; 0 when it does not say."""
+        found = [stat for stat in await self.runtime.container_stats() if stat.attributes.id == container_id]
+        return int(found[0].memory.usage_bytes.value or found[0].memory.working_set_bytes.value) if found else 0
+
     async def _post_start(self, pod: Object, container: Object, container_id: str, hook: Object, ip: str) -> None:
         name = container["name"]
         try:

@@ -12,7 +12,7 @@ OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
 
 
 def conditions(pod: Object, old: Sequence[Object], status: Object, now: float, *, sandbox_ready: bool,
-               resize: tuple[str, str, str] | None = None, disrupted: bool = False) -> list[Object]:
+               resize: Sequence[tuple[str, str, str]] = (), disrupted: bool = False) -> list[Object]:
     """All conditions: ours renewed (with their transition times kept while their status stays), others' as they were."""
     before = {entry["type"]: entry for entry in old}
     phase = status["phase"]
@@ -26,8 +26,7 @@ def conditions(pod: Object, old: Sequence[Object], status: Object, now: float, *
         {**ready, "type": "ContainersReady"},
         _condition("PodScheduled", True),
     ]
-    if resize is not None:
-        made.append(_condition(resize[0], True, resize[1], resize[2]))
+    made += [_condition(kind, True, reason, message) for kind, reason, message in resize]
     if disrupted and "DisruptionTarget" not in before:
         made.append(_condition("DisruptionTarget", True, "TerminationByKubelet", str(status.get("message", ""))))
     generation = pod["metadata"].get("generation")

@@ -65,8 +65,9 @@ class Pods:
         return self._workers.get(uid)
 
     def others(self, uid: str) -> list[Object]:
-        """The pods that take room beside this one."""
-        return [worker.pod for worker in self._workers.values() if worker.uid != uid and worker.state == "running"]
+        """The pods that take room beside this one, with what they were given."""
+        pods = [worker.pod for worker in self._workers.values() if worker.uid != uid and worker.state == "running"]
+        return pods if self.shared is None else list(map(self.shared.allocations.of, pods))
 
     def find(self, namespace: str, name: str, uid: str = "") -> Worker | None:
         # A successor of the same name is found before one that is still ending.
@@ -123,8 +124,7 @@ class Pods:
         failed = None
         if phase not in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp") and \
                 not (pod.get("status") or {}).get("containerStatuses"):
-            others = [other.pod for other in self._workers.values() if other.state == "running"]
-            failed = self.admit(pod, others)
+            failed = self.admit(pod, self.others(uid))
             if failed is not None:
                 metric.REJECTED_PODS.labels(failed[0]).inc()
                 self.shared.events.event(pod, "Warning", failed[0], failed[1])
@@ -139,6 +139,12 @@ class Pods:
 
     def wake_all(self) -> None:
         for worker in self._workers.values():
+            worker.wake()
+
+    def wake_deferred(self) -> None:
+        """There may be room for resizes that wait for it: the most important pod looks first."""
+        waiting = [worker for worker in self._workers.values() if worker.deferred]
+        for worker in sorted(waiting, key=lambda worker: -int(worker.pod["spec"].get("priority") or 0)):
             worker.wake()
 
     # --- cleaning up ---
@@ -164,9 +170,7 @@ class Pods:
                 del self._workers[uid]
                 shared.reporter.forget(uid)
                 shared.objects.release(uid)
-                for other in self._workers.values():
-                    if other.deferred:
-                        other.wake()
+                self.wake_deferred()
                 self._remove(uid, worker.pod)
         for pod in self._static.values():
             if podspec.uid_of(pod) not in self._workers:

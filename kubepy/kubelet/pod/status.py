@@ -39,10 +39,12 @@ class Facts:
     terminating: bool = False
     ended: bool = False
     """Everything has stopped; containers that never ran are reported as ended."""
-    resize: tuple[str, str, str] | None = None
+    resize: Sequence[tuple[str, str, str]] = ()
     """(condition type, reason, message) while an in-place resize is pending or in progress."""
     resources: Mapping[str, Mapping[str, Object]] = field(default_factory=dict)
-    """What running containers really have, by ID; what the spec says where absent."""
+    """What running containers really have, by ID (the pod itself under ""); what the spec says where absent."""
+    given: Object | None = None
+    """The pod with what the node has given it; None where that is what it asks for."""
     messages: Mapping[str, str] = field(default_factory=dict)
     """Termination messages by container ID."""
 
@@ -80,9 +82,12 @@ def pod_status(pod: Object, seen: PodView, now: float, node: Node, facts: Facts)
         for key in ("reason", "message"):
             if old.get(key):
                 status.setdefault(key, old[key])
-    for key in ("nominatedNodeName", "resize", "resourceClaimStatuses", "extendedResourceClaimStatus", "resources", "allocatedResources"):
+    for key in ("nominatedNodeName", "resize", "resourceClaimStatuses", "extendedResourceClaimStatus",
+                "nodeAllocatableResourceClaimStatuses"):
         if old.get(key):
             status[key] = old[key]
+    if top := (facts.given or pod)["spec"].get("resources"):
+        _resources(status, top, facts.resources.get("", top))
     sandbox = seen.sandbox
     status["conditions"] = condition.conditions(
         pod, old.get("conditions") or [], status, now,
@@ -198,7 +203,8 @@ def _status(pod: Object, container: Object, seen: PodView, old: Object | None, n
         entry["started"] = False
         entry["ready"] = view is not None and view.state == EXITED and view.exit_code == 0
     if running and view is not None:
-        _resources(entry, facts.resources.get(view.id) or container.get("resources") or {})
+        given = (podspec.find_container(facts.given, name) if facts.given is not None else None) or container
+        _resources(entry, given.get("resources") or {}, facts.resources.get(view.id, container.get("resources") or {}))
     if mounts := _volume_mounts(container, node):
         entry["volumeMounts"] = mounts
     if any(container is other for other in podspec.ephemeral_containers(pod)):
@@ -250,11 +256,10 @@ def _waiting(reason: str, message: str) -> Object:
     return {"reason": reason, "message": message} if message else {"reason": reason}
 
 
-def _resources(entry: Object, resources: Mapping[str, Object]) -> None:
-    if resources.get("requests"):
-        entry["allocatedResources"] = dict(resources["requests"])
-    shown = {side: dict(resources[side]) for side in ("limits", "requests") if resources.get(side)}
-    entry["resources"] = shown
+def _resources(entry: Object, given: Mapping[str, Object], actual: Mapping[str, Object]) -> None:
+    if given.get("requests"):
+        entry["allocatedResources"] = dict(given["requests"])
+    entry["resources"] = {side: dict(actual[side]) for side in ("limits", "requests") if actual.get(side)}
 
 
 def _volume_mounts(container: Object, node: Node) -> list[Object]:

@@ -24,6 +24,7 @@ from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.dra.manager import ClaimError, Claims
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.actor import Actor, StartError
+from kubepy.kubelet.pod.allocation import Allocations
 from kubepy.kubelet.pod.backoff import KeyedBackoff
 from kubepy.kubelet.pod.life import Action, Asked, Broke, Done, End, Event, Interrupted, Life, Stage, Stirred, Tick, step
 from kubepy.kubelet.pod.observed import RUNNING, PodView
@@ -43,6 +44,7 @@ class Shared:
     """What all workers of a kubelet use."""
 
     actor: Actor
+    allocations: Allocations
     reporter: Reporter
     probes: Probes
     volumes: Volumes
@@ -62,7 +64,10 @@ class Shared:
     """Gives an admitted pod what it gets of its own; (reason, message) when it cannot be had."""
     claims: Claims | None = None
     has_cpus: Callable[[str], bool] = lambda uid: False
-    """Whether the pod has CPUs of its own."""
+    """Whether the pod has CPUs of its own; and memory."""
+    has_memory: Callable[[str], bool] = lambda uid: False
+    resized: Callable[[], None] = lambda: None
+    """Called when a pod was resized: others may have waited for that."""
 
 
 class Worker:
@@ -114,8 +119,7 @@ class Worker:
     @property
     def deferred(self) -> bool:
         """A resize waits for room."""
-        condition = self._resizer.condition
-        return condition is not None and condition[:2] == ("PodResizePending", "Deferred")
+        return self._resizer.pending is not None and self._resizer.pending[1] == "Deferred"
 
     @property
     def view(self) -> PodView:
@@ -191,6 +195,7 @@ class Worker:
                 self.end(failed=refused)
                 return 0.0
         self._admitted = True
+        shared.allocations.admit(pod)
         self._view = await shared.actor.observe(self.uid)
         status = self._report()
         if status["phase"] in ("Succeeded", "Failed"):
@@ -208,9 +213,9 @@ class Worker:
                                 f"network is not ready: {problem}")
             return 2.0
         if shared.cgroups.slices is not None:
-            await asyncio.to_thread(shared.cgroups.ensure, pod)  # which asks systemd
+            await asyncio.to_thread(shared.cgroups.ensure, shared.allocations.of(pod))  # which asks systemd
         else:
-            shared.cgroups.ensure(pod)
+            shared.cgroups.ensure(shared.allocations.of(pod))
         try:
             volumes = await shared.volumes.mount(pod)
         except VolumeError as error:
@@ -296,7 +301,7 @@ class Worker:
         if start.finished_at:
             self._backoff.advance(backoff_key(self.pod, container), start.finished_at, now)
         try:
-            pod = self._resizer.effective(self.pod)
+            pod = self._shared.allocations.of(self.pod)
             container = podspec.find_container(pod, start.name) or container
             made = await self._shared.actor.start(pod, container, start.attempt, self._view, volumes, secrets)
             self._resizer.started(made, container)
@@ -339,7 +344,8 @@ class Worker:
         shared, view = self._shared, self._view
         ready, started = shared.probes.ready(self.pod, view)
         facts = Facts(self._waiting, ready, started, self.life.failed if ended or not view.running() else None, terminating, ended,
-                      resize=self._resizer.condition, resources=self._resizer.actual, messages=shared.actor.messages(view))
+                      resize=self._resizer.conditions, resources=self._resizer.actual,
+                      given=shared.allocations.of(self.pod), messages=shared.actor.messages(view))
         known = shared.reporter.status(self.uid)
         pod = self.pod if known is None else {**self.pod, "status": _merged(self.pod.get("status") or {}, known)}
         status = pod_status(pod, view, shared.clock.now(), shared.node(), facts)

@@ -192,6 +192,8 @@ LASTING: dict[str, Any] = {
         "preStop": {"exec": {"command": ["sh", "-c", "wget -q -O - http://$LISTENER_SERVICE_HOST/cgi-bin/stopped-exec"]}}})]},
     "changing": {"restartPolicy": "Always", "containers": [container("sleep 600", resources=SMALL, resizePolicy=[
         {"resourceName": name, "restartPolicy": "NotRequired"} for name in ("cpu", "memory")])]},
+    "whole": {"resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+              "containers": [container("sleep 600")]},
     "guaranteed": {"containers": [container("sleep 600", resources={"requests": {"cpu": "10m", "memory": "16Mi"},
                                                                     "limits": {"cpu": "10m", "memory": "16Mi"}})]},
 }
@@ -282,6 +284,11 @@ def test_a_running_pod_changes(lasting: Batch) -> None:
     pod["spec"]["containers"][0]["resources"] = SMALL
     lasting.kubectl("replace", "--raw", f"/api/v1/namespaces/{NS}/pods/changing/resize", "-f", "-", input=json.dumps(pod))
     eventually("and back", lambda: status(lasting, "changing")["resources"] == SMALL, 60)
+    eventually("another runs, with resources of the pod itself", lambda: is_ready(lasting, "whole"))
+    whole = {"requests": {"cpu": "20m", "memory": "20Mi"}, "limits": {"memory": "80Mi"}}
+    lasting.kubectl("patch", "pod", "whole", "--subresource=resize", "-p", json.dumps({"spec": {"resources": whole}}))
+    eventually("it is resized too", lambda: lasting.get("pod", "whole")["status"].get("resources") == whole, 60)
+    assert lasting.get("pod", "whole")["status"]["allocatedResources"] == whole["requests"]
     assert status(lasting, "changing")["restartCount"] == 0
     pod = lasting.get("pod", "changing")
     assert pod["metadata"]["generation"] == 3

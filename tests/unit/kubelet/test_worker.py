@@ -35,6 +35,14 @@ class World:
             "nodeName": "n1", "hostNetwork": True, "containers": filled, **spec}})
         await self.passes(0.1)
 
+    async def restart(self) -> None:
+        """Another kubelet on the same machine."""
+        old = self.kubelet
+        await old.stop()
+        self.kubelet = Kubelet(old.settings, self.client, self.runtime, self.clock)
+        self.kubelet.cgroups.root, self.kubelet.cgroups.v2 = old.cgroups.root, True
+        await self.kubelet.start()
+
     async def passes(self, seconds: float) -> None:
         """Time in small steps, with everything settled in between."""
         steps = max(1, int(seconds / 0.5))
@@ -80,7 +88,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     made = World(clock, client, runtime, kubelet)
     await made.passes(1.0)
     yield made
-    await kubelet.stop()
+    await made.kubelet.stop()
 
 
 async def test_the_node_registers_and_becomes_ready(world: World) -> None:
