@@ -1,22 +1,17 @@
 """Short hashes that tell versions of a pod template apart (`pod-template-hash`, `controller-revision-hash`).
 
-As upstream: FNV-1a with 32 bits, written in an alphabet without vowels and look-alikes. Upstream hashes a dump of Go
-structures, we hash canonical JSON: the values differ, nothing may depend on them.
+As upstream: 32 bits, written in an alphabet without vowels and look-alikes. Upstream takes FNV-1a of a dump of Go structures,
+we CRC-32 of canonical JSON (byte by byte FNV takes Python as long as all else about a ReplicaSet): the values differ, nothing
+may depend on them.
 """
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import orjson
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-
-
-def fnv32a(data: bytes) -> int:
-    value = 0x811C9DC5
-    for byte in data:
-        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
-    return value
 
 
 def safe_encode(text: str) -> str:
@@ -34,7 +29,7 @@ def compute(value: Any, collision_count: int | None = None) -> str:
     data = canonical(value)
     if collision_count is not None:
         data += collision_count.to_bytes(8, "little")
-    return safe_encode(str(fnv32a(data)))
+    return safe_encode(str(zlib.crc32(data)))
 
 
 def prune(value: Any) -> Any:

@@ -19,7 +19,7 @@ from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.log import get_logger
-from kubepy.base.metrics import counter
+from kubepy.base.metrics import Counter, counter
 from kubepy.base.task import Tasks
 from kubepy.client.informer import InformerFactory
 from kubepy.client.queue import ShutDown, WorkQueue
@@ -56,7 +56,7 @@ class Watch:
 
     Without `keys` it wakes none: the controller only reads the cache. `observe(old, new)` sees each change before keys are
     queued (old is None for an addition, new for a deletion); `when(old, new)` says whether keys are queued at all; `delay`
-    seconds are waited before they are."""
+    seconds are waited before they are. With `owned_by` only objects whose controller is of that kind count, and those without one."""
 
     resource: Resource
     keys: Keys | None = own_key
@@ -66,6 +66,7 @@ class Watch:
     label_selector: str = ""
     field_selector: str = ""
     delay: float = 0.0
+    owned_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,13 @@ class Runtime:
     informers: InformerFactory
     clock: Clock = field(default_factory=SystemClock)
     queue: WorkQueue[str] = field(init=False)
+    _results: dict[str, Counter] = field(init=False)
 
     def __post_init__(self) -> None:
         controller = self.controller
         self.queue = WorkQueue(controller.name, self.clock, initial=controller.initial_backoff, maximum=controller.maximum_backoff)
+        self._results = {result: RECONCILES.labels(controller.name, result)
+                         for result in ("success", "requeue_after", "conflict", "error", "panic")}
         for watch in controller.watches:
             self._register(watch)
 
@@ -122,21 +126,25 @@ class Runtime:
             return
         add, add_after = self.queue.add, self.queue.add_after
 
+        def queue(key: str) -> None:
+            add_after(key, delay)
+
+        enqueue = queue if delay > 0 else add
+
         def changed(old: Object | None, new: Object | None) -> None:
             if observe is not None:
                 observe(old, new)
             if keys is None or (when is not None and not when(old, new)):
                 return
-            for obj in (old, new):
-                if obj is not None:
-                    for key in keys(obj):
-                        if delay > 0:
-                            add_after(key, delay)
-                        else:
-                            add(key)
+            if new is not None:
+                for key in keys(new):
+                    enqueue(key)
+            if old is not None and (new is None or keys is not own_key):
+                for key in keys(old):
+                    enqueue(key)
 
         informer.add_handler(
-            lambda obj: changed(None, obj), changed, lambda obj: changed(obj, None))
+            lambda obj: changed(None, obj), changed, lambda obj: changed(obj, None), owned_by=watch.owned_by)
 
     async def _work(self) -> None:
         while True:
@@ -154,21 +162,21 @@ class Runtime:
         try:
             again = await self.controller.reconcile(key)
         except Conflict as error:
-            RECONCILES.labels(name, "conflict").inc()
+            self._results["conflict"].inc()
             get_logger(name).v(4).info("Lost a race, retrying", key=key, err=error)
             queue.add_rate_limited(key)
         except (ApiError, ConnectionError) as error:
-            RECONCILES.labels(name, "error").inc()
+            self._results["error"].inc()
             get_logger(name).warning("Cannot reconcile, retrying", key=key, err=error, retries=queue.failures(key))
             queue.add_rate_limited(key)
         except Exception as error:  # a bug in one reconcile must not end the worker
-            RECONCILES.labels(name, "panic").inc()
+            self._results["panic"].inc()
             get_logger(name).error("Reconcile failed", error, key=key, retries=queue.failures(key))
             queue.add_rate_limited(key)
         else:
             queue.forget(key)
             if again is None:
-                RECONCILES.labels(name, "success").inc()
+                self._results["success"].inc()
             else:
-                RECONCILES.labels(name, "requeue_after").inc()
+                self._results["requeue_after"].inc()
                 queue.add_after(key, again)

@@ -6,6 +6,7 @@ there is no client-side rate limit, fairness is the server's. Watches have conne
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, cast
@@ -38,6 +39,8 @@ _PATCH_TYPES: dict[PatchType, str] = {
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
+_TARGET = re.compile(r"[^ \r\n]*")
+_PLAIN = re.compile(r"[A-Za-z0-9.:_-]+")
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
@@ -67,11 +70,12 @@ class HttpClient:
         if config.impersonate:
             lines["Impersonate-User"] = config.impersonate
         self._lines = _lines(lines)
+        self._heads: dict[tuple[str, str, str], str] = {}
         self._counted: dict[tuple[int, str], Counter] = {}
         self._timed: dict[str, Histogram] = {}
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None) -> Object:
-        path = resource.path(namespace, quote(name, safe=":"), subresource)
+        path = resource.path(namespace, _name(name), subresource)
         return _object(await self._send("GET", path, accept=self._accept(_METADATA)))
 
     async def list(self, resource: Resource, namespace: str | None = None, *, label_selector: str = "", field_selector: str = "",
@@ -90,17 +94,17 @@ class HttpClient:
     async def create(self, resource: Resource, obj: Object, namespace: str | None = None, *, name: str | None = None,
                      subresource: str | None = None, dry_run: bool = False) -> Object:
         namespace = namespace or (obj.get("metadata") or {}).get("namespace")
-        path = resource.path(namespace, quote(name, safe=":") if name else None, subresource)
+        path = resource.path(namespace, _name(name) if name else None, subresource)
         return _object(await self._send("POST", path, _query(dryRun="All" if dry_run else ""), orjson.dumps(obj)))
 
     async def update(self, resource: Resource, obj: Object, *, subresource: str | None = None) -> Object:
         metadata = obj["metadata"]
-        path = resource.path(metadata.get("namespace"), quote(metadata["name"], safe=":"), subresource)
+        path = resource.path(metadata.get("namespace"), _name(metadata["name"]), subresource)
         return _object(await self._send("PUT", path, body=orjson.dumps(obj)))
 
     async def patch(self, resource: Resource, name: str, patch: Any, namespace: str | None = None, *, type: PatchType = "merge",
                     subresource: str | None = None, field_manager: str = "", force: bool = False) -> Object:
-        path = resource.path(namespace, quote(name, safe=":"), subresource)
+        path = resource.path(namespace, _name(name), subresource)
         query = _query(fieldManager=field_manager, force="true" if force else "")
         return _object(await self._send("PATCH", path, query, orjson.dumps(patch), content_type=_PATCH_TYPES[type]))
 
@@ -113,7 +117,7 @@ class HttpClient:
             options["propagationPolicy"] = propagation
         if uid or resource_version:
             options["preconditions"] = {key: value for key, value in (("uid", uid), ("resourceVersion", resource_version)) if value}
-        return _object(await self._send("DELETE", resource.path(namespace, quote(name, safe=":")), body=orjson.dumps(options)))
+        return _object(await self._send("DELETE", resource.path(namespace, _name(name)), body=orjson.dumps(options)))
 
     async def delete_collection(self, resource: Resource, namespace: str | None = None, *, label_selector: str = "",
                                 field_selector: str = "", propagation: Propagation | None = None) -> None:
@@ -159,23 +163,28 @@ class HttpClient:
     def _accept(self, metadata: str) -> str:
         return metadata if self._metadata_only else ""
 
-    def _head(self, accept: str, content_type: str = "", extra: dict[str, str] | None = None) -> str:
-        head = f"Accept: {accept or 'application/json'}\r\n{self._lines}"
-        if content_type:
-            head += f"Content-Type: {content_type}\r\n"
-        if authorization := self._credentials.authorization():
-            head += _lines({"Authorization": authorization})
-        return head + _lines(extra) if extra else head
+    def _head(self, accept: str, content_type: str = "") -> str:
+        authorization = self._credentials.authorization()
+        key = (accept, content_type, authorization)
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= 16:  # tokens come and go
+                self._heads.clear()
+            lines = {"Accept": accept or "application/json", "Content-Type": content_type, "Authorization": authorization}
+            head = self._heads[key] = _lines({name: value for name, value in lines.items() if value}) + self._lines
+        return head
 
     async def _send(self, method: str, path: str, query: str = "", body: bytes | None = None, *, content_type: str = "application/json",
                     accept: str = "", headers: dict[str, str] | None = None) -> bytes:
         """Sends and reads; repeats what the server asks to repeat. Raises ApiError or ConnectionError."""
         attempt = 0
         target = f"{path}?{query}" if query else path
-        if " " in target or "\r" in target or "\n" in target:
+        if not _TARGET.fullmatch(target):
             raise ValueError(f"not a path: {target!r}")
         while True:
-            head = self._head(accept, content_type if body is not None else "", headers)
+            head = self._head(accept, content_type if body is not None else "")
+            if headers:
+                head += _lines(headers)
             began = self._clock.monotonic()
             try:
                 answer = await self._wire.request(method, target, head, body, self._timeout)
@@ -236,14 +245,20 @@ def _object(content: bytes) -> Object:
 
 
 def _query(**values: Any) -> str:
-    return urlencode([(key, value) for key, value in values.items() if value])
+    given = [(key, value) for key, value in values.items() if value]
+    return urlencode(given) if given else ""
+
+
+def _name(name: str) -> str:
+    """As a part of a path."""
+    return name if _PLAIN.fullmatch(name) else quote(name, safe=":")
 
 
 def _retry_after(answer: Answer) -> float | None:
     """How long the server asks to wait, or None where the request is not to be repeated."""
     if answer.status != 429 and answer.status < 500:
         return None
-    text = answer.headers.get("retry-after", "")
+    text = answer.header("retry-after")
     return float(text) if text.isdigit() else None
 
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
 from kubepy.api.errors import ApiError, Expired, Forbidden, Gone, NotFound, Timeout
+from kubepy.api.pod import controller_of
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 from kubepy.base.backoff import Backoff
@@ -37,6 +38,7 @@ OnAdd = Callable[[Object], None]
 OnUpdate = Callable[[Object, Object], None]
 OnDelete = Callable[[Object], None]
 Transform = Callable[[Object], Object]
+Handler = tuple[OnAdd | None, OnUpdate | None, OnDelete | None]
 
 PAGE = 500
 ASK_AGAIN = 30.0
@@ -50,7 +52,8 @@ def drop_managed_fields(obj: Object) -> Object:
 
 
 class Informer:
-    """One resource, in one namespace or all, perhaps selected. `transform` may change the fresh object it is given."""
+    """One resource, in one namespace or all, perhaps selected. `transform` may change the fresh object it is given; if it has a method
+    `update(old, new)`, that is called for objects that are known already."""
 
     def __init__(self, client: Client, resource: Resource, namespace: str | None = None, *, field_selector: str = "",
                  label_selector: str = "", transform: Transform | None = drop_managed_fields, clock: Clock | None = None,
@@ -63,7 +66,9 @@ class Informer:
         self._transform = transform
         self._paged = paged
         self._clock = clock or SystemClock()
-        self._handlers: list[tuple[OnAdd | None, OnUpdate | None, OnDelete | None]] = []
+        self._update: Callable[[Object, Object], Object] | None = getattr(transform, "update", None)
+        self._handlers: list[Handler] = []
+        self._owned: dict[str, list[Handler]] = {}
         self._synced = asyncio.Event()
         self._version: str | None = None
         self._history_lost = False
@@ -85,11 +90,18 @@ class Informer:
     def add_index(self, name: str, function: IndexFunction) -> None:
         self.lister.add_index(name, function)
 
-    def add_handler(self, on_add: OnAdd | None = None, on_update: OnUpdate | None = None, on_delete: OnDelete | None = None) -> None:
-        self._handlers.append((on_add, on_update, on_delete))
+    def add_handler(self, on_add: OnAdd | None = None, on_update: OnUpdate | None = None, on_delete: OnDelete | None = None, *,
+                    owned_by: str = "") -> None:
+        """With `owned_by` it sees only objects whose controller is (or was) of that kind, and those that have none."""
+        handler = on_add, on_update, on_delete
+        if owned_by:
+            self._owned.setdefault(owned_by, []).append(handler)
+        else:
+            self._handlers.append(handler)
         if on_add is not None:
             for obj in list(self.lister):
-                self._call(on_add, obj)
+                if not owned_by or _owner_kind(obj) in ("", owned_by):
+                    self._call(on_add, obj)
 
     async def run(self) -> None:
         """Lists and watches until cancelled, through every failure of server or connection."""
@@ -171,21 +183,40 @@ class Informer:
                 self._version = obj["metadata"]["resourceVersion"]
 
     def _put(self, key: str, obj: Object) -> None:
-        self._keep(key, self._transform(obj) if self._transform is not None else obj)
+        if self._transform is not None:
+            if self._update is not None and (old := self.lister.by_key(key)) is not None:
+                obj = self._update(old, obj)
+            else:
+                obj = self._transform(obj)
+        self._keep(key, obj)
 
     def _keep(self, key: str, obj: Object) -> None:
         """`obj` has been transformed."""
         old = self.lister.by_key(key)
         if old is None:
             self.lister.put(key, obj)
-            for on_add, _, _ in self._handlers:
+            for on_add, _, _ in self._concerned(None, obj):
                 if on_add is not None:
                     self._call(on_add, obj)
         elif old["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
             self.lister.put(key, obj)
-            for _, on_update, _ in self._handlers:
+            for _, on_update, _ in self._concerned(old, obj):
                 if on_update is not None:
-                    self._call(on_update, old, obj)
+                    try:
+                        on_update(old, obj)
+                    except Exception as error:  # as in _call, without the call: most events come here
+                        self._failed(error, obj)
+
+    def _concerned(self, old: Object | None, obj: Object) -> Sequence[Handler]:
+        if not self._owned:
+            return self._handlers
+        kinds = {_owner_kind(obj)}
+        if old is not None and old["metadata"].get("ownerReferences") != obj["metadata"].get("ownerReferences"):
+            kinds.add(_owner_kind(old))
+        found = list(self._handlers)
+        for kind in self._owned if "" in kinds else kinds:
+            found += self._owned.get(kind, ())
+        return found
 
     def _remove(self, key: str, last: Object | None) -> None:
         """`last` is the state it was deleted in; unknown after a gap, when the handlers get the state last seen."""
@@ -194,7 +225,7 @@ class Informer:
             return
         if last is not None and self._transform is not None:
             last = self._transform(last)
-        for _, _, on_delete in self._handlers:
+        for _, _, on_delete in self._concerned(old, last or old):
             if on_delete is not None:
                 self._call(on_delete, last or old)
 
@@ -202,7 +233,15 @@ class Informer:
         try:
             handler(*args)
         except Exception as error:  # one consumer's fault must not stop the cache for the others
-            log.error("Handler failed", error, resource=self.resource.group_resource, object=key_of(args[-1]))
+            self._failed(error, args[-1])
+
+    def _failed(self, error: Exception, obj: Object) -> None:
+        log.error("Handler failed", error, resource=self.resource.group_resource, object=key_of(obj))
+
+
+def _owner_kind(obj: Object) -> str:
+    reference = controller_of(obj)
+    return str(reference["kind"]) if reference is not None else ""
 
 
 class InformerFactory:

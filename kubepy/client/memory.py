@@ -1,8 +1,8 @@
 """A `Client` without a server, for unit tests: objects, versions, watches, conflicts, finalizers, subresources.
 
-It behaves as the API server does where controllers depend on it (the contract suite runs against both) and knows no
-validation, defaults or admission. Beyond the interface, tests use `load` to put objects in as they are, `actions` to
-see what was written, `before` to make requests fail, and `compact` to make history disappear.
+It behaves as the API server does where controllers depend on it (the contract suite runs against both) and knows no validation,
+defaults or admission. Beyond the interface, tests use `load` to put objects in as they are, `actions` to see what was written,
+`before` to make requests fail, and `compact` to make history disappear.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import orjson
 
 from kubepy.api.errors import AlreadyExists, ApiError, BadRequest, Conflict, Expired, MethodNotAllowed, NotFound, from_status
 from kubepy.api.patch.strategic import apply_strategic_patch
-from kubepy.api.resource import NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES, Resource
+from kubepy.api.resource import DEPLOYMENTS, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES, Resource
 from kubepy.api.schema.shape import of_kind
 from kubepy.api.selector import parse_fields, parse_labels
 from kubepy.api.types import Object
@@ -25,6 +25,7 @@ from kubepy.base.clock import Clock, SystemClock, format_time
 from kubepy.client.interface import PatchType, Propagation, WatchEvent
 
 CHANGED = "the object has been modified; please apply your changes to the latest version and try again"
+_WITH_STATUS = {SERVICES: "finalizers", DEPLOYMENTS: "annotations"}  # a load balancer's and the revision are written with the status
 _FINALIZER: dict[Propagation, str] = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 
 
@@ -146,8 +147,7 @@ class MemoryClient:
 
     async def update(self, resource: Resource, obj: Object, *, subresource: str | None = None) -> Object:
         fresh = _copy(obj)
-        metadata = fresh["metadata"]
-        namespace, name = metadata.get("namespace"), metadata["name"]
+        namespace, name = fresh["metadata"].get("namespace"), fresh["metadata"]["name"]
         self._ask("update", resource, namespace, name, subresource or "", obj)
         return self._replace(resource, self._read(resource, namespace, name), fresh, subresource or "")
 
@@ -298,9 +298,9 @@ class MemoryClient:
             raise Conflict.of(resource, old["metadata"]["name"], f"Precondition failed: UID in precondition: {uid}, "
                                                                  f"UID in object meta: {old['metadata']['uid']}")
         if subresource in ("status", "approval"):
-            metadata = dict(old["metadata"])
-            if resource == SERVICES:  # its load balancer's finalizer is written along with its address
-                metadata["finalizers"] = fresh["metadata"].get("finalizers") or []
+            kept = _WITH_STATUS.get(resource)
+            metadata = {key: value for key, value in old["metadata"].items() if key != kept}
+            metadata |= {key: value for key, value in fresh["metadata"].items() if key == kept}
             fresh = {**old, "metadata": metadata, "status": fresh.get("status", {})}
         elif subresource == "finalize":
             fresh = {**old, "spec": {**old.get("spec", {}), "finalizers": (fresh.get("spec") or {}).get("finalizers") or []}}

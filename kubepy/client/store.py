@@ -93,13 +93,21 @@ class Store:
         old = self._items.get(key)
         self._items[key] = obj
         for name, function in self._functions.items():
-            before = set(function(old)) if old is not None else set()
-            after = set(function(obj))
-            if before != after:
-                self._unindex(name, key, before - after)
-                index = self._indexes[name]
-                for value in after - before:
-                    index.setdefault(value, {})[key] = None
+            if old is None:
+                gone: Iterable[str] = ()
+                new = function(obj)
+            else:
+                if name == "namespace":  # it is in the key: it cannot change
+                    continue
+                gone, new = function(old), function(obj)
+                if gone == new:
+                    continue
+                before, after = set(gone), set(new)
+                gone, new = before - after, after - before
+            self._unindex(name, key, gone)
+            index = self._indexes[name]
+            for value in new:
+                index.setdefault(value, {})[key] = None
         return old
 
     def remove(self, key: str) -> Object | None:

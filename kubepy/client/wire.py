@@ -4,16 +4,18 @@
     answer = await wire.request("GET", "/api", head, None, timeout=60.0)      # Answer(status, headers, content)
     async with wire.stream("GET", "/api/v1/pods?watch=true", head, silence=360.0) as (status, connection): ...
 
-A general client costs four times as much for a request, and the components make ten requests for each pod. Not done, because no
+A general client costs six times as much for a request, and the components make eight requests for each pod. Not done, because no
 component needs it: redirects, cookies, proxies, compressed answers. Raises ConnectionError (timeouts among them) when no answer came.
+Deadlines are looked at four times a second for all requests together: a timer for each costs more than the rest of it.
 """
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
@@ -22,17 +24,22 @@ import httptools
 
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 75.0
+SWEEP_SECONDS = 0.25
 MAX_BUFFERED = 4 << 20
 """Bytes of a stream that wait to be read before the server is made to wait."""
 _REPEATABLE = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
 
 
 class Answer(NamedTuple):
-    """`headers` have lower-case names."""
-
     status: int
-    headers: dict[str, str]
+    headers: Mapping[bytes, bytes]
+    """As the server wrote them."""
     content: bytes
+
+    def header(self, name: str) -> str:
+        """By its lower-case name; "" when it is not there."""
+        wanted = name.encode("latin-1")
+        return next((value.decode("latin-1") for key, value in self.headers.items() if key.lower() == wanted), "")
 
 
 class Stale(ConnectionError):
@@ -47,29 +54,45 @@ class Connection(asyncio.Protocol):
         self.lost = False
         self.used = 0
         self.idle_since = 0.0
+        self.deadline = math.inf
+        """When the exchange under way is given up, in the loop's time."""
+        self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
+        self._headers: dict[bytes, bytes] = {}
+        self.on_header = self._headers.__setitem__  # the parser takes it as it is: no call of ours for each header
         self._parser = httptools.HttpResponseParser(self)
+        self._answer: asyncio.Future[Answer] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._begun = self._complete = self._head_complete = False
         self._paused = self._streams = self._keep = False
         self._status = 0
-        self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._buffered = 0
 
-    def send(self, data: bytes) -> None:
+    def exchange(self, data: bytes, deadline: float) -> asyncio.Future[Answer]:
+        """Sends a request; the answer, when it is there in full."""
+        self._answer = answer = self._loop.create_future()
+        self.deadline = deadline
+        self._send(data)
+        return answer
+
+    def stream(self, data: bytes) -> None:
+        """Sends a request whose answer is read by `head` and `chunks`: a reader that falls behind holds the server back."""
+        self._streams = True
+        self._send(data)
+
+    def _send(self, data: bytes) -> None:
         assert self._transport is not None
         self._begun = self._complete = self._head_complete = False
-        self._status, self._headers, self._body, self._buffered, self._error = 0, {}, [], 0, None
+        self._status, self._body, self._buffered, self._error = 0, [], 0, None
+        self._headers.clear()
         self.used += 1
-        self._transport.write(data)
-
-    async def answer(self) -> Answer:
-        while not self._complete:
-            await self._wait()
-        return Answer(self._status, self._headers, b"".join(self._body))
+        if self.lost:
+            self._fail(ConnectionError("the server closed the connection"))
+        else:
+            self._transport.write(data)
 
     async def head(self) -> int:
         while not self._head_complete:
@@ -99,14 +122,25 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def expire(self) -> None:
-        self._error = ConnectionError("timed out")
+        self._fail(ConnectionError("timed out"))
         self.close()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
         self._wake()
+
+    def _finish(self) -> None:
+        self._complete, self.deadline = True, math.inf
+        if self._answer is not None and not self._answer.done():
+            content = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._answer.set_result(Answer(self._status, dict(self._headers), content))
 
     async def _wait(self) -> None:
         if self._error is not None:
             raise self._error
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
@@ -129,34 +163,29 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._error = ConnectionError(f"not an HTTP answer: {error}")
+            self._fail(ConnectionError(f"not an HTTP answer: {error}"))
             self.close()
-        if self._buffered > MAX_BUFFERED and not self._paused and self._streams and not self._complete:
-            assert self._transport is not None
-            self._paused = True
-            self._transport.pause_reading()
-        self._wake()
-
-    def read_as_stream(self) -> None:
-        """From now on the body is taken in parts: a reader that falls behind holds the server back."""
-        self._streams = True
+        if self._streams:
+            if self._buffered > MAX_BUFFERED and not self._paused and not self._complete:
+                assert self._transport is not None
+                self._paused = True
+                self._transport.pause_reading()
+            self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
-        if not self._complete:
-            until_close = self._head_complete and "content-length" not in self._headers and "transfer-encoding" not in self._headers
-            if until_close and error is None:
-                self._complete = True
-            elif self._error is None:
+        self.deadline = math.inf
+        if not self._complete and self._error is None and self.used:
+            bounded = any(name.lower() in (b"content-length", b"transfer-encoding") for name in self._headers)
+            if self._head_complete and not bounded and error is None:  # the connection's end is the answer's
+                self._finish()
+            else:
                 kind = ConnectionError if self._begun or self.used < 2 else Stale
-                self._error = kind(str(error) if error is not None else "the server closed the connection")
+                self._fail(kind(str(error) if error is not None else "the server closed the connection"))
         self._on_lost(self)
         self._wake()
 
-    # httptools
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+    # httptools; headers go straight into their dict
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
@@ -168,9 +197,10 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._status >= 200:
-            self._complete, self._keep = True, self._parser.should_keep_alive()  # it forgets after this call
+            self._keep = self._parser.should_keep_alive()  # it forgets after this call
+            self._finish()
         else:
-            self._headers = {}  # an informational answer: the real one follows
+            self._headers.clear()  # an informational answer: the real one follows
 
 
 class Wire:
@@ -187,29 +217,43 @@ class Wire:
         self._prefix = parts.path.rstrip("/")
         self.host = parts.netloc.rpartition("@")[2]
         self._host_line = f"Host: {self.host}\r\n"
-        self._gate = asyncio.Semaphore(limit)
+        self._free = limit
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
 
     async def request(self, method: str, target: str, head: str, body: bytes | None, timeout: float) -> Answer:
         """`head` is further header lines, each ended by CR LF; `timeout` in seconds covers waiting for a connection too."""
         data = self._bytes(method, target, head, body)
-        with _failures():
-            async with asyncio.timeout(timeout), self._gate:
-                while True:
-                    connection = await self._get()
-                    try:
-                        connection.send(data)
-                        answer = await connection.answer()
-                    except Stale:
-                        if method in _REPEATABLE:
-                            continue
-                        raise
-                    except BaseException:
-                        connection.close()
-                        raise
-                    self._give_back(connection)
-                    return answer
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        if self._free > 0:
+            self._free -= 1
+        else:
+            await self._turn(deadline)
+        try:
+            while True:
+                connection = self._kept(loop.time()) or await self._connected(deadline)
+                if self._sweeper is None:
+                    self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
+                try:
+                    answer = await connection.exchange(data, deadline)
+                except Stale:
+                    if method in _REPEATABLE:
+                        continue
+                    raise
+                except BaseException:
+                    connection.close()
+                    raise
+                if connection.reusable:
+                    connection.idle_since = loop.time()
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+                return answer
+        finally:
+            self._leave()
 
     @asynccontextmanager
     async def stream(self, method: str, target: str, head: str, silence: float | None) -> AsyncIterator[tuple[int, Connection]]:
@@ -218,8 +262,7 @@ class Wire:
             connection = await self._connect()
         timer = asyncio.get_running_loop().call_later(silence, connection.expire) if silence else None
         try:
-            connection.send(self._bytes(method, target, head, None))
-            connection.read_as_stream()
+            connection.stream(self._bytes(method, target, head, None))
             status = await connection.head()
             yield status, connection
         finally:
@@ -228,9 +271,44 @@ class Wire:
             connection.close()
 
     async def close(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         for connection in list(self._open):
             connection.close()
         await asyncio.sleep(0)
+
+    async def _turn(self, deadline: float) -> None:
+        """Waits until fewer than `limit` requests are under way; who leaves hands the place over."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(deadline - loop.time()):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._leave()  # it was ours already: hand it on
+            if isinstance(error, TimeoutError):
+                raise ConnectionError("timed out") from error
+            raise
+
+    def _leave(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, busy = loop.time(), False
+        for connection in list(self._open):
+            if connection.deadline <= now:
+                connection.expire()
+            elif connection.deadline < math.inf:
+                busy = True
+        self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep) if busy else None
 
     def _bytes(self, method: str, target: str, head: str, body: bytes | None) -> bytes:
         start = f"{method} {self._prefix}{target} HTTP/1.1\r\n{self._host_line}{head}"
@@ -238,22 +316,19 @@ class Wire:
             return f"{start}\r\n".encode("latin-1")
         return f"{start}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
 
-    async def _get(self) -> Connection:
+    def _kept(self, now: float) -> Connection | None:
         context = self._context() if self._tls else None
-        now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
             if connection.context is context and not connection.lost and now - connection.idle_since < IDLE_SECONDS:
                 return connection
             connection.close()
-        return await self._connect()
+        return None
 
-    def _give_back(self, connection: Connection) -> None:
-        if connection.reusable:
-            connection.idle_since = asyncio.get_running_loop().time()
-            self._idle.append(connection)
-        else:
-            connection.close()
+    async def _connected(self, deadline: float) -> Connection:
+        with _failures():
+            async with asyncio.timeout(deadline - asyncio.get_running_loop().time()):
+                return await self._connect()
 
     async def _connect(self) -> Connection:
         context = self._context() if self._tls else None

@@ -183,10 +183,9 @@ def _pod_matters(old: Object | None, new: Object | None) -> bool:
     if old is None or new is None:
         return True
 
-    def facts(pod: Object) -> tuple[object, ...]:
-        return pod["metadata"].get("labels"), pod["metadata"].get("deletionTimestamp") is None, is_ready(pod), is_terminal(pod)
-
-    return facts(old) != facts(new)
+    before, after = old["metadata"], new["metadata"]
+    return (before.get("labels") != after.get("labels") or ("deletionTimestamp" in before) != ("deletionTimestamp" in after)
+            or (old.get("status") is not new.get("status") and (is_ready(old) != is_ready(new) or is_terminal(old) != is_terminal(new))))
 
 
 def _rescaled(old: Object | None, new: Object | None) -> bool:

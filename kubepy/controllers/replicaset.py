@@ -117,6 +117,8 @@ class Reconciler:
             todo = plan(owner, active, self._related(owner, active), self._clock.now())
             pod = pod_from_template(owner, self.family.resource, owner["spec"].get("template") or {}) if todo.create else {}
             failure = await self.owned.act(self._control, key, owner, todo.create, lambda _: pod, todo.delete)
+            if failure is None and (todo.create or todo.delete):  # what was done is about to be seen: it is reported then
+                return self.owned.wait(key, owner, pods, self._clock.now())
         await self._report(owner, pods, failure)
         if failure is not None:
             raise failure
@@ -141,7 +143,8 @@ class Reconciler:
 
 def _controller(env: Environment, family: Family, name: str) -> Controller:
     reconciler = Reconciler(env, family)
-    watches = (Watch(family.resource), Watch(PODS, keys=reconciler.owned.keys, observe=reconciler.owned.observe))
+    owned = reconciler.owned
+    watches = (Watch(family.resource), Watch(PODS, keys=owned.keys, observe=owned.observe, owned_by=family.resource.kind))
     return Controller(name, reconciler.reconcile, watches, workers=env.options.concurrency(family.workers, 5))
 
 

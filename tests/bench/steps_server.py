@@ -1,54 +1,11 @@
-"""The API server, counting its steps (bytecodes of Python) by function between two SIGUSR1; for `steps`, which starts it.
-
-The second signal writes `{"file function": [steps, calls]}` to the file that $KUBEPY_STEPS names.
-"""
+"""The API server, counting its steps; for `steps`, which starts it."""
 from __future__ import annotations
 
-import json
-import os
-import signal
 import sys
-from collections import Counter
-from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any
 
 from kubepy.apiserver.main import main
-
-ROOT = str(Path(__file__).resolve().parent.parent.parent) + "/"
-_steps: Counter[CodeType] = Counter()
-_calls: Counter[CodeType] = Counter()
-_counting = False
-
-
-def _trace(frame: FrameType, event: str, _: Any) -> Any:
-    if event == "opcode":
-        _steps[frame.f_code] += 1
-    elif event == "call":
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        _calls[frame.f_code] += 1
-    return _trace
-
-
-def _toggle(number: int, frame: FrameType | None) -> None:
-    global _counting
-    _counting = not _counting
-    if _counting:
-        _steps.clear()
-        _calls.clear()
-        sys.settrace(_trace)
-        return
-    sys.settrace(None)
-    found: dict[str, list[int]] = {}
-    for code, steps in _steps.items():
-        row = found.setdefault(f"{code.co_filename.removeprefix(ROOT)} {code.co_name}", [0, 0])
-        row[0] += steps
-        row[1] += _calls[code]
-    target = Path(os.environ["KUBEPY_STEPS"])
-    target.with_suffix(".part").write_text(json.dumps(found))
-    target.with_suffix(".part").rename(target)
-
+from tests.bench import counting
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, _toggle)
+    counting.install()
     sys.exit(main(sys.argv[1:]))

@@ -109,7 +109,7 @@ def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     watches = (
         Watch(DAEMON_SETS),
-        Watch(PODS, keys=reconciler.owned.keys, observe=reconciler.owned.observe),
+        Watch(PODS, keys=reconciler.owned.keys, observe=reconciler.owned.observe, owned_by="DaemonSet"),
         Watch(NODES, keys=reconciler.keys_of_node, when=_node_matters),
         Watch(CONTROLLER_REVISIONS, keys=None),
     )

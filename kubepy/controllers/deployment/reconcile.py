@@ -118,7 +118,7 @@ class Reconciler:
         return self._pods.by_index("controller", replica_set["metadata"]["uid"])
 
     async def _sync_new(self, deployment: Object, found: list[Object], *, create: bool) -> tuple[Object, _Sets]:
-        """Finds, annotates or creates the ReplicaSet of the current template. Returns the Deployment as it is then."""
+        """Finds, annotates or creates the ReplicaSet of the current template. Returns the Deployment as it is to be written."""
         sets = _split(deployment, found)
         number = revision.next_number(sets.old)
         conditions = (deployment.get("status") or {}).get("conditions") or []
@@ -141,13 +141,9 @@ class Reconciler:
         if new is None:
             return deployment, sets
         wanted = new["metadata"]["annotations"].get(revision.REVISION, "")
-        if (deployment["metadata"].get("annotations") or {}).get(revision.REVISION) != wanted:
-            current = deployment["metadata"].get("annotations") or {}
-            before = deployment.get("status")
-            deployment = await self._client.update(DEPLOYMENTS, {
-                **deployment, "metadata": {**deployment["metadata"], "annotations": {**current, revision.REVISION: wanted}}})
-            if before is not None:
-                deployment["status"] = before
+        current = deployment["metadata"].get("annotations") or {}
+        if current.get(revision.REVISION) != wanted:  # written with the status: that counts as no new generation
+            deployment = {**deployment, "metadata": {**deployment["metadata"], "annotations": {**current, revision.REVISION: wanted}}}
         if seen is not None and status.has_deadline(deployment):
             conditions = status.with_condition((deployment.get("status") or {}).get("conditions") or [], seen)
             deployment = {**deployment, "status": {**(deployment.get("status") or {}), "conditions": conditions}}
@@ -226,7 +222,8 @@ class Reconciler:
 
     async def _write(self, deployment: Object, new: Object) -> Object:
         cached = self._deployments.get(deployment["metadata"]["name"], deployment["metadata"]["namespace"])
-        if cached is not None and new == cached.get("status"):
+        if (cached is not None and new == cached.get("status")
+                and cached["metadata"].get("annotations") == deployment["metadata"].get("annotations")):
             return deployment
         return await self._client.update(DEPLOYMENTS, {**deployment, "status": new}, subresource="status")
 

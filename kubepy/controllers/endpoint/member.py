@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kubepy.api.pod import is_ready, is_terminal, node_name
+from kubepy.api.pod import is_ready, is_terminal
 from kubepy.api.types import Object
 from kubepy.base.clock import parse_time
 from kubepy.client.store import Store, key_of
@@ -35,7 +35,14 @@ def pod_matters(old: Object | None, new: Object | None) -> bool:
     """Whether a change of a pod can change what services publish: its labels, address, node, readiness, or end."""
     if old is None or new is None:
         return True
-    return _facts(old) != _facts(new)
+    before, after = old["metadata"], new["metadata"]
+    if before.get("labels") != after.get("labels") or ("deletionTimestamp" in before) != ("deletionTimestamp" in after):
+        return True
+    one, other = old["spec"], new["spec"]
+    if one is not other and any(one.get(key) != other.get(key) for key in ("nodeName", "hostname", "subdomain")):
+        return True
+    return old.get("status") is not new.get("status") and (
+        addresses(old) != addresses(new) or is_ready(old) != is_ready(new) or is_terminal(old) != is_terminal(new))
 
 
 def belongs(pod: Object, *, terminating: bool) -> bool:
@@ -97,9 +104,3 @@ def trigger_time(service: Object, pods: Sequence[Object]) -> str:
         moments += [item["lastTransitionTime"] for item in (pod.get("status") or {}).get("conditions") or ()
                     if item["type"] == "Ready" and item.get("lastTransitionTime")]
     return max(filter(None, moments), key=parse_time, default="")
-
-
-def _facts(pod: Object) -> tuple[object, ...]:
-    metadata, spec = pod["metadata"], pod["spec"]
-    return (metadata.get("labels"), metadata.get("deletionTimestamp") is None, node_name(pod), spec.get("hostname"), spec.get("subdomain"),
-            addresses(pod), is_ready(pod), is_terminal(pod))

@@ -7,6 +7,7 @@ counts as there (its end will be told); references that block each other in a ci
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from kubepy.api.errors import ApiError, NotFound
@@ -107,7 +108,7 @@ class Collector:
     def _changed(self, queue: WorkQueue[str], resource: Resource, obj: Object) -> None:
         self._queue(queue, self.graph.put(resource, obj))
 
-    def _queue(self, queue: WorkQueue[str], uids: set[str]) -> None:
+    def _queue(self, queue: WorkQueue[str], uids: AbstractSet[str]) -> None:
         if self._synced:
             for uid in uids:
                 queue.add(uid)

@@ -5,13 +5,15 @@ absent owner really does not exist is asked of the API server when a dependent i
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from kubepy.api.resource import Resource
 from kubepy.api.types import Object
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+_NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -20,7 +22,7 @@ class Node:
     namespace: str
     name: str
     uid: str
-    owners: tuple[Object, ...] = ()
+    owners: Sequence[Object] = ()
     finalizers: frozenset[str] = frozenset()
     deleting: bool = False
 
@@ -49,13 +51,17 @@ class Graph:
         """The dependents that an owner deleted in the foreground waits for."""
         return [node for node in self.dependents(uid) if node.blocks(uid)]
 
-    def put(self, resource: Resource, obj: Object) -> set[str]:
+    def put(self, resource: Resource, obj: Object) -> AbstractSet[str]:
         """An object was added or changed. Returns the UIDs to look at."""
-        new = _node(resource, obj)
-        old = self.nodes.get(new.uid)
+        metadata = obj["metadata"]
+        old = self.nodes.get(metadata["uid"])
+        owners = metadata.get("ownerReferences") or ()
+        finalizers = frozenset(metadata.get("finalizers") or ())
+        deleting = "deletionTimestamp" in metadata
+        if old is not None and old.owners == owners and old.finalizers == finalizers and old.deleting is deleting:
+            return _NOTHING
+        new = Node(resource, metadata.get("namespace") or "", metadata["name"], metadata["uid"], owners, finalizers, deleting)
         self.nodes[new.uid] = new
-        if old is not None and (old.owners, old.finalizers, old.deleting) == (new.owners, new.finalizers, new.deleting):
-            return set()
         before = {ref["uid"] for ref in old.owners} if old is not None else set()
         after = {ref["uid"] for ref in new.owners}
         for owner in before - after:
@@ -109,9 +115,3 @@ class Graph:
             found.discard(dependent)
             if not found:
                 del self._dependents[owner]
-
-
-def _node(resource: Resource, obj: Object) -> Node:
-    metadata = obj["metadata"]
-    return Node(resource, metadata.get("namespace") or "", metadata["name"], metadata["uid"], tuple(metadata.get("ownerReferences") or ()),
-                frozenset(metadata.get("finalizers") or ()), metadata.get("deletionTimestamp") is not None)

@@ -296,7 +296,7 @@ def _tidy(status: Object) -> Object:
 
 def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
-    watches = (Watch(JOBS), Watch(PODS, keys=reconciler.owned.keys, observe=reconciler.observe))
+    watches = (Watch(JOBS), Watch(PODS, keys=reconciler.owned.keys, observe=reconciler.observe, owned_by="Job"))
     return Controller("job", reconciler.reconcile, watches, workers=env.options.concurrency("job", 5), initial_backoff=1.0,
                       maximum_backoff=600.0)
 

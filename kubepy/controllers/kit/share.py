@@ -20,7 +20,8 @@ _UNIQUE = ("volumeMounts", "state", "lastState")
 
 
 class Sharing:
-    """An informer transform."""
+    """An informer transform. Of an object that is known already, what has not changed stays the object it was: nothing is to be
+    looked up, and who compares old and new sees at once that they are the same."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, Any] = {}
@@ -41,6 +42,17 @@ class Sharing:
                 self._texts.clear()
         return obj
 
+    def update(self, old: Object, obj: Object) -> Object:
+        if obj.get("spec") != old.get("spec"):
+            obj = self(obj)
+        else:
+            obj = drop_managed_fields(obj)
+            if "status" in obj and type(obj.get("spec")) is dict and "containers" in obj["spec"]:
+                self._share_texts(obj["status"])
+        _keep(old["metadata"], obj["metadata"])
+        _keep(old, obj)
+        return obj
+
     def _share_values(self, part: Object, but: tuple[str, ...]) -> None:
         known = self._known
         for key, value in part.items():
@@ -56,3 +68,9 @@ class Sharing:
                 part[key] = known.setdefault(value, value)
             elif kind is dict or kind is list:
                 self._share_texts(value)
+
+
+def _keep(old: Object, new: Object) -> None:
+    for key, value in new.items():
+        if type(value) is not str and (known := old.get(key)) == value:
+            new[key] = known

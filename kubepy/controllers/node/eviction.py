@@ -66,7 +66,7 @@ class Reconciler:
         if pod is None or pod["metadata"].get("deletionTimestamp") is not None:
             self._planned.discard(key)
             return None
-        moment = evict_at(pod, no_execute(self._nodes.get(node_name(pod))) if node_name(pod) else ())
+        moment = evict_at(pod, no_execute(self.node_of(pod)))
         if moment is None:
             if key in self._planned:
                 self._planned.discard(key)
@@ -80,6 +80,13 @@ class Reconciler:
         self._recorder.event(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {key}")
         await self._evict(pod, moment)
         return None
+
+    def knows(self, key: str) -> bool:
+        """Whether the pod's end is planned."""
+        return key in self._planned
+
+    def node_of(self, pod: Object) -> Object | None:
+        return self._nodes.get(node_name(pod)) if node_name(pod) else None
 
     def keys_of_node(self, node: Object) -> Sequence[str]:
         return [key_of(pod) for pod in self._pods.by_index("node", node["metadata"]["name"])]
@@ -104,6 +111,11 @@ def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
 
     def moved(old: Object | None, new: Object | None) -> bool:
+        """The pods of a node without such taints are looked at when it gets one."""
+        pod = new or old
+        assert pod is not None
+        if not (reconciler.knows(key_of(pod)) or no_execute(reconciler.node_of(pod))):
+            return False
         return old is None or new is None or (node_name(old), old["spec"].get("tolerations"), old["metadata"].get("deletionTimestamp")) != (
             node_name(new), new["spec"].get("tolerations"), new["metadata"].get("deletionTimestamp"))
 

@@ -179,7 +179,7 @@ def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     watches = (
         Watch(STATEFUL_SETS),
-        Watch(PODS, keys=reconciler.owned.keys, observe=reconciler.owned.observe),
+        Watch(PODS, keys=reconciler.owned.keys, observe=reconciler.owned.observe, owned_by="StatefulSet"),
         Watch(PERSISTENT_VOLUME_CLAIMS, keys=None),
         Watch(CONTROLLER_REVISIONS, keys=None),
     )

@@ -16,6 +16,9 @@ SHORT_LEASE = ("--leader-elect-lease-duration", "4s", "--leader-elect-renew-dead
 class Manager:
     """Each controller has its own identity. Several of one server have names of their own."""
 
+    module = "kubepy.controllers.main"
+    """What is run; benches have managers of their own that count."""
+
     def __init__(self, server: ApiServer, *flags: str, name: str = "manager") -> None:
         self._server, self._flags, self._name = server, flags, name
         self.port = free_port()
@@ -25,7 +28,7 @@ class Manager:
         profile = os.environ.get("PROFILE")
         with open(self._server.directory / f"{self._name}.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *(["-m", "cProfile", "-o", profile] if profile else []), "-m", "kubepy.controllers.main",
+                [sys.executable, *(["-m", "cProfile", "-o", profile] if profile else []), "-m", self.module,
                  "--kubeconfig", self._server.kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", str(self.port),
                  "--cluster-cidr", "10.244.0.0/16", "--allocate-node-cidrs", "--service-cluster-ip-range", "10.96.0.0/16",
                  "--root-ca-file", self._server.ca, "--use-service-account-credentials", *self._flags],

@@ -199,3 +199,33 @@ async def test_the_core_group_is_never_taken_as_empty() -> None:
     await clock.advance(60)
     assert not informer.synced()
     await tasks.stop()
+
+
+async def test_a_handler_of_owned_objects_sees_those_of_its_kind_and_orphans_and_what_leaves_them(rig: Rig) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def owner(kind: str) -> list[Object]:
+        return [{"apiVersion": "v1", "kind": kind, "name": "o", "uid": "u", "controller": True}]
+
+    rig.informer.add_handler(lambda obj: seen.append(("add", obj["metadata"]["name"])),
+                             lambda old, new: seen.append(("update", new["metadata"]["name"])),
+                             lambda obj: seen.append(("delete", obj["metadata"]["name"])), owned_by="Job")
+    rig.factory.start(rig.tasks)
+    await settle()
+    for name, kind in (("ours", "Job"), ("theirs", "ReplicaSet"), ("orphan", "")):
+        made = config(name)
+        made["metadata"] |= {"ownerReferences": owner(kind)} if kind else {}
+        await rig.client.create(CONFIGMAPS, made)
+    await settle()
+    assert seen == [("add", "ours"), ("add", "orphan")]
+    seen.clear()
+    for name in ("ours", "theirs"):
+        await rig.client.patch(CONFIGMAPS, name, {"metadata": {"ownerReferences": owner("DaemonSet")}}, "default")
+    await rig.client.patch(CONFIGMAPS, "orphan", {"metadata": {"ownerReferences": owner("Job")}}, "default")
+    await settle()
+    assert seen == [("update", "ours"), ("update", "orphan")]
+    seen.clear()
+    for name in ("ours", "theirs", "orphan"):
+        await rig.client.delete(CONFIGMAPS, name, "default")
+    await settle()
+    assert seen == [("delete", "orphan")]

@@ -138,3 +138,13 @@ async def test_a_stream_ends_by_its_time(server: Server) -> None:
     with pytest.raises(ConnectionError, match="timed out"):
         await read(got.append)
     assert got == [b"a"]
+
+
+async def test_a_request_is_given_up_in_time_whether_it_waits_for_an_answer_or_for_its_turn(server: Server) -> None:
+    server.script = [(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nol", False)] * 3
+    began = asyncio.get_running_loop().time()
+    found = await asyncio.gather(*(server.wire.request("GET", "/x", "", None, 0.1) for _ in range(3)), return_exceptions=True)
+    assert [str(error) for error in found] == ["timed out"] * 3
+    assert asyncio.get_running_loop().time() - began < 10
+    server.script = [(OK, False)] * 2
+    assert await asyncio.gather(get(server), get(server)) == [(200, b"ok")] * 2
