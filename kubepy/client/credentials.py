@@ -9,9 +9,11 @@ import os
 import ssl
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 
 from kubepy.base.clock import Clock
 from kubepy.client.kubeconfig import Config
+from kubepy.client.plugin import Plugin
 
 CHECK_INTERVAL = 5.0
 """Seconds between looks at the files."""
@@ -30,6 +32,9 @@ class Credentials:
         self._stamp: tuple[object, ...] = ()
         self._context_checked = self._token_checked = float("-inf")
         self._file_token = ""
+        self._certificate = b""  # the plugin's that the context was made with
+        self.plugin = Plugin(config.program, clock) if config.program is not None else None
+        """Where there is one, it must be `ready` before the others are asked."""
         self._basic = ""
         if config.username:
             self._basic = "Basic " + base64.b64encode(f"{config.username}:{config.password}".encode()).decode()
@@ -37,6 +42,8 @@ class Credentials:
     def context(self) -> ssl.SSLContext:
         """The same object until a file has changed. Raises OSError or ssl.SSLError when the files cannot be used."""
         now = self._clock.monotonic()
+        if self.plugin is not None and self.plugin.granted is not None and self.plugin.granted.certificate != self._certificate:
+            self._context = None
         if self._context is None or now - self._context_checked >= CHECK_INTERVAL:
             self._context_checked = now
             stamp = tuple(_stamp(path) for path in (self._config.ca_file, self._config.cert_file, self._config.key_file))
@@ -52,6 +59,8 @@ class Credentials:
         """The header's value, "" for none."""
         if self._token is not None:
             return f"Bearer {self._token()}"
+        if self.plugin is not None and self.plugin.granted is not None and self.plugin.granted.token:
+            return f"Bearer {self.plugin.granted.token}"
         if self._config.token_file:
             now = self._clock.monotonic()
             if not self._file_token or now - self._token_checked >= CHECK_INTERVAL:
@@ -67,11 +76,18 @@ class Credentials:
         return f"Bearer {self._config.token}" if self._config.token else self._basic
 
     def forget_token(self) -> None:
-        """Reads the token file again at the next request (the server has refused the token)."""
+        """Reads the token file, or runs the plugin, again at the next request (the server has refused the token)."""
+        if self.plugin is not None:
+            self.plugin.forget()
         self._token_checked = float("-inf")
 
     def _load(self) -> ssl.SSLContext:
         config = self._config
+        if self.plugin is not None and self.plugin.granted is not None:
+            granted = self.plugin.granted
+            self._certificate = granted.certificate
+            if granted.certificate:
+                config = replace(config, cert_data=granted.certificate, key_data=granted.key)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if config.insecure:

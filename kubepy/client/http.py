@@ -138,9 +138,13 @@ class HttpClient:
         # the server ends a watch in its own time; the margin only catches one that forgets to
         silence = timeout_seconds + 60 if timeout_seconds else None
         try:
+            if self._credentials.plugin is not None:
+                await self._credentials.plugin.ready()
             async with self._wire.stream("GET", f"{path}?{query}", self._head(self._accept(_METADATA)), silence) as (status, body):
                 self._count(status, "GET")
                 if status != 200:
+                    if status == 401:
+                        self._credentials.forget_token()
                     raise _error(status, b"".join([part async for part in body.chunks()]))
                 async with aclosing(_frames(body)) as frames:
                     async for frame in frames:
@@ -182,6 +186,8 @@ class HttpClient:
         if not _TARGET.fullmatch(target):
             raise ValueError(f"not a path: {target!r}")
         while True:
+            if self._credentials.plugin is not None:
+                await self._credentials.plugin.ready()
             head = self._head(accept, content_type if body is not None else "")
             if headers:
                 head += _lines(headers)

@@ -1,7 +1,8 @@
 """Where the API server is and who we are: kubeconfig files and the in-cluster service account (`client-go/tools/clientcmd`).
 
 Supported: certificate authorities, client certificates and keys (inline or files), tokens and token files, basic
-credentials, tls-server-name, insecure-skip-tls-verify, impersonation. Exec and auth-provider plugins are refused.
+credentials, tls-server-name, insecure-skip-tls-verify, impersonation, exec plugins. What is not supported is refused:
+auth-provider plugins (gone from client-go as well) and proxies.
 """
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from kubepy.client import plugin
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -42,6 +45,8 @@ class Config:
     namespace: str = "default"
     impersonate: str = ""
     impersonate_groups: tuple[str, ...] = ()
+    program: plugin.Program | None = None
+    """An exec plugin."""
 
 
 def load(path: str | os.PathLike[str], context: str = "") -> Config:
@@ -91,11 +96,16 @@ def _resolve(document: Mapping[str, Any], context: str, folder: Path) -> Config:
     chosen = _named(document, "contexts", "context", name)
     cluster = _named(document, "clusters", "cluster", chosen.get("cluster", ""))
     user = _named(document, "users", "user", chosen["user"]) if chosen.get("user") else {}
-    for plugin in ("exec", "auth-provider"):
-        if user.get(plugin):
-            raise ConfigError(f"user {chosen['user']!r} uses {plugin}, which is not supported")
+    if user.get("auth-provider"):
+        raise ConfigError(f"user {chosen['user']!r} uses auth-provider, which is not supported")
     if not cluster.get("server"):
         raise ConfigError(f"cluster {chosen.get('cluster')!r} has no server")
+    if cluster.get("proxy-url"):
+        raise ConfigError(f"cluster {chosen.get('cluster')!r} has a proxy-url, which is not supported")
+    try:
+        program = plugin.read(user, cluster, folder) if user.get("exec") else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"user {chosen['user']!r}: {error}") from error
 
     def path(source: Mapping[str, Any], key: str) -> str:
         return str(folder / source[key]) if source.get(key) else ""
@@ -117,6 +127,7 @@ def _resolve(document: Mapping[str, Any], context: str, folder: Path) -> Config:
         namespace=chosen.get("namespace") or "default",
         impersonate=user.get("as") or "",
         impersonate_groups=tuple(user.get("as-groups") or ()),
+        program=program,
     )
 
 

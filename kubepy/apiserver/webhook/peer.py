@@ -42,6 +42,8 @@ class Peer:
             self._opened = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "kube-apiserver"}
         try:
+            if self._credentials.plugin is not None:
+                await self._credentials.plugin.ready()
             if authorization := self._credentials.authorization():
                 headers["Authorization"] = authorization
             async with asyncio.timeout(self._seconds), self._opened.post(
