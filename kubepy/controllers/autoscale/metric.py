@@ -14,6 +14,12 @@ from kubepy.client.interface import Client
 from kubepy.controllers.autoscale.replica import CannotCalculate, Sample
 
 CUSTOM = "/apis/custom.metrics.k8s.io"
+UNFETCHED = "unable to fetch metrics from custom metrics API: "
+
+
+def at(namespace: str, about: Object, name: str) -> str:
+    """How a failure to get another object's metric begins (the words are in upstream's order)."""
+    return f"unable to get metric {name}: {about['kind']} on {namespace} {about['name']}/"
 
 
 class Metrics:
@@ -43,11 +49,8 @@ class Metrics:
         return found
 
     async def custom_of_pods(self, namespace: str, selector: str, name: str, metric_selector: str) -> dict[str, Sample]:
-        found = await self._custom(f"/namespaces/{namespace}/pods/{quote('*')}/{quote(name, safe='')}", name,
+        items = await self._custom(f"unable to get metric {name}: ", f"/namespaces/{namespace}/pods/{quote('*')}/{quote(name, safe='')}",
                                    labelSelector=selector, metricLabelSelector=metric_selector)
-        items = found.get("items") or ()
-        if not items:
-            raise CannotCalculate(f"unable to get metric {name}: no metrics returned from custom metrics API")
         return {item["describedObject"]["name"]: Sample(
             milli_value_of(item["value"]), parse_time(item["timestamp"]), float(item.get("windowSeconds") or 60)) for item in items}
 
@@ -56,10 +59,7 @@ class Metrics:
         whole = quote(name, safe="")
         path = (f"/namespaces/{about['name']}/metrics/{whole}" if about["kind"] == "Namespace" and not resource.partition(".")[2]
                 else f"/namespaces/{namespace}/{resource}/{quote(about['name'], safe='')}/{whole}")
-        found = await self._custom(path, f"{name}", metricLabelSelector=metric_selector)
-        items = found.get("items") or ()
-        if not items:
-            raise CannotCalculate(f"unable to get metric {name}: no metrics returned from custom metrics API")
+        items = await self._custom(at(namespace, about, name), path, metricLabelSelector=metric_selector)
         return milli_value_of(items[0]["value"])
 
     async def external(self, namespace: str, name: str, selector: str, shown: str) -> int:
@@ -74,14 +74,17 @@ class Metrics:
             raise CannotCalculate(f"{prefix}no metrics returned from external metrics API")
         return sum(milli_value_of(item["value"]) for item in found["items"])
 
-    async def _custom(self, path: str, name: str, **query: str) -> Object:
-        """v1beta2, or v1beta1 where the adapter has no other."""
+    async def _custom(self, prefix: str, path: str, **query: str) -> list[Object]:
+        """From v1beta2, or v1beta1 where the adapter has no other; never none. `prefix` begins the message of what fails."""
         try:
             versions = [item["version"] for item in (await self._get(CUSTOM)).get("versions") or ()]
             version = "v1beta1" if "v1beta2" not in versions and "v1beta1" in versions else "v1beta2"
-            return await self._get(f"{CUSTOM}/{version}{path}", **query)
+            items: list[Object] = (await self._get(f"{CUSTOM}/{version}{path}", **query)).get("items") or []
         except (ApiError, ConnectionError) as error:
-            raise CannotCalculate(f"unable to get metric {name}: unable to fetch metrics from custom metrics API: {error}") from error
+            raise CannotCalculate(f"{prefix}{UNFETCHED}{error}") from error
+        if not items:
+            raise CannotCalculate(f"{prefix}no metrics returned from custom metrics API")
+        return items
 
     async def _get(self, path: str, **query: str) -> Object:
         given = {key: value for key, value in query.items() if value}

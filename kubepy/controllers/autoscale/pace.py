@@ -135,7 +135,7 @@ def up_limit(current: int, rule: Object, history: History, now: float) -> int:
     limits = []
     for policy in rule["policies"]:
         start = current - _sum(history.ups, policy, now) + _sum(history.downs, policy, now)
-        limits.append(start + policy["value"] if policy["type"] == "Pods" else ceil(start * (100 + policy["value"]) / 100))
+        limits.append(start + policy["value"] if policy["type"] == "Pods" else ceil(start * (1 + policy["value"] / 100)))
     return min(limits, default=MOST) if rule["selectPolicy"] == "Min" else max(limits, default=LEAST)
 
 
@@ -145,7 +145,7 @@ def down_limit(current: int, rule: Object, history: History, now: float) -> int:
     limits = []
     for policy in rule["policies"]:
         start = current + _sum(history.downs, policy, now) - _sum(history.ups, policy, now)
-        limits.append(start - policy["value"] if policy["type"] == "Pods" else start * (100 - policy["value"]) // 100)
+        limits.append(start - policy["value"] if policy["type"] == "Pods" else int(start * (1 - policy["value"] / 100)))
     return max(limits, default=LEAST) if rule["selectPolicy"] == "Min" else min(limits, default=MOST)
 
 

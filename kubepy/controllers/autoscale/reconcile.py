@@ -8,38 +8,34 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import orjson
-
 from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.resource import HORIZONTAL_POD_AUTOSCALERS, PODS, Resource
 from kubepy.api.selector import LabelSelector, parse_labels
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time
 from kubepy.base.log import get_logger
-from kubepy.base.metrics import counter, exponential, histogram
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import key_of, split_key
-from kubepy.controllers.autoscale import pace
+from kubepy.controllers.autoscale import monitor, pace
+from kubepy.controllers.autoscale.mapping import InvalidVersion, Mapping
 from kubepy.controllers.autoscale.metric import Metrics
 from kubepy.controllers.autoscale.pace import History, Moment
-from kubepy.controllers.autoscale.replica import Settings
+from kubepy.controllers.autoscale.replica import CannotCalculate, Settings
 from kubepy.controllers.autoscale.source import Failure, Sources, Target
 from kubepy.controllers.kit import condition
 from kubepy.controllers.kit.environment import Environment
 
-PASSES = counter("horizontal_pod_autoscaler_controller_reconciliations_total",
-                 "Number of reconciliations of HPA controller. The label 'action' should be either 'scale_down', 'scale_up', or 'none'. "
-                 "Also, the label 'error' should be either 'spec', 'internal', or 'none'.", ("action", "error"))
-DURATION = histogram("horizontal_pod_autoscaler_controller_reconciliation_duration_seconds",
-                     "The time(seconds) that the HPA controller takes to reconcile once.", ("action", "error"), exponential(0.001, 2, 15))
 log = get_logger("horizontal-pod-autoscaler")
 
 CPU: Object = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
-MAPPING_TTL = 60.0
 
 
 class Stop(Exception):
-    """The pass ends here; its conditions are set and are still to be written."""
+    """The pass ends here; its conditions are set and are still to be written. `problem` is `spec` or `internal`."""
+
+    def __init__(self, message: str, problem: str = "internal") -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 @dataclass(slots=True)
@@ -53,6 +49,8 @@ class _Pass:
     current: int = 0
     desired: int = 0
     scaled_at: str | None = None
+    scaled: bool = False
+    problem: str = "none"
 
     def set(self, type: str, status: str, reason: str, message: str) -> None:
         self.conditions = condition.merge(self.conditions, condition.build(type, status, reason, message, self.now))
@@ -67,10 +65,10 @@ class Reconciler:
         informer = env.informers.informer(PODS)
         informer.add_index("namespace", lambda pod: [pod["metadata"]["namespace"]])
         self._pods = informer.lister
+        self._mapping = Mapping(self._client, env.clock)
         self._sources = Sources(Metrics(self._client), self._plural_of)
         self._histories: dict[str, History] = {}
         self._selectors: dict[str, LabelSelector] = {}
-        self._mappings: dict[str, tuple[float, list[Object]]] = {}
 
     async def reconcile(self, key: str) -> float | None:
         namespace, name = split_key(key)
@@ -78,25 +76,25 @@ class Reconciler:
         if hpa is None or hpa["metadata"].get("deletionTimestamp") is not None:
             self._histories.pop(key, None)
             self._selectors.pop(key, None)
+            monitor.forget(namespace, name)
             return None
         status = hpa.get("status") or {}
         now = self._clock.now()
         found = _Pass(hpa, list(status.get("conditions") or ()), format_time(now), list(status.get("currentMetrics") or ()),
                       status.get("currentReplicas") or 0, status.get("desiredReplicas") or 0, status.get("lastScaleTime"))
-        began, problem = self._clock.monotonic(), "none"
+        began = self._clock.monotonic()
         try:
             await self._pass(key, found, now)
         except Stop as error:
-            problem = "internal"
+            found.problem = error.problem
             log.v(2).info("Cannot autoscale", hpa=key, err=error)
         try:
             await self._report(found)
         except (ApiError, ConnectionError) as error:  # the next period tells it: metrics are not read again sooner
-            problem = "internal"
+            found.problem = "internal"
             log.warning("Cannot update the status", hpa=key, err=error)
-        action = "scale_up" if found.desired > found.current else "scale_down" if found.desired < found.current else "none"
-        PASSES.labels(action, problem).inc()
-        DURATION.labels(action, problem).observe(self._clock.monotonic() - began)
+        monitor.passed(found.current, found.desired if found.scaled else found.current, found.problem, self._clock.monotonic() - began)
+        monitor.DESIRED.labels(namespace, name).set(found.desired)
         return self._options.hpa_sync_period
 
     async def _pass(self, key: str, found: _Pass, now: float) -> None:
@@ -104,6 +102,7 @@ class Reconciler:
         resource, scale = await self._scale(found)
         found.set("AbleToScale", "True", "SucceededGetScale", "the HPA controller was able to get the target's current scale")
         current = found.current = scale["spec"].get("replicas") or 0
+        found.metrics = []
         history = self._histories.setdefault(key, History([Moment(current, now)]))
         minimum, maximum = pace.least(spec), spec["maxReplicas"]
         desired, why = current, ""
@@ -128,20 +127,25 @@ class Reconciler:
         if desired != current:
             await self._rescale(found, resource, scale, desired, why)
             pace.note_scaled(spec, current, desired, history, now)
-            found.scaled_at = found.now
+            found.scaled_at, found.scaled = found.now, True
             log.info("Rescaled", hpa=key_of(hpa), before=current, after=desired, reason=why)
         found.desired = desired
 
     async def _scale(self, found: _Pass) -> tuple[Resource, Object]:
         target, namespace = found.hpa["spec"]["scaleTargetRef"], found.hpa["metadata"]["namespace"]
+        first: Exception | None = None
         try:
-            resource = await self._resource(target.get("apiVersion") or "v1", target["kind"])
-            return resource, await self._client.get(resource, target["name"], namespace, subresource="scale")
-        except (ApiError, ConnectionError) as error:
+            for resource in await self._mapping.of(target.get("apiVersion") or "", target["kind"]):
+                try:
+                    return resource, await self._client.get(resource, target["name"], namespace, subresource="scale")
+                except (ApiError, ConnectionError) as error:
+                    first = first or error
+            raise first or NotFound(f"{target['kind']} has no scale")
+        except (ApiError, ConnectionError, InvalidVersion) as error:
             self._tell(found.hpa, "Warning", "FailedGetScale", str(error))
             found.set("AbleToScale", "False", "FailedGetScale",
                       f"the HPA controller was unable to get the target's current scale: {error}")
-            raise Stop(str(error)) from error
+            raise Stop(str(error), "spec" if isinstance(error, InvalidVersion) else "internal") from error
 
     async def _recommendation(self, key: str, found: _Pass, scale: Object, now: float) -> tuple[int, str]:
         """The most replicas any metric asks for, and that metric's name. With a metric missing, never fewer than there are."""
@@ -151,22 +155,25 @@ class Reconciler:
         settings = Settings(now, self._options.hpa_cpu_initialization_period, self._options.hpa_initial_readiness_delay)
         tolerance = pace.tolerance(spec, self._options.hpa_tolerance)
         best, name, first, invalid = 0, "", None, 0
-        statuses = []
         for metric in specs:
+            began = self._clock.monotonic()
             try:
                 proposal = await self._sources.propose(metric, target, tolerance, settings)
             except Failure as error:
-                self._tell(found.hpa, "Warning", error.reason, str(error).partition(" metric value: ")[2] or str(error))
+                self._tell(found.hpa, "Warning", error.reason, error.told)
                 first, invalid = first or error, invalid + 1
+                found.metrics.append({"type": ""})  # each metric of the specification keeps its place
+                monitor.computed(found.current, found.current, error.problem, metric["type"], self._clock.monotonic() - began)
                 continue
-            statuses.append(proposal.status)
+            monitor.computed(found.current, proposal.replicas, "none", metric["type"], self._clock.monotonic() - began)
+            found.metrics.append(proposal.status)
             if best == 0 or proposal.replicas > best:
                 best, name = proposal.replicas, proposal.name
-        found.metrics = statuses
-        if first is not None and (invalid >= len(specs) or best < target.wanted):
-            message = str(first).partition(" metric value: ")[2] or str(first)
-            found.set("ScalingActive", "False", first.reason, f"the HPA was unable to compute the replica count: {message}")
-            self._cannot(found, f"invalid metrics ({invalid} invalid out of {len(specs)}), first error is: {first}")
+        if first is not None:
+            found.problem = first.problem
+            if invalid >= len(specs) or best < target.wanted:
+                found.set("ScalingActive", "False", first.reason, f"the HPA was unable to compute the replica count: {first.told}")
+                self._cannot(found, f"invalid metrics ({invalid} invalid out of {len(specs)}), first error is: {first}", first.problem)
         found.set("ScalingActive", "True", "ValidMetricFound",
                   f"the HPA was able to successfully calculate a replica count from {name}")
         return best, name
@@ -197,9 +204,9 @@ class Reconciler:
         found.set("ScalingActive", "False", reason, message)
         self._cannot(found, error)
 
-    def _cannot(self, found: _Pass, message: str) -> None:
+    def _cannot(self, found: _Pass, message: str, problem: str = "internal") -> None:
         self._tell(found.hpa, "Warning", "FailedComputeMetricsReplicas", message)
-        raise Stop(message)
+        raise Stop(message, problem)
 
     async def _rescale(self, found: _Pass, resource: Resource, scale: Object, desired: int, why: str) -> None:
         try:
@@ -225,23 +232,9 @@ class Reconciler:
 
     async def _plural_of(self, api_version: str, kind: str) -> str:
         try:
-            return (await self._resource(api_version, kind)).group_resource
-        except (ApiError, ConnectionError) as error:
-            raise Failure("FailedGetObjectMetric", str(error)) from error
-
-    async def _resource(self, api_version: str, kind: str) -> Resource:
-        """Looked up in discovery, which is kept for a minute."""
-        until, items = self._mappings.get(api_version, (0.0, []))
-        if until < self._clock.monotonic():
-            path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-            items = orjson.loads(await self._client.raw("GET", path)).get("resources") or []
-            self._mappings[api_version] = (self._clock.monotonic() + MAPPING_TTL, items)
-        group, _, version = api_version.rpartition("/")
-        for item in items:
-            if item["kind"] == kind and "/" not in item["name"]:
-                return Resource(group, version, item["name"], kind, bool(item["namespaced"]))
-        self._mappings.pop(api_version, None)
-        raise NotFound(f'no matches for kind "{kind}" in version "{api_version}"')
+            return (await self._mapping.of(api_version, kind))[0].group_resource
+        except (ApiError, ConnectionError, InvalidVersion) as error:
+            raise CannotCalculate(str(error)) from error
 
     def _tell(self, hpa: Object, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         self._recorder.event(hpa, type, reason, message)
@@ -250,8 +243,11 @@ class Reconciler:
 def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
 
+    def count(old: Object | None, new: Object | None) -> None:
+        monitor.AUTOSCALERS.inc((new is not None) - (old is not None))
+
     def asked(old: Object | None, new: Object | None) -> bool:
         return old is None or new is None or old.get("spec") != new.get("spec")
 
-    return Controller("horizontalpodautoscaler", reconciler.reconcile, (Watch(HORIZONTAL_POD_AUTOSCALERS, when=asked),),
+    return Controller("horizontalpodautoscaler", reconciler.reconcile, (Watch(HORIZONTAL_POD_AUTOSCALERS, observe=count, when=asked),),
                       workers=env.options.concurrency("horizontal-pod-autoscaler", 5))

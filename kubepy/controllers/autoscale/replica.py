@@ -186,7 +186,7 @@ def by_value(usage: int, target: int, pods: Sequence[Object], current: int, tole
     if tolerance.covers(ratio):
         return current
     if not pods:
-        raise CannotCalculate(NO_PODS)
+        raise CannotCalculate(f"unable to calculate ready pods: {NO_PODS}")
     return ceil(ratio * sum(phase(pod) == "Running" and is_ready(pod) for pod in pods))
 
 

@@ -8,7 +8,7 @@ from kubepy.api.quantity import Quantity, milli_value_of
 from kubepy.api.selector import from_object
 from kubepy.api.types import Object
 from kubepy.controllers.autoscale import replica
-from kubepy.controllers.autoscale.metric import Metrics
+from kubepy.controllers.autoscale.metric import UNFETCHED, Metrics, at
 from kubepy.controllers.autoscale.replica import CannotCalculate, Settings, Tolerance
 
 
@@ -29,11 +29,11 @@ class Proposal(NamedTuple):
 
 
 class Failure(CannotCalculate):
-    """`reason` is the event's and the condition's."""
+    """`reason` and `told` are the event's and the condition's, the message is what the whole pass says; `problem` is for metrics."""
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+    def __init__(self, reason: str, told: str, around: str = "", problem: str = "internal") -> None:
+        super().__init__(f"{around}{told}")
+        self.reason, self.told, self.problem = reason, told, problem
 
 
 NEITHER = "invalid {} metric source: neither a value target nor an average value target was set"
@@ -59,11 +59,8 @@ class Sources:
             if type == "External":
                 return await self._external(spec["external"], target, tolerance)
         except CannotCalculate as error:
-            what = {"Resource": lambda: f"{spec['resource']['name']} resource",
-                    "ContainerResource": lambda: f"{spec['containerResource']['name']} container",
-                    "External": lambda: f"{spec['external']['metric']['name']} external"}.get(type, type.lower)()
-            raise Failure(f"FailedGet{type}Metric", f"failed to get {what} metric value: {error}") from error
-        raise Failure("InvalidMetricSourceType", f'unknown metric source type "{type}"')
+            raise Failure(f"FailedGet{type}Metric", str(error), _around(spec, str(error))) from error
+        raise Failure("InvalidMetricSourceType", f'unknown metric source type "{type}"', problem="spec")
 
     async def _resource(self, spec: Object, target: Target, tolerance: Tolerance, settings: Settings) -> Proposal:
         field = "resource" if spec["type"] == "Resource" else "containerResource"
@@ -84,7 +81,7 @@ class Sources:
         shown = f"{name} resource"
         if result.utilization is not None:
             current["averageUtilization"] = result.utilization
-            shown += " utilization (percentage of request)"
+            shown = f"{name} {'container ' if container else ''}resource utilization (percentage of request)"
         return Proposal(result.replicas, shown, {"type": spec["type"], field: {
             "name": name, **({"container": container} if container else {}), "current": current}})
 
@@ -100,10 +97,16 @@ class Sources:
         metric, about = source["metric"], source["describedObject"]
         if source["target"].get("value") is None and source["target"].get("averageValue") is None:
             raise CannotCalculate(NEITHER.format("object"))
-        plural = await self._plural_of(about.get("apiVersion") or "v1", about["kind"])
+        try:
+            plural = await self._plural_of(about.get("apiVersion") or "", about["kind"])
+        except CannotCalculate as error:
+            raise CannotCalculate(f"{at(target.namespace, about, metric['name'])}{UNFETCHED}{error}") from error
         usage = await self._metrics.custom_of_object(target.namespace, plural, about, metric["name"], _selector(metric))
         replicas, current = self._whole(usage, source["target"], target, tolerance)
-        return Proposal(replicas, f"{about['kind']} metric {metric['name']}", {"type": "Object", "object": {
+        shown = f"{about['kind']} metric {metric['name']}"
+        if source["target"].get("averageValue") is not None:
+            shown = f"external metric {metric['name']}({_as_go(metric.get('selector'))})"  # as upstream calls it, though it is not external
+        return Proposal(replicas, shown, {"type": "Object", "object": {
             "describedObject": about, "metric": metric, "current": current}})
 
     async def _external(self, source: Object, target: Target, tolerance: Tolerance) -> Proposal:
@@ -120,6 +123,21 @@ class Sources:
             result = replica.per_pod(usage, milli_value_of(wanted["averageValue"]), target.present, tolerance)
             return result.replicas, {"averageValue": _milli(result.average)}
         return replica.by_value(usage, milli_value_of(wanted["value"]), target.pods, target.wanted, tolerance), {"value": _milli(usage)}
+
+
+def _around(spec: Object, told: str) -> str:
+    """What the whole pass says before what the metric says."""
+    type, neither = spec["type"], told.startswith("invalid ")
+    if type == "Resource":
+        return f"failed to get {spec['resource']['name']} resource metric value: "
+    if type == "ContainerResource":
+        return f"failed to get {spec['containerResource']['container']} container metric value: "
+    if type == "External":
+        name = spec["external"]["metric"]["name"]
+        return f"failed to get {name} external metric value: " + ("" if neither else f"failed to get {name} external metric: ")
+    if type == "Object" and spec["object"]["target"].get("averageValue") is not None:
+        return f"failed to get object metric value: failed to get {spec['object']['metric']['name']} object metric: "
+    return f"failed to get {type.lower()} metric value: "
 
 
 def _selector(metric: Object) -> str:

@@ -52,7 +52,7 @@ class FlakyMetrics(MetricsClient, Flaky):
 
     def __init__(self, seed: int) -> None:
         Flaky.__init__(self, seed)
-        self.cpu, self.broken = 0, False
+        self.values = {}
 
     async def raw(self, method: str, path: str, body: bytes | None = None, *, headers: dict[str, str] | None = None) -> bytes:
         self._refuse()
