@@ -15,6 +15,7 @@ from kubepy.apiserver.registry.kind import Kind, Subresource
 from kubepy.apiserver.representation import is_custom
 from kubepy.apiserver.request import Context, RequestInfo
 from kubepy.apiserver.server import Server
+from kubepy.apiserver.stream.message import asked_for, watch_messages
 from kubepy.apiserver.verbs import binding, component, virtual
 from kubepy.apiserver.verbs.connect import Connector
 from kubepy.apiserver.verbs.create import create
@@ -111,7 +112,10 @@ class Dispatcher:
         if info.verb == "watch":
             if "watch" not in kind.verbs:
                 raise not_allowed()
-            await watch(server, exchange, context)
+            if asked_for(exchange):
+                await watch_messages(exchange, lambda: watch(server, exchange, context))
+            else:
+                await watch(server, exchange, context)
             return
         if len(info.parts) > 1 and info.parts[1]:
             if not _ITEM_VERBS.intersection(kind.verbs):

@@ -79,18 +79,18 @@ async def settle(rounds: int = 20) -> None:
 
 
 def format_time(seconds: float) -> str:
-    """RFC 3339 in UTC with whole seconds, as `metav1.Time` is written."""
+    """RFC 3339 in UTC with whole seconds, as `metav1.Time` is written; early years have four digits too."""
     return _format_second(int(seconds))
 
 
 @lru_cache(maxsize=64)
 def _format_second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
 
 
 def format_micro_time(seconds: float) -> str:
     """RFC 3339 in UTC with six decimals, as `metav1.MicroTime` is written."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
 def parse_time(text: str) -> float:

@@ -15,7 +15,7 @@ import orjson
 
 from kubepy.api.protobuf.table import SCALARS, Field, message, message_name
 from kubepy.api.types import Object
-from kubepy.base.clock import format_micro_time, format_time
+from kubepy.base.clock import format_time
 
 MAGIC = b"k8s\x00"
 MAX_DEPTH = 100
@@ -160,18 +160,18 @@ def _time(value: Object) -> str | None:
     """The zero time is an empty message and null in JSON."""
     if not value:
         return None
-    return _checked(format_time, value.get("seconds", 0))
+    return _checked(value.get("seconds", 0))
 
 
 def _micro_time(value: Object) -> str | None:
     if not value:
         return None
-    return _checked(format_micro_time, value.get("seconds", 0) + value.get("nanos", 0) / 1e9)
+    return f"{_checked(value.get('seconds', 0))[:-1]}.{value.get('nanos', 0) // 1000 % 10**6:06d}Z"
 
 
-def _checked(write: Any, seconds: float) -> str:
+def _checked(seconds: int) -> str:
     try:
-        return str(write(seconds))
+        return format_time(seconds)
     except (ValueError, OverflowError, OSError) as error:
         raise ProtobufError(f"a time is out of range: {error}") from error
 

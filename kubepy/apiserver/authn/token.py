@@ -20,7 +20,7 @@ from kubepy.base.log import get_logger
 
 log = get_logger("authn")
 
-_WEBSOCKET_PREFIX = b"base64url.bearer.authorization.k8s.io."
+WEBSOCKET_PREFIX = b"base64url.bearer.authorization.k8s.io."
 _CACHE_SECONDS = 10.0
 _CACHE_SIZE = 4096
 _EXTRA_SPACE = "the provided Authorization header contains extra space before the bearer token, and is ignored"
@@ -136,8 +136,8 @@ def bearer_token(scope: Scope) -> str:
         if name == b"sec-websocket-protocol":
             for protocol in value.split(b","):
                 protocol = protocol.strip()
-                if protocol.startswith(_WEBSOCKET_PREFIX):
-                    return _from_protocol(protocol[len(_WEBSOCKET_PREFIX):])
+                if protocol.startswith(WEBSOCKET_PREFIX):
+                    return _from_protocol(protocol[len(WEBSOCKET_PREFIX):])
     return ""
 
 

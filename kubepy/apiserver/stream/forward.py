@@ -14,7 +14,7 @@ from kubepy.apiserver.stream.dial import Target
 
 _DROPPED = frozenset(("host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade",
                       "authorization", "content-length", "proxy-authorization", "proxy-authenticate", "impersonate-user",
-                      "impersonate-group", "impersonate-uid", "accept-encoding"))
+                      "impersonate-group", "impersonate-uid", "accept-encoding", "sec-websocket-protocol"))
 _CHUNK = 64 << 10
 _CONNECT_TIMEOUT = 30.0
 

@@ -8,6 +8,7 @@ from typing import Literal
 from kubepy.api.errors import BadRequest, from_status
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.stream.dial import Headers, Target, Upstream, dial
+from kubepy.apiserver.stream.handshake import offered, take_over, websocket_key, without_token
 from kubepy.apiserver.stream.remote import Remote
 from kubepy.base.http.raw import RawConnection
 from kubepy.base.http.websocket import WebSocket, WebSocketError, accept
@@ -26,11 +27,11 @@ async def serve_stream(exchange: Exchange, target: Target, kind: Kind) -> None:
     if not exchange.scope.get("upgrade"):
         raise BadRequest("Upgrade request required")
     if exchange.header(b"upgrade").lower() == "websocket":
-        offered = [item.strip() for item in exchange.header(b"sec-websocket-protocol").split(",")]
-        if kind != "portforward" and _REMOTE_V5 in offered:
+        words = offered(exchange)
+        if kind != "portforward" and _REMOTE_V5 in words:
             await _translate(exchange, target)
             return
-        if kind == "portforward" and _TUNNEL in offered:
+        if kind == "portforward" and _TUNNEL in words:
             await _tunnel(exchange, target)
             return
     await pass_through(exchange, target)
@@ -41,7 +42,7 @@ async def pass_through(exchange: Exchange, target: Target) -> None:
     upgrade = exchange.header(b"upgrade")
     headers = (*_forwarded(exchange), ("Connection", "Upgrade"), ("Upgrade", upgrade))
     upstream = await _upgraded(target, exchange.method, headers)
-    client = _take_over(exchange)
+    client = take_over(exchange)
     try:
         await client.write(upstream.head)
         await _splice(client, upstream)
@@ -52,9 +53,9 @@ async def pass_through(exchange: Exchange, target: Target) -> None:
 
 async def _translate(exchange: Exchange, target: Target) -> None:
     """WebSocket v5 on the client's side, SPDY v4 on the kubelet's (upstream's StreamTranslatorHandler, KEP-4006)."""
-    key = _websocket_key(exchange)
+    key = websocket_key(exchange)
     upstream = await _upgraded(target, "POST", (*_SPDY_UPGRADE, ("X-Stream-Protocol-Version", "v4.channel.k8s.io")))
-    client = _take_over(exchange)
+    client = take_over(exchange)
     try:
         await client.write(accept(key, _REMOTE_V5))
         flags = {name: exchange.query.get(name, [""])[0] in ("1", "true") for name in ("stdin", "stdout", "stderr", "tty")}
@@ -66,9 +67,9 @@ async def _translate(exchange: Exchange, target: Target) -> None:
 
 async def _tunnel(exchange: Exchange, target: Target) -> None:
     """The client speaks SPDY inside binary WebSocket messages; the backend gets the SPDY bytes as they are."""
-    key = _websocket_key(exchange)
+    key = websocket_key(exchange)
     upstream = await _upgraded(target, "POST", (*_SPDY_UPGRADE, ("X-Stream-Protocol-Version", "portforward.k8s.io")))
-    client = _take_over(exchange)
+    client = take_over(exchange)
     socket = WebSocket(client.read, client.write)
 
     async def receive() -> bytes:
@@ -101,25 +102,12 @@ async def _upgraded(target: Target, method: str, headers: Headers) -> Upstream:
     raise from_status(status, upstream.status)
 
 
-def _take_over(exchange: Exchange) -> RawConnection:
-    hijack: Callable[[], RawConnection] = exchange.scope["extensions"]["hijack"]
-    exchange.started = True
-    exchange.status = 101
-    return hijack()
-
-
-def _websocket_key(exchange: Exchange) -> str:
-    key = exchange.header(b"sec-websocket-key")
-    if not key or exchange.header(b"sec-websocket-version") != "13":
-        raise BadRequest("invalid WebSocket handshake: Sec-WebSocket-Key and Sec-WebSocket-Version 13 are required")
-    return key
-
-
 def _forwarded(exchange: Exchange) -> Headers:
     """The client's headers without its credentials and what belongs to its own connection."""
     pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in exchange.scope["headers"])
-    return tuple((name, value) for name, value in pairs
-                 if name.lower() not in _HOP_BY_HOP and not name.lower().startswith(("impersonate-extra-", "x-remote-")))
+    kept = ((name, without_token(value) if name.lower() == "sec-websocket-protocol" else value) for name, value in pairs
+            if name.lower() not in _HOP_BY_HOP and not name.lower().startswith(("impersonate-extra-", "x-remote-")))
+    return tuple((name, value) for name, value in kept if value or name.lower() != "sec-websocket-protocol")
 
 
 async def _splice(client: RawConnection, upstream: Upstream) -> None:

@@ -21,6 +21,7 @@ from kubepy.apiserver.server import Server
 from kubepy.apiserver.stream import pod as pods
 from kubepy.apiserver.stream.dial import Target
 from kubepy.apiserver.stream.location import Location, pod_location, service_location, split_name
+from kubepy.apiserver.stream.message import asked_for, log_messages
 from kubepy.apiserver.stream.node import Kubelets
 from kubepy.apiserver.stream.serve import pass_through, serve_stream
 
@@ -68,7 +69,10 @@ class Connector:
             await exchange.answer(204, b"")
             return
         target = await self._kubelets.target(self._server.services, pod["spec"]["nodeName"], path)
-        await self._forwarder.forward(exchange, target, error_as_status=True)
+        if asked_for(exchange):
+            await log_messages(exchange, lambda: self._forwarder.forward(exchange, target, error_as_status=True))
+        else:
+            await self._forwarder.forward(exchange, target, error_as_status=True)
 
     async def _stream(self, exchange: Exchange, context: Context, name: str) -> None:
         if exchange.method == "GET":

@@ -87,7 +87,8 @@ OBJECTS: list[Any] = [
     pytest.param({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "code": 404, "details": {"causes": [
         {"field": "f", "message": "ü"}]}}, id="a Status"),
     pytest.param({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"},
-                  "spec": {"renewTime": "2023-11-14T22:13:20.123456Z"}}, id="microseconds"),
+                  "spec": {"renewTime": "2023-11-14T22:13:20.123456Z", "acquireTime": "0001-01-01T00:00:02.000001Z"}},
+                 id="microseconds, an early year"),
 ]
 
 
