@@ -76,16 +76,17 @@ class LocalCluster:
         first = self.nodes[0]
         print(first.kubepy("up", *self.flags(first), f"--kubeconfig={self.kubeconfig}", *flags), flush=True)
         if len(self.nodes) > 1:
-            words = self._invitation()
+            words = self.invitation()
             with ThreadPoolExecutor(len(self.nodes)) as pool:
                 for output in pool.map(lambda node: node.kubepy("join", *words, *self.flags(node), timeout=400), self.nodes[1:]):
                     print(output, flush=True)
 
-    def _invitation(self) -> list[str]:
+    def invitation(self) -> list[str]:
+        """What `kubepy join` needs: the address, a token, the hash of the CA."""
         return self.nodes[0].kubepy("token", "create", f"--data-dir={self.nodes[0].data}").split()[2:]
 
     def join(self, node: Node, *flags: str) -> str:
-        return node.kubepy("join", *self._invitation(), *self.flags(node), *flags, timeout=400)
+        return node.kubepy("join", *self.invitation(), *self.flags(node), *flags, timeout=400)
 
     def flags(self, node: Node) -> list[str]:
         return [f"--data-dir={node.data}", f"--node-name={node.name}", f"--node-ip={node.address}"]
@@ -126,7 +127,7 @@ def main(argv: list[str]) -> int:
     actions = parser.add_subparsers(dest="action", required=True)
     up = actions.add_parser("up", help="make the cluster; further flags go to `kubepy up`")
     up.add_argument("--nodes", type=kinds, default=["namespace"] * 2, metavar="N|KINDS", help="how many (default: 2), or each one's kind "
-                    "by commas: namespace, vm (a virtual machine), ssh:TARGET (another host); kind*N for several")
+                    "by commas: namespace, vm (a virtual machine), systemd (one with that), ssh:TARGET; kind*N for several")
     up.add_argument("--reach", action="store_true", help=f"give this machine the address {NETWORK}.1 on the nodes' network")
     actions.add_parser("down", help="remove it and every trace of it")
     load = actions.add_parser("load", help="give an image archive (docker save) to every node")

@@ -3,6 +3,8 @@ where the machine at hand has none. No hardware support is needed, and it boots 
 
 A machine sees this machine's files, as they are at its start; what it writes goes to memory and is gone with it, but for its directory,
 which it shares (`/run/shared`). It runs one script as root; standard output and errors are in `directory/log`.
+With `systemd` the machine's own systemd is the first process and runs the script as a service; of this machine's units only those are
+there that the distribution starts everywhere.
 """
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ PROGRAM = "linux.uml"
 MODULES = Path("/usr/lib/uml/modules")
 SHARED = Path("/run/shared")
 INIT = r"""#!/bin/bash
-export PATH=/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 modules={modules}
 mount -t tmpfs -o size={disk}m,mode=755 tmpfs /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
@@ -32,22 +34,44 @@ mount -t devpts devpts /dev/pts
 for place in /dev/shm /run; do mount -t tmpfs -o size={disk}m,mode=755 tmpfs $place; done
 chmod 1777 /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mkdir -p /run/bin /run/shared /run/netns /lib/modules
+mkdir -p /run/shared /run/netns /lib/modules
 mount -t hostfs -o {directory} none /run/shared
 ln -sfn $modules /lib/modules/$(uname -r)
 # This kernel has no nf_tables of the families ip and ip6: iptables must be the older one.
 for program in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
-  ln -s /usr/sbin/xtables-legacy-multi /run/bin/$program
+  ln -sf /usr/sbin/xtables-legacy-multi /usr/local/sbin/$program
 done
 [ -e /sbin/modprobe ] || ln -s /bin/busybox /sbin/modprobe
 echo /sbin/modprobe > /proc/sys/kernel/modprobe
 for module in ipv6 br_netfilter; do modprobe $module; done
 ip link set lo up
+{first}
 bash /run/shared/script > /run/shared/log 2>&1
 echo $? > /run/shared/exit
 sync
 /bin/busybox poweroff -f
 """
+
+SYSTEMD = r"""
+rm -rf /etc/systemd/system/*.wants /etc/fstab /.dockerenv
+ln -sf /dev/null /etc/tmpfiles.d/tmp.conf  # /tmp is this machine's
+[ -s /etc/machine-id ] || tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id
+mkdir -p /run/systemd/system
+cat > /run/systemd/system/script.service <<END
+[Service]
+ExecStart=/bin/bash /run/shared/script
+ExecStopPost=/bin/sh -c 'echo \$EXIT_STATUS > /run/shared/exit; sync'
+StandardOutput=append:/run/shared/log
+StandardError=append:/run/shared/log
+Environment=HOME=/root LC_ALL=C.UTF-8 PATH=$PATH
+KillMode=process
+END
+mkdir -p /run/systemd/system/multi-user.target.wants
+ln -s ../script.service /run/systemd/system/multi-user.target.wants/
+: > /run/shared/log
+exec /lib/systemd/systemd --unit=multi-user.target --show-status=false
+"""
+"""The end of INIT where systemd is to be the first process."""
 
 
 class Machine:
@@ -68,11 +92,11 @@ class Machine:
             return "the package user-mode-linux is not installed"
         return "" if Path("/bin/busybox").exists() else "the package busybox-static is not installed"
 
-    def start(self, script: str) -> None:
+    def start(self, script: str, *, systemd: bool = False) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         modules = sorted(MODULES.iterdir())[-1]
         init = self.directory / "init"
-        init.write_text(INIT.format(modules=modules, directory=self.directory, disk=self._memory // 2))
+        init.write_text(INIT.format(modules=modules, directory=self.directory, disk=self._memory // 2, first=SYSTEMD if systemd else ""))
         init.chmod(0o755)
         (self.directory / "script").write_text(script)
         (self.directory / "exit").unlink(missing_ok=True)

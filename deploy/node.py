@@ -13,12 +13,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from deploy.machine import SHARED, Machine
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NETWORK = "198.51.100"
+BOOT = """set -e
+hostname {name}
+mkdir -p /var/lib/kubepy /run/kubepy
+mount -t ext4 /dev/ubda /var/lib/kubepy
+ip link set vec0 up
+ip addr add {address}/24 dev vec0
+ip route add default via {gateway}
+sysctl -qw net.ipv4.ip_forward=1
+mount --make-rshared /
+cat > /usr/local/bin/kubepy <<'END'
+#!/bin/sh
+PYTHONPATH={repository} exec {python} -m kubepy.cli.main "$@"
+END
+chmod 755 /usr/local/bin/kubepy
+exec {python} -u {repository}/deploy/guest.py {jobs}
+"""
+"""What a virtual machine does when it starts: its disk, its network, `kubepy` for people and units, and from then on what it is told."""
 
 
 class Failed(AssertionError):
@@ -116,11 +133,8 @@ class Node:
                          for path in sorted((self.data / "log").glob("*.log")))
 
 
-class VirtualNode(Node):
-    """A virtual machine with a kernel, cgroups (version 2), a disk and all of kubepy's parts of its own."""
-
-    lasting = False
-    _machines: dict[str, Machine] = {}  # noqa: RUF012 (by the node's directory: a node is a value)
+class MachineNode(Node):
+    """A node that has a machine for itself: kubepy is where it is by default, and files are seen through commands alone."""
 
     @property
     def data(self) -> Path:
@@ -129,6 +143,23 @@ class VirtualNode(Node):
     @property
     def containerd(self) -> Path:
         return Path("/run/kubepy/containerd/containerd.sock")
+
+    def logs(self, lines: int = 40) -> str:
+        try:
+            return self.run("sh", "-c", f"cd {self.data}/log && tail -n {lines} *.log", timeout=30, check=False)
+        except (Failed, OSError, subprocess.TimeoutExpired) as error:
+            return f"--- {self.name}: {error}"
+
+
+@dataclass(frozen=True)
+class VirtualNode(MachineNode):
+    """A virtual machine with a kernel, cgroups (version 2), a disk and all of kubepy's parts of its own."""
+
+    systemd: bool = False
+    """Whether systemd runs in it."""
+    lasting = False
+    _machines: ClassVar[dict[str, Machine]] = {}
+    """By the node's directory: a node is a value."""
 
     @property
     def directory(self) -> Path:
@@ -161,12 +192,10 @@ class VirtualNode(Node):
         jobs = self.directory / "jobs"
         shutil.rmtree(jobs, ignore_errors=True)
         jobs.mkdir()
-        self.machine.start("\n".join([
-            "set -e", f"hostname {self.name}", "mkdir -p /var/lib/kubepy", "mount -t ext4 /dev/ubda /var/lib/kubepy",
-            "mkdir -p /run/kubepy", "ip link set vec0 up", f"ip addr add {self.address}/24 dev vec0",
-            f"ip route add default via {NETWORK}.1", "sysctl -qw net.ipv4.ip_forward=1", "mount --make-rshared /",
-            f"exec {shlex.quote(sys.executable)} -u {shlex.quote(str(REPOSITORY / 'deploy/guest.py'))} {SHARED}/jobs", ""]))
-        self.run("true", timeout=60)
+        script = BOOT.format(name=self.name, address=self.address, gateway=f"{NETWORK}.1", python=shlex.quote(sys.executable),
+                             repository=REPOSITORY, jobs=f"{SHARED}/jobs")
+        self.machine.start(script, systemd=self.systemd)
+        self.run("true", timeout=120)
 
     def cut_power(self) -> None:
         self.machine.stop()
@@ -197,15 +226,9 @@ class VirtualNode(Node):
                           for kind in ("out", "err"))
         return int(ended.read_text()), output, errors
 
-    def logs(self, lines: int = 40) -> str:
-        try:
-            return self.run("sh", "-c", f"cd {self.data}/log && tail -n {lines} *.log", timeout=30, check=False)
-        except (Failed, OSError) as error:
-            return f"--- {self.name}: {error}"
-
 
 @dataclass(frozen=True)
-class RemoteNode(Node):
+class RemoteNode(MachineNode):
     """A Linux host reached by `ssh TARGET` (root, without a password), on which `kubepy` is installed. What belongs to this machine (its
     network, its end) is left alone; it must reach the control plane's address."""
 
@@ -214,14 +237,6 @@ class RemoteNode(Node):
     @property
     def address(self) -> str:
         return self.target.rpartition("@")[2]
-
-    @property
-    def data(self) -> Path:
-        return Path("/var/lib/kubepy")
-
-    @property
-    def containerd(self) -> Path:
-        return Path("/run/kubepy/containerd/containerd.sock")
 
     def create(self) -> None:
         self.run("kubepy", "--help")
@@ -239,19 +254,16 @@ class RemoteNode(Node):
     def kubepy(self, *arguments: str, check: bool = True, timeout: float = 240) -> str:
         return self.run("kubepy", *arguments, check=check, timeout=timeout)
 
-    def logs(self, lines: int = 40) -> str:
-        return self.run("sh", "-c", f"cd {self.data}/log && tail -n {lines} *.log", check=False)
-
 
 def make(cluster: Any, number: int, kind: str) -> Node:
-    """`namespace`, `vm` or `ssh:TARGET`. Raises ValueError."""
+    """`namespace`, `vm`, `systemd` (a `vm` in which that runs) or `ssh:TARGET`. Raises ValueError."""
     if kind == "namespace":
         return Node(cluster, number)
-    if kind == "vm":
-        return VirtualNode(cluster, number)
+    if kind in ("vm", "systemd"):
+        return VirtualNode(cluster, number, kind == "systemd")
     if kind.startswith("ssh:") and kind[4:]:
         return RemoteNode(cluster, number, kind[4:])
-    raise ValueError(f"there is no kind of node called {kind!r}: namespace, vm or ssh:TARGET")
+    raise ValueError(f"there is no kind of node called {kind!r}: namespace, vm, systemd or ssh:TARGET")
 
 
 def kinds(text: str) -> list[str]:

@@ -149,9 +149,11 @@ def _kubelet(settings: Settings) -> Component:
         "kubelet", settings, f"--kubeconfig={settings.kubeconfig('kubelet')}", f"--hostname-override={settings.node_name}",
         f"--node-ip={settings.node_ip}", f"--container-runtime-endpoint={settings.cri_endpoint}",
         f"--root-dir={settings.data_dir / 'kubelet'}", f"--pod-manifest-path={settings.data_dir / 'manifests'}",
-        f"--pod-logs-dir={settings.pod_logs_dir}", f"--cgroup-root={settings.cgroup_root}", *_pod_network(settings),
+        f"--pod-logs-dir={settings.pod_logs_dir}", f"--cgroup-root={settings.cgroup_root}",
+        f"--cgroup-driver={settings.cgroup_driver}", *_pod_network(settings),
         f"--cluster-dns={settings.dns_ip}", f"--cluster-domain={settings.cluster_domain}",
         f"--client-ca-file={pki / 'ca.crt'}", *_kubelet_certificates(settings),
+        *((f"--config={settings.kubelet_config}",) if settings.kubelet_config else ()),
         "--authorization-mode=Webhook", "--anonymous-auth=false", f"--port={settings.kubelet_port}", "--fail-swap-on=false",
     )
     return Component("kubelet", argv, Probe(url="http://127.0.0.1:10248/healthz"), after=("apiserver", "containerd"), grace=15)

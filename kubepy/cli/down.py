@@ -16,6 +16,7 @@ from kubepy.cli.kubeconfig import remove_admin
 from kubepy.cli.node import kill_leftovers, stop_pods
 from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings, default_data_dir
+from kubepy.kubelet.cgroup.tree import Cgroups
 
 STOP_TIMEOUT = 120.0
 """Seconds the supervisor gets to stop everything in order."""
@@ -88,7 +89,8 @@ def _command(*arguments: str) -> None:
 
 
 def _purge(settings: Settings) -> None:
-    """Unmounts what is still mounted below the data directory, deepest first, and removes it all."""
+    """Unmounts what is still mounted below the data directory, deepest first, and removes it all, and the pods' control groups."""
+    Cgroups(settings.cgroup_root, driver=settings.cgroup_driver).remove_all()
     with open("/proc/self/mountinfo") as file:
         mounts = [line.split()[4] for line in file]
     roots = (str(settings.data_dir), str(settings.run_dir))

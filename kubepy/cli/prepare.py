@@ -17,6 +17,7 @@ from kubepy.cli.pki import Pair, ensure_pki, write_kubeconfig
 from kubepy.cli.preflight import cni_directory
 from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings
+from kubepy.kubelet.cgroup.tree import Driver, best_driver
 from kubepy.kubelet.pause import pause_archive
 from kubepy.kubelet.runtime import write_containerd_config
 from kubepy.proxy.network.plan import pod_mtu
@@ -67,7 +68,8 @@ def prepare_machine(settings: Settings, progress: Progress) -> None:
     """What must be so at each start of the machine: the runtime's configuration, kernel modules and settings."""
     if not settings.runtime_endpoint:
         write_containerd_config(settings.containerd_dir, cni_conf_dir=settings.cni_conf_dir, cni_bin=str(cni_directory() or ""),
-                                state=settings.containerd_socket.parent, socket=settings.containerd_socket)
+                                state=settings.containerd_socket.parent, socket=settings.containerd_socket,
+                                systemd_cgroup=settings.cgroup_driver == "systemd")
     _set_sysctls(SYSCTLS | (SYSCTLS_IPV6 if ":" in settings.pod_cidr else {}), progress)
 
 
@@ -82,6 +84,11 @@ def _set_sysctls(wanted: dict[str, str], progress: Progress) -> None:
         except OSError as error:
             if "forward" in name:
                 progress.warn(f"cannot set {name.replace('/', '.')}={value} ({error.strerror}); pods will not reach other networks")
+
+
+def cgroup_driver(runtime_endpoint: str) -> Driver:
+    """What a new cluster or node gets where nothing is asked for; a containerd of the user's own uses cgroupfs unless told otherwise."""
+    return "cgroupfs" if runtime_endpoint else best_driver()
 
 
 def with_mtu(settings: Settings) -> Settings:

@@ -54,6 +54,10 @@ class Settings:
     """How pods reach those of other nodes: host-gw, vxlan, or none (left to a network add-on)."""
     proxy_mode: str = "iptables"
     """How this node's proxy makes Services reachable: iptables, nftables or ipvs."""
+    cgroup_driver: str = "cgroupfs"
+    """Who makes control groups, for containerd and the kubelet alike: cgroupfs, or systemd where that runs (chosen by `up` and `join`)."""
+    kubelet_config: str = ""
+    """A KubeletConfiguration file; the flags that these settings become win over it."""
     mtu: int = 0
     """Of the pods' interfaces; 0: worked out from the interface that has the node's address."""
     dns: bool = True

@@ -44,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
                         help="how pods reach other nodes: routes on a shared network (host-gw, the default), a VXLAN, or an add-on")
     parser.add_argument("--proxy-mode", choices=("iptables", "nftables", "ipvs"),
                         help="how this node makes Services reachable (default: iptables)")
+    parser.add_argument("--cgroup-driver", choices=("cgroupfs", "systemd"),
+                        help="who makes control groups (default: systemd where it manages cgroup v2, else cgroupfs)")
+    parser.add_argument("--kubelet-config", metavar="FILE", help="a KubeletConfiguration with further settings of this node's kubelet")
     parser.add_argument("--mtu", type=int, help="of the pods' interfaces (default: what fits through the node's)")
     parser.add_argument("--dns", action=argparse.BooleanOptionalAction, default=None,
                         help="answer DNS for the cluster (default); --no-dns leaves it to an add-on (deploy/addons/coredns.yaml)")
@@ -57,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_from(options: argparse.Namespace) -> Settings:
     """The saved settings of this data directory, changed by what was given; raises ValueError for unusable values."""
-    saved = Settings.load(options.data_dir) or Settings(data_dir=options.data_dir)
+    saved = Settings.load(options.data_dir) or Settings(data_dir=options.data_dir,
+                                                        cgroup_driver=prepare.cgroup_driver(options.runtime_endpoint or ""))
     names = {field.name for field in dataclasses.fields(Settings)} - {"data_dir"}
     given = {name: value for name, value in vars(options).items() if name in names and value is not None}
     settings = dataclasses.replace(saved, **given)

@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--nodes", default="namespace", metavar="KIND", help="what the joined node of the two-node tests is: namespace "
-                     "(default), vm (a small virtual machine) or ssh:TARGET (another host)")
+                     "(default), vm (a small virtual machine), systemd (one with that) or ssh:TARGET (another host)")
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,10 @@ def parser() -> argparse.ArgumentParser:
                         help="use this CRI socket instead of starting a containerd")
     result.add_argument("--proxy-mode", choices=("iptables", "nftables", "ipvs"), default="iptables",
                         help="how this node makes Services reachable (default: iptables)")
+    result.add_argument("--cgroup-driver", choices=("cgroupfs", "systemd"),
+                        help="who makes control groups (default: systemd where it manages cgroup v2, else cgroupfs)")
+    result.add_argument("--kubelet-config", metavar="FILE", default="",
+                        help="a KubeletConfiguration with further settings of this node's kubelet")
     result.add_argument("--mtu", type=int, default=0, help="of the pods' interfaces (default: what fits through the node's)")
     result.add_argument("-v", dest="verbosity", type=int, default=2, help="log verbosity of every part, 0 to 10 (default: 2)")
     return result
@@ -69,7 +73,8 @@ def main(argv: list[str]) -> int:
     settings = Settings(
         data_dir=options.data_dir, role="node", node_name=options.node_name or default_node_name(),
         node_ip=options.node_ip or default_node_ip(), kubelet_port=options.kubelet_port, runtime_endpoint=options.runtime_endpoint,
-        mtu=options.mtu, proxy_mode=options.proxy_mode, verbosity=options.verbosity)
+        mtu=options.mtu, proxy_mode=options.proxy_mode, verbosity=options.verbosity,
+        kubelet_config=options.kubelet_config, cgroup_driver=options.cgroup_driver or prepare.cgroup_driver(options.runtime_endpoint))
     if preflight.refuse(settings, progress, running=supervisor.running_pid(settings) is not None or is_alive(settings)):
         return 1
     with progress, command_log(settings) as stream:

@@ -16,6 +16,8 @@ from kubepy.kubelet.container.resource import PERIOD, cpu_weight
 
 log = get_logger("cgroup")
 INFINITY = (1 << 64) - 1
+BUS = Path("/run/dbus/system_bus_socket")
+"""Where runc, too, asks systemd."""
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 Run = Callable[[Sequence[str]], int]
 """A command to its exit code."""
@@ -53,7 +55,8 @@ class Slices:
 
     @staticmethod
     def available() -> bool:
-        return shutil.which("busctl") is not None and Path("/run/systemd/system").is_dir()
+        """Whether systemd manages this machine, and can be asked."""
+        return shutil.which("busctl") is not None and Path("/run/systemd/system").is_dir() and BUS.exists()
 
     def ensure(self, name: str, limits: Limits) -> bool:
         """Makes the slice or changes it; False when systemd would not."""
@@ -75,8 +78,8 @@ class Slices:
         return done
 
     def remove(self, name: str) -> None:
-        if self._applied.pop(name, None) is not None:
-            self._call("StopUnit", "ss", name, "replace")
+        self._applied.pop(name, None)
+        self._call("StopUnit", "ss", name, "replace")
 
     def _call(self, method: str, signature: str, *words: str) -> bool:
         return self._run(("busctl", "--system", "--quiet", "call", *_MANAGER, method, signature, *words)) == 0

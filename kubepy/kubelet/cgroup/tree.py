@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from kubepy.api.scheduling import pod_limits, pod_requests
 from kubepy.api.types import Object
@@ -19,7 +20,13 @@ from kubepy.kubelet.pod import spec as podspec
 
 log = get_logger("cgroup")
 ROOT = Path("/sys/fs/cgroup")
+Driver = Literal["cgroupfs", "systemd"]
 _V1 = ("cpu", "cpuacct", "memory", "pids", "cpuset", "blkio", "freezer", "hugetlb", "devices")
+
+
+def best_driver(root: Path = ROOT) -> Driver:
+    """The one that fits this machine: with cgroup v2 under systemd, two managers of one tree would be one too many."""
+    return "systemd" if (root / "cgroup.controllers").exists() and Slices.available() else "cgroupfs"
 
 
 class Cgroups:
@@ -123,9 +130,10 @@ class Cgroups:
     def remove(self, name: str) -> bool:
         """Removes a cgroup and what is below it; returns whether nothing is left."""
         gone = True
-        if self.slices is not None:
-            self.slices.remove(name)
-        for directory in self.directories(name).values():
+        directories = self.directories(name)
+        if self.slices is not None and any(directory.exists() for directory in directories.values()):
+            self.slices.remove(name)  # also one that a kubelet before this one has made
+        for directory in directories.values():
             if not directory.exists():
                 continue
             for folder, _, _ in os.walk(directory, topdown=False):

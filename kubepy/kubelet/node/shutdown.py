@@ -1,17 +1,19 @@
 """Graceful node shutdown: when the machine goes down, its pods end first, by priority, each class in its own time.
 
 As upstream it holds a delay lock of systemd's login manager and acts on its PrepareForShutdown signal; new pods are refused and the node
-is not ready from then on. The lock and the signal go through `systemd-inhibit` and `busctl`; a machine without them has no graceful
-shutdown, which is logged once.
-Known differences: logind's own InhibitDelayMaxSec is not raised (a warning says so when it is shorter than what the pods are promised).
+is not ready from then on, until it hears that the machine stays up after all. Where logind would wait less long than pods are promised,
+its InhibitDelayMaxSec is raised. All this goes through `systemd-inhibit` and `busctl`; a machine without them has no graceful shutdown,
+which is logged once.
 """
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
@@ -21,6 +23,7 @@ from kubepy.kubelet.pod.manager import Pods
 from kubepy.kubelet.settings import Settings
 
 log = get_logger("shutdown")
+CONFIGURATION = Path("/etc/systemd/logind.conf.d/99-kubelet.conf")
 CRITICAL = 2_000_000_000
 PROBLEM = "node is shutting down"
 REFUSAL = ("NodeShutdown", "Pod was rejected as the node is shutting down.")
@@ -73,24 +76,42 @@ class Shutdown:
         if shutil.which("systemd-inhibit") is None or shutil.which("busctl") is None:
             log.error("No graceful node shutdown: this machine has no systemd login manager")
             return
-        lock = await asyncio.create_subprocess_exec(
-            "systemd-inhibit", "--what=shutdown", "--mode=delay", "--who=kubelet", "--why=Kubelet needs time to handle node shutdown",
-            "sleep", "infinity")
+        await self._allow(sum(item.seconds for item in self._classes))
         watch = await asyncio.create_subprocess_exec(
             "busctl", "--system", "--match=type='signal',interface='org.freedesktop.login1.Manager',member='PrepareForShutdown'", "monitor",
             stdout=asyncio.subprocess.PIPE)
+        lock = await _lock()
         try:
             assert watch.stdout is not None
             while line := await watch.stdout.readline():
-                if b"BOOLEAN true" in line:
+                if b"BOOLEAN true" in line and not self.active:
                     await self.begin()
-                    return
+                    await _end(lock)
+                elif b"BOOLEAN false" in line and self.active:
+                    log.warning("The machine does not go down after all")
+                    self.active = False
+                    self._report()
+                    lock = await _lock()
             raise OSError("the login manager's signals cannot be heard")
         finally:
-            for process in (lock, watch):
-                with contextlib.suppress(ProcessLookupError):
-                    process.terminate()
-                await process.wait()
+            await _end(lock)
+            await _end(watch)
+
+    async def _allow(self, seconds: float) -> None:
+        """Has the login manager wait for as long as the pods are promised (upstream's file for that)."""
+        if await _delay() >= seconds:
+            return
+        try:
+            await asyncio.to_thread(_configure, f"# Written by the kubelet\n[Login]\nInhibitDelayMaxSec={math.ceil(seconds)}\n")
+        except OSError as error:
+            log.error("The login manager cannot be configured", error)
+        await _busctl("call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
+                      "KillUnit", "ssi", "systemd-logind.service", "all", "1")
+        for _ in range(50):
+            if (allowed := await _delay()) >= seconds:
+                return
+            await self._clock.sleep(0.1)
+        log.error("The login manager waits less long than pods are promised", allowed=allowed, promised=seconds)
 
     async def begin(self) -> None:
         """Ends all pods, class by class; returns when they have ended or their time is over."""
@@ -107,3 +128,35 @@ class Shutdown:
             left = [podspec.full_name(worker.pod) for worker in workers if worker.state in ("running", "terminating")]
             if left:
                 log.warning("Pods have not ended in their time", priority=item.priority, seconds=item.seconds, pods=",".join(left))
+
+
+def _configure(text: str) -> None:
+    CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
+    CONFIGURATION.write_text(text)
+
+
+async def _lock() -> asyncio.subprocess.Process:
+    """Holds the machine's end up until its input ends: also when this process is killed, it does not hold it up for ever."""
+    return await asyncio.create_subprocess_exec(
+        "systemd-inhibit", "--what=shutdown", "--mode=delay", "--who=kubelet", "--why=Kubelet needs time to handle node shutdown", "cat",
+        stdin=asyncio.subprocess.PIPE)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    await process.wait()
+
+
+async def _delay() -> float:
+    """Seconds for which the login manager lets locks delay the machine's end; 0 where it does not say."""
+    words = (await _busctl("get-property", "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager",
+                           "InhibitDelayMaxUSec")).split()
+    return int(words[1]) / 1e6 if len(words) == 2 else 0.0
+
+
+async def _busctl(*words: str) -> bytes:
+    process = await asyncio.create_subprocess_exec("busctl", "--system", *words, stdout=asyncio.subprocess.PIPE)
+    return (await process.communicate())[0]
