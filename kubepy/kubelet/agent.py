@@ -32,6 +32,7 @@ from kubepy.kubelet.device.podresources import PodResources
 from kubepy.kubelet.device.podresources_pb2 import DynamicResource
 from kubepy.kubelet.dra.manager import ClaimError, Claims
 from kubepy.kubelet.eviction.manager import Eviction
+from kubepy.kubelet.image.account import Accounts
 from kubepy.kubelet.image.collect import ImageCollector
 from kubepy.kubelet.image.manager import Images
 from kubepy.kubelet.image.provider import Providers, load_providers
@@ -64,6 +65,7 @@ from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.source.file import FileSource
 from kubepy.kubelet.source.url import UrlSource
 from kubepy.kubelet.volume.bundle import Bundles
+from kubepy.kubelet.volume.certificate import PodCertificates
 from kubepy.kubelet.volume.manager import Volumes
 from kubepy.kubelet.volume.objects import Objects
 from kubepy.kubelet.volume.token import Tokens
@@ -88,20 +90,22 @@ class Kubelet:
         self.events = EventRecorder(client, "kubelet", settings.node_name, clock)
         self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit,
                                per_qos=settings.cgroups_per_qos, cfs_quota=settings.cpu_cfs_quota, top=pods_limits(settings, self.machine))
+        tokens = Tokens(client, clock)
         providers = load_providers(settings.image_credential_provider_config, settings.image_credential_provider_bin_dir) \
             if settings.image_credential_provider_config else []
         self.records = Records(settings.root_dir, settings.image_verification_policy, settings.image_verification_allowed)
         self.images = Images(runtime, clock, parallel=1 if settings.image_pull_serial else settings.image_pulls_parallel or None,
-                             providers=Providers(providers, clock) if providers else None, records=self.records)
+                             providers=Providers(providers, clock, Accounts(client, tokens)) if providers else None, records=self.records)
         self.objects = Objects(client, clock, settings.object_changes, self._objects_changed)
         self.drivers = Registry(client, settings.node_name, lambda: self.node.node, lambda: self.pods.wake_all())
         self.claims = Claims(settings.root_dir, client, settings.node_name, clock, lambda: self.pods.wake_all())
         self.device_plugins = DevicePlugins(settings.root_dir, clock, self._devices_changed)
         self.devices = Devices(self.device_plugins, clock)
         self.plugins = Plugins(settings.root_dir, clock, (self.drivers, self.claims, self.device_plugins))
-        tokens = Tokens(client, clock)
         self.csi = CsiVolumes(settings, client, self.drivers, tokens)
-        self.volumes = Volumes(settings, client, self.objects, tokens, self._sources, self.csi, self.events, Bundles(client, clock))
+        self.certificates = PodCertificates(client, clock, settings.node_name, lambda: self.node.node, lambda uid: self.pods.wake(uid))
+        self.volumes = Volumes(settings, client, self.objects, tokens, self._sources, self.csi, self.events, Bundles(client, clock),
+                               self.certificates)
         self.actor = Actor(runtime, client, settings, self.cgroups, self.images, self.objects, self.events, clock, self.around)
         self.cpus = _cpu_manager(settings)
         self.memory = MemoryManager(settings.memory_manager_policy, read_memory(), reserved_of(settings.reserved_memory),
@@ -195,6 +199,7 @@ class Kubelet:
         await self.tasks.stop()
         await self.pods.stop()
         await self.objects.stop()
+        await self.certificates.stop()
         await self.pod_resources.stop()
         await self.device_plugins.stop()
         await self.claims.stop()

@@ -10,6 +10,7 @@ from kubepy.kubelet.container.env import expand
 from kubepy.kubelet.container.resource import container_resources
 from kubepy.kubelet.container.sandbox import pod_labels
 from kubepy.kubelet.container.security import container_context
+from kubepy.kubelet.container.signal import stop_signal
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.settings import Settings
@@ -39,7 +40,7 @@ def container_config(pod: Object, container: Object, settings: Settings, *, atte
         working_dir=container.get("workingDir") or "", envs=[pb.KeyValue(key=key, value=value) for key, value in env.items()],
         mounts=mounts, labels={**pod_labels(pod), podspec.CONTAINER_NAME: name}, annotations=annotations,
         log_path=f"{name}/{attempt}.log", stdin=bool(container.get("stdin")), stdin_once=bool(container.get("stdinOnce")),
-        tty=bool(container.get("tty")),
+        tty=bool(container.get("tty")), stop_signal=stop_signal((container.get("lifecycle") or {}).get("stopSignal") or ""),
         linux=pb.LinuxContainerConfig(
             resources=container_resources(pod, container, memory_capacity, v2=cgroup_v2, cfs_quota=settings.cpu_cfs_quota,
                                           single_process_oom_kill=settings.single_process_oom_kill),

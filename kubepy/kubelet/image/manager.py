@@ -13,7 +13,7 @@ from kubepy.kubelet import metric
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
 from kubepy.kubelet.image.keyring import credentials
-from kubepy.kubelet.image.provider import Providers
+from kubepy.kubelet.image.provider import Credential, Providers
 from kubepy.kubelet.image.record import Records, secret_of
 from kubepy.kubelet.image.reference import ReferenceError_, normalize
 from kubepy.kubelet.pod.backoff import KeyedBackoff
@@ -64,7 +64,9 @@ class Images:
         allowed = present is None or self._records is None or policy == "Always" or \
             self._records.accessible(present.id, name, auths, secrets_used)
         if not allowed and self._providers is not None and present is not None and self._records is not None:
-            auths = [*auths, *await self._providers.credentials(name)]
+            given = await self._providers.credentials(name, pod)
+            auths = [*auths, *(credential.auth for credential in given)]
+            secrets_used |= {credential.account for credential in given if credential.account}
             allowed = self._records.accessible(present.id, name, auths, secrets_used)
         if present is not None and allowed and policy != "Always":
             event("Normal", "Pulled", f'Container image "{image}" already present on machine and can be accessed by the pod')
@@ -77,10 +79,11 @@ class Images:
                 'image'
             event("Warning", "ErrImageNeverPull", message)
             raise ImageError("ErrImageNeverPull", message)
-        used = await self._pull(pod, image, name, auths, event, sandbox)
+        used, account = await self._pull(pod, image, name, credentials(name, secrets), event, sandbox)
         present = await self._inspect(name, event)
         if present is not None and self._records is not None:
-            await asyncio.to_thread(self._records.pulled, present.id, name, used, secrets_used)
+            holders = {account} if account else {secret_of(secret) for secret in secrets}
+            await asyncio.to_thread(self._records.pulled, present.id, name, used, holders)
         return (present.id if present is not None else name), present
 
     async def _inspect(self, name: str, event: Event) -> pb.Image | None:
@@ -92,8 +95,8 @@ class Images:
             raise ImageError("ImageInspectError", message) from error
 
     async def _pull(self, pod: Object, image: str, name: str, auths: Sequence[pb.AuthConfig], event: Event,
-                    sandbox: pb.PodSandboxConfig | None) -> pb.AuthConfig | None:
-        """The credentials it was pulled with."""
+                    sandbox: pb.PodSandboxConfig | None) -> tuple[pb.AuthConfig | None, str]:
+        """The credentials it was pulled with, and the service account that a plugin gave them to."""
         key = f"{pod['metadata']['uid']}_{name}"
         now = self._clock.now()
         failed = self._failed.get(key)
@@ -105,7 +108,7 @@ class Images:
         began = self._clock.monotonic()
         async with self._limit:
             waited = self._clock.monotonic()
-            error, used = await self._try(name, auths, sandbox)
+            error, used = await self._try(pod, name, auths, sandbox)
         if error is not None:
             now = self._clock.now()
             self._failed[key] = (now, error.go())
@@ -124,17 +127,18 @@ class Images:
         metric.PULL_SECONDS.labels(_size_class(size)).observe(done - waited)
         event("Normal", "Pulled", f'Successfully pulled image "{image}" in {_elapsed(done - waited)} '
                                   f'({_elapsed(done - began)} including waiting). Image size: {size} bytes.')
-        return used
+        return (used.auth, used.account) if used is not None else (None, "")
 
-    async def _try(self, name: str, auths: Sequence[pb.AuthConfig],
-                   sandbox: pb.PodSandboxConfig | None) -> tuple[CriError | None, pb.AuthConfig | None]:
+    async def _try(self, pod: Object, name: str, auths: Sequence[pb.AuthConfig],
+                   sandbox: pb.PodSandboxConfig | None) -> tuple[CriError | None, Credential | None]:
         """Tries every credential that fits (the pod's, then the plugins'), or none; the last failure, or what it was pulled with."""
-        every = [*auths, *(await self._providers.credentials(name) if self._providers is not None else ())]
+        plugins = await self._providers.credentials(name, pod) if self._providers is not None else ()
+        every: list[Credential | None] = [*map(Credential, auths), *plugins]
         last: CriError | None = None
-        for auth in every or [None]:
+        for credential in every or [None]:
             try:
-                await self._runtime.pull_image(name, auth, sandbox)
-                return None, auth
+                await self._runtime.pull_image(name, credential.auth if credential is not None else None, sandbox)
+                return None, credential
             except CriError as error:
                 last = error
         return last, None

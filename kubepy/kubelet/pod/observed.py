@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from kubepy.kubelet.container.signal import signal_name
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.pod import spec as podspec
 
@@ -35,6 +36,7 @@ class ContainerView:
     groups: tuple[int, ...] = ()
     termination_path: str = ""
     termination_policy: str = ""
+    stop_signal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def container_view(status: pb.ContainerStatus, sandbox_id: str) -> ContainerView
         status.message, status.image.user_specified_image or status.image.image, status.image_ref,
         annotations.get(podspec.CONTAINER_HASH, ""), status.log_path,
         None if user is None else user.uid, None if user is None else user.gid, () if user is None else tuple(user.supplemental_groups),
-        annotations.get(podspec.TERMINATION_PATH, ""), annotations.get(podspec.TERMINATION_POLICY, ""))
+        annotations.get(podspec.TERMINATION_PATH, ""), annotations.get(podspec.TERMINATION_POLICY, ""),
+        signal_name(status.stop_signal))
 
 
 def sandbox_view(status: pb.PodSandboxStatus) -> SandboxView:

@@ -186,6 +186,8 @@ def _status(pod: Object, container: Object, seen: PodView, old: Object | None, n
             entry["lastState"] = old["lastState"]  # the instance before has been removed meanwhile
         if view.uid is not None:
             entry["user"] = {"linux": {"uid": view.uid, "gid": view.gid or 0, "supplementalGroups": list(view.groups)}}
+        if view.stop_signal and (container.get("lifecycle") or {}).get("stopSignal"):
+            entry["stopSignal"] = view.stop_signal  # the feature is off in clusters that keep no such field
     held = facts.waiting.get(name)
     restart = view is None or view.state == CREATED or (
         view.state == EXITED and not facts.terminating and podspec.restart_wanted(pod, container, view.exit_code))

@@ -25,6 +25,7 @@ from kubepy.kubelet.rpc import RpcError
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.volume import mount as mounts
 from kubepy.kubelet.volume.bundle import Bundles
+from kubepy.kubelet.volume.certificate import PodCertificates
 from kubepy.kubelet.volume.claim import bound, finish_growth, grown
 from kubepy.kubelet.volume.hostpath import HostPathError, check_host_path
 from kubepy.kubelet.volume.objects import Objects
@@ -49,7 +50,7 @@ class Volumes:
 
     def __init__(self, settings: Settings, client: Client, objects: Objects, tokens: Tokens,
                  sources: Callable[[Object], Sources],
-                 csi: CsiVolumes, events: Recorder, bundles: Bundles) -> None:
+                 csi: CsiVolumes, events: Recorder, bundles: Bundles, certificates: PodCertificates) -> None:
         self._settings = settings
         self._client = client
         self._objects = objects
@@ -58,6 +59,7 @@ class Volumes:
         self._csi = csi
         self._events = events
         self._bundles = bundles
+        self._certificates = certificates
         self._paths: dict[str, dict[str, Path]] = {}
 
     def directory(self, uid: str) -> Path:
@@ -121,12 +123,17 @@ class Volumes:
         objects = await self._objects.gather(namespace, references(volume), podspec.uid_of(pod))
         tokens: dict[int, str] = {}
         bundles: dict[int, bytes | None] = {}
-        for source in (volume.get("projected") or {}).get("sources") or ():
+        certificates: dict[int, tuple[bytes, bytes]] = {}
+        for index, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
             if (entry := source.get("serviceAccountToken")) is not None:
                 tokens[id(entry)] = await self._tokens.get(pod, entry)
             if (entry := source.get("clusterTrustBundle")) is not None:
                 bundles[id(entry)] = await self._bundles.get(entry)
-        files = payload(pod, volume, Inputs(objects, self._sources(pod), lambda entry: tokens[id(entry)], lambda entry: bundles[id(entry)]))
+            if (entry := source.get("podCertificate")) is not None:
+                credential = self._certificates.get(pod, volume["name"], index, entry)
+                certificates[id(entry)] = credential.key, credential.chain
+        files = payload(pod, volume, Inputs(objects, self._sources(pod), lambda entry: tokens[id(entry)], lambda entry: bundles[id(entry)],
+                                            lambda entry: certificates[id(entry)]))
         _write(path, files, (pod["spec"].get("securityContext") or {}).get("fsGroup"), tmpfs=tmpfs)
 
     def _empty_dir(self, pod: Object, name: str, source: Object) -> Path:
@@ -201,6 +208,7 @@ class Volumes:
                 mounts.unmount(Path(point), lazy=True)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=False)
         self._tokens.forget(uid)
+        self._certificates.forget(uid)
 
 
 def _write(path: Path, files: Mapping[str, Content], gid: int | None, *, tmpfs: bool) -> None:

@@ -22,6 +22,8 @@ class Inputs:
     sources: Sources
     tokens: Callable[[Object], str] = field(default=lambda source: "")
     bundles: Callable[[Object], bytes | None] = field(default=lambda source: None)
+    certificates: Callable[[Object], tuple[bytes, bytes]] = field(default=lambda source: (b"", b""))
+    """A projection's (key, certificate chain) in PEM."""
 
 
 def references(volume: Object) -> list[tuple[str, str]]:
@@ -67,10 +69,12 @@ def _projected(pod: Object, source: Object, inputs: Inputs) -> dict[str, Content
         elif (entry := part.get("downwardAPI")) is not None:
             files.update(_downward(pod, entry, mode, inputs))
         elif (entry := part.get("serviceAccountToken")) is not None:
-            owner = _only_user(pod)
-            group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
-            private = owner is not None or group is not None
-            files[entry["path"]] = Content(inputs.tokens(entry).encode(), 0o600 if private else mode, owner)
+            files[entry["path"]] = _private(pod, inputs.tokens(entry).encode(), mode)
+        elif (entry := part.get("podCertificate")) is not None:
+            key, chain = inputs.certificates(entry)
+            for place, data in (("credentialBundlePath", key + chain), ("keyPath", key), ("certificateChainPath", chain)):
+                if entry.get(place):
+                    files[entry[place]] = _private(pod, data, mode)
         elif (entry := part.get("clusterTrustBundle")) is not None:
             bundle = inputs.bundles(entry)
             if bundle is None and not entry.get("optional"):
@@ -79,6 +83,13 @@ def _projected(pod: Object, source: Object, inputs: Inputs) -> dict[str, Content
         else:
             raise PayloadError(f"unsupported projected volume source: {', '.join(part)}")
     return files
+
+
+def _private(pod: Object, data: bytes, mode: int) -> Content:
+    """For the pod's only user, or its group, where it has one."""
+    owner = _only_user(pod)
+    group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+    return Content(data, 0o600 if owner is not None or group is not None else mode, owner)
 
 
 def _only_user(pod: Object) -> int | None:

@@ -10,14 +10,18 @@ import orjson
 import pytest
 import yaml
 
+from kubepy.api.resource import SERVICE_ACCOUNTS
 from kubepy.base.clock import VirtualClock
+from kubepy.client.memory import MemoryClient
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.fake import FakeRuntime
 from kubepy.kubelet.cri.interface import CriError
+from kubepy.kubelet.image.account import Accounts
 from kubepy.kubelet.image.manager import ImageError, Images
 from kubepy.kubelet.image.provider import Providers, load_providers
 from kubepy.kubelet.image.record import Records
 from kubepy.kubelet.settings import SettingsError
+from kubepy.kubelet.volume.token import Tokens
 from tests.unit.kubelet.test_plan import container, pod
 
 IMAGE = "registry.example/team/app:1"
@@ -123,14 +127,44 @@ async def test_a_plugin_is_asked_once_for_a_registry_and_its_credentials_pull(tm
     assert (tmp_path / "calls").read_text().split() == ["called"]
     assert orjson.loads((tmp_path / "request").read_bytes()) == {
         "kind": "CredentialProviderRequest", "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "image": IMAGE}
-    assert await providers.credentials("registry.other/app:1") == []
+    assert await providers.credentials("registry.other/app:1", POD) == []
+
+
+TOKENS = {"serviceAccountTokenAudience": "registry", "cacheType": "ServiceAccount", "requireServiceAccount": True,
+          "requiredServiceAccountAnnotationKeys": ["role"], "optionalServiceAccountAnnotationKeys": ["zone"]}
+POD = {"metadata": {"name": "p", "namespace": "d", "uid": "u"}, "spec": {"serviceAccountName": "puller", "containers": []}}
+
+
+async def test_a_plugin_gets_a_token_of_the_pods_account_and_what_it_gives_is_for_that_account(tmp_path: Path) -> None:
+    runtime, client = Registry("right"), MemoryClient()
+    for name, notes in (("puller", {"role": "reader", "other": "x"}), ("second", {"role": "reader"}), ("bare", {})):
+        client.load(SERVICE_ACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {
+            "name": name, "namespace": "d", "uid": f"uid-{name}", "annotations": notes}})
+    accounts = Accounts(client, Tokens(client, runtime.clock))
+    providers = Providers(load_providers(configuration(tmp_path, tokenAttributes=TOKENS), str(tmp_path)), runtime.clock, accounts)
+    images = Images(runtime, runtime.clock, providers=providers, records=Records(str(tmp_path), "AlwaysVerify", ()))
+
+    async def pull(account: str, uid: str) -> None:
+        found = {"metadata": {"name": "p", "namespace": "d", "uid": uid}, "spec": {"serviceAccountName": account}}
+        await images.ensure(found, {"name": "c", "image": IMAGE, "imagePullPolicy": "IfNotPresent"}, [], lambda *said: None)
+
+    await pull("puller", "1")
+    request = orjson.loads((tmp_path / "request").read_bytes())
+    assert (request["serviceAccountAnnotations"], bool(request["serviceAccountToken"])) == ({"role": "reader"}, True)
+    await pull("puller", "2")
+    assert (len((tmp_path / "calls").read_text().split()), runtime.asked) == (1, ["right"])
+    await pull("second", "3")
+    assert len((tmp_path / "calls").read_text().split()) == 2, "an answer is for one account alone"
+    with pytest.raises(ImageError, match="authorization failed"):
+        await pull("bare", "4")
 
 
 @pytest.mark.parametrize(("changes", "problem"), [
     ({"matchImages": []}, "at least 1 item in matchImages"), ({"apiVersion": "v9"}, "apiVersion: Unsupported value"),
-    ({"name": "none"}, "did not exist"), ({"tokenAttributes": {"serviceAccountTokenAudience": "a"}}, "tokenAttributes"),
+    ({"name": "none"}, "did not exist"), ({"tokenAttributes": {"serviceAccountTokenAudience": "a"}}, "cacheType is required"),
+    ({"tokenAttributes": {**TOKENS, "requireServiceAccount": False}}, "requireServiceAccount cannot be false"),
     ({"defaultCacheDuration": None}, "defaultCacheDuration is required"),
-], ids=["no images", "an unknown version", "no such program", "service account tokens", "no cache duration"])
+], ids=["no images", "an unknown version", "no such program", "no cache of tokens", "annotations without an account", "no cache duration"])
 def test_a_configuration_that_cannot_be_used_is_refused_at_start(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         load_providers(configuration(tmp_path, **changes), str(tmp_path))
@@ -139,4 +173,4 @@ def test_a_configuration_that_cannot_be_used_is_refused_at_start(tmp_path: Path,
 async def test_a_plugin_that_fails_has_no_credentials(tmp_path: Path) -> None:
     providers = Providers(load_providers(configuration(tmp_path), str(tmp_path)), VirtualClock())
     (tmp_path / "helper").write_text("#!/bin/sh\necho broken >&2; exit 1\n")
-    assert await providers.credentials(IMAGE) == []
+    assert await providers.credentials(IMAGE, POD) == []

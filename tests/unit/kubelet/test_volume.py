@@ -1,6 +1,7 @@
 """Volume content: what is in it, how it changes at once, what may be mounted."""
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import socket
@@ -8,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
+from kubepy.api.resource import SERVICE_ACCOUNTS
 from kubepy.base.clock import VirtualClock, format_time
 from kubepy.client.memory import MemoryClient
 from kubepy.kubelet.container.env import Sources
 from kubepy.kubelet.volume.bundle import CLUSTER_TRUST_BUNDLES, Bundles
+from kubepy.kubelet.volume.certificate import POD_CERTIFICATE_REQUESTS, PodCertificates
 from kubepy.kubelet.volume.hostpath import HostPathError, check_host_path
 from kubepy.kubelet.volume.payload import Inputs, PayloadError, payload
 from kubepy.kubelet.volume.subpath import SubPathError, prepare_subpath
@@ -149,3 +154,58 @@ async def test_trust_bundles_are_every_certificate_once_and_refreshed_after_a_mi
     assert await bundles.get({"name": "one"}) == pem(b"alpha", b"beta").encode()
     await clock.advance(61)
     assert await bundles.get({"name": "one"}) == pem(b"delta").encode()
+
+
+async def test_a_pod_certificate_is_asked_for_issued_renewed_and_refused() -> None:
+    clock, woken = VirtualClock(), []
+    client = MemoryClient(clock)
+    client.load(SERVICE_ACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default",
+                                                                                              "uid": "sa"}})
+    certificates = PodCertificates(client, clock, "n1", lambda: {"metadata": {"uid": "node"}}, woken.append)
+    source = {"signerName": "example.com/s", "keyType": "ED25519", "credentialBundlePath": "bundle.pem", "keyPath": "key.pem",
+              "userAnnotations": {"example.com/a": "b"}}
+    volume = {"name": "v", "projected": {"sources": [{"podCertificate": source}]}}
+
+    async def asked(count: int) -> dict[str, Any]:
+        with pytest.raises(PayloadError, match="has not been issued yet"):
+            certificates.get(pod(), "w" if count == 3 else "v", 0, source)
+        return await newest(count)
+
+    async def newest(count: int) -> dict[str, Any]:
+        async with asyncio.timeout(30):
+            while len(client.all(POD_CERTIFICATE_REQUESTS)) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # keys are made in a thread
+        return max(client.all(POD_CERTIFICATE_REQUESTS), key=lambda entry: int(entry["metadata"]["resourceVersion"]))
+
+    async def answer(request: dict[str, Any], **status: Any) -> None:
+        seen = len(woken)
+        await client.update(POD_CERTIFICATE_REQUESTS, {**request, "status": status}, subresource="status")
+        async with asyncio.timeout(30):
+            while len(woken) == seen:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    request = await asked(1)
+    spec = request["spec"]
+    stub = x509.load_der_x509_csr(base64.b64decode(spec.pop("stubPKCS10Request")))
+    assert spec == {"signerName": "example.com/s", "podName": "p", "podUID": "u", "serviceAccountName": "default",
+                    "serviceAccountUID": "sa", "nodeName": "n1", "nodeUID": "node", "unverifiedUserAnnotations": {"example.com/a": "b"}}
+    assert stub.is_signature_valid
+    block = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    times = {"notAfter": format_time(clock.now() + 3600), "beginRefreshAt": format_time(clock.now() + 1800)}
+    await answer(request, certificateChain=f"noise\n{block}noise\n{block}", **times)
+    first = certificates.get(pod(), "v", 0, source)
+    files = payload(pod(), volume, Inputs({}, INPUTS.sources, certificates=lambda entry: (first.key, first.chain)))
+    assert files["bundle.pem"].data == first.key + 2 * block.encode()
+    assert files["key.pem"].data == first.key
+    key = serialization.load_pem_private_key(first.key, None)
+    assert key.public_key() == stub.public_key()
+
+    await clock.advance(2400)
+    assert certificates.get(pod(), "v", 0, source) is first, "the old one serves until there is a new one"
+    await answer(await newest(2), certificateChain=block, notAfter=format_time(clock.now() + 3600))
+    assert certificates.get(pod(), "v", 0, source).key != first.key
+
+    await answer(await asked(3), conditions=[{"type": "Denied", "status": "True", "reason": "No", "message": "never"}])
+    with pytest.raises(PayloadError, match="was denied: reason='No' message='never'"):
+        certificates.get(pod(), "w", 0, source)
+    await certificates.stop()
