@@ -8,6 +8,7 @@ from kubepy.controllers.localpath.reconcile import ACCOUNT
 
 RBAC = "rbac.authorization.k8s.io"
 ROLE = "kubepy:local-path"
+REMOVER = "kubepy:local-path-remover"
 
 
 def plan_storage() -> tuple[tuple[Resource, Object], ...]:
@@ -29,4 +30,12 @@ def plan_storage() -> tuple[tuple[Resource, Object], ...]:
         "apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": ROLE},
         "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": ROLE},
         "subjects": [{"kind": "ServiceAccount", "namespace": "kube-system", "name": ACCOUNT}]}
-    return (CLUSTER_ROLES, role), (CLUSTER_ROLE_BINDINGS, binding), (STORAGE_CLASSES, storage_class)
+    remover: Object = {  # at kubelets the manager shows its certificate: a node must not get a token of the provisioner's
+        "apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": REMOVER},
+        "rules": [{"apiGroups": [""], "resources": ["nodes/localvolumes"], "verbs": ["delete"]}]}
+    manager: Object = {
+        "apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": REMOVER},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": REMOVER},
+        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": "system:kube-controller-manager"}]}
+    return ((CLUSTER_ROLES, role), (CLUSTER_ROLE_BINDINGS, binding), (CLUSTER_ROLES, remover), (CLUSTER_ROLE_BINDINGS, manager),
+            (STORAGE_CLASSES, storage_class))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from kubepy.base.flag import add_boolean, add_duration, add_number, comma_list
@@ -167,8 +168,12 @@ def main(argv: list[str]) -> int:
         def client_for(account: str) -> Client:
             return identities.client(account) if identities is not None else shell.client
 
+        def kubelet(url: str) -> Client:
+            shown = replace(found, server=url, server_name="", token="", token_file="", username="", password="", impersonate="")
+            return HttpClient(shown, user_agent=NAME, connections=1)
+
         informers = InformerFactory(shell.client, transform=Sharing(), clock=shell.clock)
-        env = Environment(client_for, informers, tasks, settings, shell.clock, metadata)
+        env = Environment(client_for, informers, tasks, settings, shell.clock, metadata, kubelet)
         shell.health.ready["informer-sync"] = informers.synced
         try:
             await manager.run(env, entries, identities.wait if identities is not None else None)

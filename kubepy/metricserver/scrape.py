@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kubepy.api.errors import ApiError
-from kubepy.api.types import Object
+from kubepy.api.node import kubelet_url
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.base.metrics import counter
@@ -19,18 +19,6 @@ log = get_logger("scrape")
 
 PARALLEL = 32
 SCRAPES = counter("metrics_server_kubelet_request_total", "Number of requests sent to Kubelet API", ("success",))
-
-
-def address_of(node: Object, preferred: Sequence[str], use_status_port: bool, port: int) -> str | None:
-    """`https://host:port` of a node's kubelet."""
-    status = node.get("status") or {}
-    known = {item["type"]: item["address"] for item in reversed(status.get("addresses") or [])}
-    host = next((known[type] for type in preferred if type in known), None)
-    if host is None:
-        return None
-    if use_status_port:
-        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or port
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 class Scraper:
@@ -57,7 +45,7 @@ class Scraper:
         gate = asyncio.Semaphore(PARALLEL)
         wanted = {}
         for node in self._nodes.list():
-            if (url := address_of(node, self._preferred, self._use_status_port, self._port)) is not None:
+            if (url := kubelet_url(node, self._preferred, use_status_port=self._use_status_port, port=self._port)) is not None:
                 wanted[node["metadata"]["name"]] = url
         for url in self._clients.keys() - set(wanted.values()):
             await self._clients.pop(url).close()

@@ -23,6 +23,8 @@ class Environment:
     clock: Clock = field(default_factory=SystemClock)
     metadata_client: Client | None = None
     """A client that asks for metadata only (garbage collector); the informers' own where there is none."""
+    kubelet: Callable[[str], Client] | None = None
+    """A client of the kubelet at a URL, which shows it a certificate and never a token: the node could use that. To be closed."""
     _recorders: dict[str, Recorder] = field(default_factory=dict)
 
     def recorder(self, component: str, account: str) -> Recorder:

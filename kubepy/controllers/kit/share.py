@@ -43,14 +43,16 @@ class Sharing:
         return obj
 
     def update(self, old: Object, obj: Object) -> Object:
-        if obj.get("spec") != old.get("spec"):
-            obj = self(obj)
-        else:
-            obj = drop_managed_fields(obj)
-            if "status" in obj and type(obj.get("spec")) is dict and "containers" in obj["spec"]:
-                self._share_texts(obj["status"])
+        obj = drop_managed_fields(obj)
         _keep(old["metadata"], obj["metadata"])
         _keep(old, obj)
+        spec, before = obj.get("spec"), old.get("spec")
+        if type(spec) is dict and type(before) is dict:
+            if spec is not before:
+                _keep(before, spec)
+            status = obj.get("status")
+            if "containers" in spec and status is not None and status is not old.get("status"):
+                self._share_texts(status)
         return obj
 
     def _share_values(self, part: Object, but: tuple[str, ...]) -> None:

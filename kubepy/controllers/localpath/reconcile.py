@@ -1,8 +1,9 @@
 """Making, growing and removing the directories and volumes of one node.
 
 Directories are made and removed by the instance on their node. The one in the controller manager also makes volumes for nodes
-that have none of their own (`others`): there the kubelet makes the directory (its owner is root), and nobody can remove it; the
-volume then fails to be deleted and says so, until the node is gone or `kubepy local-path` runs there.
+that have none of their own (`others`): there the kubelet makes the directory (its owner is root) and removes it when it is asked.
+Another kubelet than ours does not know how: the volume then fails to be deleted and says so, until the node is gone or
+`kubepy local-path` runs there.
 
 Sizes are checked against the free space when a volume is made and grown; the file system does not hold a volume to its size
 afterwards (as with rancher's provisioner).
@@ -13,8 +14,12 @@ import asyncio
 import os
 import shutil
 from pathlib import Path
+from urllib.parse import urlencode
 
-from kubepy.api.errors import AlreadyExists, NotFound
+import orjson
+
+from kubepy.api.errors import AlreadyExists, ApiError, NotFound
+from kubepy.api.node import kubelet_url
 from kubepy.api.quantity import value_of
 from kubepy.api.resource import NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
 from kubepy.api.types import Object
@@ -32,13 +37,14 @@ log = get_logger("local-path")
 ACCOUNT = "local-path-provisioner"
 RETRY = 15.0
 SWEEP = 600.0
+RETRY_ELSEWHERE = 60.0
 
 
 class Reconciler:
     def __init__(self, env: Environment, node: str, base: Path, others: bool) -> None:
         self._client = env.client_for(ACCOUNT)
         self._recorder = env.recorder(f"{plan.PROVISIONER}_{node}", ACCOUNT)
-        self._node, self._base, self._others = node, base, others
+        self._node, self._base, self._others, self._env = node, base, others, env
         self._claims = env.informers.informer(PERSISTENT_VOLUME_CLAIMS).lister
         self._volumes = env.informers.informer(PERSISTENT_VOLUMES).lister
         self._classes = env.informers.informer(STORAGE_CLASSES).lister
@@ -97,7 +103,7 @@ class Reconciler:
     async def _sync_volume(self, volume: Object) -> float | None:
         if not plan.is_ours(volume, self._hostname(self._node), self._base):
             if self._others and plan.is_to_be_removed(volume) and plan.notes(volume).get(plan.PROVISIONED_BY) == plan.PROVISIONER:
-                await self._remove_elsewhere(volume)
+                return await self._remove_elsewhere(volume)
             return None
         if plan.is_to_be_removed(volume):
             await self._remove(volume)
@@ -108,14 +114,34 @@ class Reconciler:
             return await self._grow(volume, claim, size)
         return None
 
-    async def _remove_elsewhere(self, volume: Object) -> None:
-        """A node that is gone has taken its directory along; on one that is there only its own daemon can remove it."""
-        host = plan.host_of(volume)
-        if any(self._hostname(node["metadata"]["name"]) == host for node in self._nodes.list()):
+    async def _remove_elsewhere(self, volume: Object) -> float | None:
+        """A node that is gone has taken its directory along; on one that is there the kubelet removes it."""
+        host, name = plan.host_of(volume), volume["metadata"]["name"]
+        node = next((node for node in self._nodes.list() if self._hostname(node["metadata"]["name"]) == host), None)
+        if node is not None and (why := await self._ask_kubelet(node, name, plan.path_of(volume) or "")) is not None:
             self._recorder.event(volume, "Warning", "VolumeFailedDelete",
-                                 f"{plan.path_of(volume)} is on node {host}: run kubepy local-path there, or remove it and then the volume")
-            return
-        await self._forget(volume["metadata"]["name"])
+                                 f"{plan.path_of(volume)} on node {host} is not removed: {why}; "
+                                 "kubepy local-path on the node can do it, or remove it and then the volume")
+            return RETRY_ELSEWHERE
+        await self._forget(name)
+        return None
+
+    async def _ask_kubelet(self, node: Object, name: str, path: str) -> str | None:
+        """Why the directory is still there; None when it is not."""
+        url, connect = kubelet_url(node), self._env.kubelet
+        if url is None or connect is None:
+            return "the address of its kubelet is not known"
+        client = connect(url)
+        try:
+            answer = orjson.loads(await client.raw("DELETE", f"/localVolumes/{name}?{urlencode({'path': path})}"))
+        except NotFound:
+            return "its kubelet does not know how"
+        except (ApiError, ConnectionError, orjson.JSONDecodeError) as error:
+            return str(error)
+        finally:
+            await client.close()
+        log.info("Directory removed by the kubelet", volume=name, path=path, found=answer.get("removed"))
+        return None
 
     async def _remove(self, volume: Object) -> None:
         name, path = volume["metadata"]["name"], Path(plan.path_of(volume) or "")

@@ -94,6 +94,8 @@ def subresources(path: str) -> Sequence[str]:
             return ("log",)
         case "checkpoint":
             return ("checkpoint",)
+        case "localVolumes":
+            return ("localvolumes",)
         case "pods" | "runningpods":
             return ("pods", "proxy")
         case "healthz":

@@ -27,6 +27,7 @@ from kubepy.kubelet.server.log import OptionsError, options_of, read_log
 from kubepy.kubelet.server.stat import Statistics
 from kubepy.kubelet.server.stream import join
 from kubepy.kubelet.settings import Settings
+from kubepy.kubelet.volume import localpath
 
 log = get_logger("server")
 _LOGS = Path("/var/log")
@@ -51,6 +52,7 @@ class App:
         self._clock = clock
         self._access = access
         self._read_only = read_only
+        self._local_volumes = localpath.LocalVolumes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -93,6 +95,8 @@ class App:
                 raise Refused(404, "404 page not found\n")
             case ["configz"]:
                 await _json(send, {"kubeletconfig": document_of(self._settings)})
+            case ["localVolumes", name] if method == "DELETE":
+                await self._remove_local_volume(send, name, query)
             case _ if not self._settings.debugging_handlers:
                 raise Refused(405, "Debug endpoints are disabled.\n")
             case ["logs", *rest] if method in ("GET", "HEAD"):
@@ -249,6 +253,20 @@ class App:
         except CriError as error:
             raise Refused(500, f"checkpointing of {namespace}/{name}/{container} failed ({error.go()})") from error
         await _json(send, {"items": [path]})
+
+    async def _remove_local_volume(self, send: Send, name: str, query: Mapping[str, list[str]]) -> None:
+        """Ours: upstream's kubelet leaves it to a pod of the provisioner's."""
+        assert self._pods.shared is not None
+        try:
+            removed = await self._local_volumes.remove(name, (query.get("path") or [""])[0], self._pods.shared.volumes.every_path())
+        except localpath.NotAllowed as error:
+            raise Refused(400, str(error)) from error
+        except localpath.InUse as error:
+            raise Refused(409, str(error)) from error
+        except OSError as error:
+            raise Refused(500, str(error)) from error
+        log.info("Local volume removed", volume=name, found=removed)
+        await _json(send, {"removed": removed})
 
     # --- finding ---
 

@@ -90,6 +90,10 @@ class Volumes:
         """Where the pod's volumes were put, by name."""
         return self._paths.get(uid, {})
 
+    def every_path(self) -> list[Path]:
+        """Where the volumes of all pods are."""
+        return [path for paths in self._paths.values() for path in paths.values()]
+
     def refreshes(self, pod: Object) -> bool:
         """Whether the pod has volumes whose content may change."""
         return any(key in volume for volume in pod["spec"].get("volumes") or () for key in _CONTENT)

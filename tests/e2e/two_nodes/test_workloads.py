@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from deploy.local_cluster import LocalCluster
@@ -60,7 +61,11 @@ def test_a_volume_is_a_directory_of_the_node_the_pod_is_placed_on(two_nodes: Loc
     volume = get(two_nodes, "pv", get(two_nodes, "pvc", "far")["spec"]["volumeName"])
     terms = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
     assert terms[0]["matchExpressions"][0]["values"] == [far.name]
+    path = Path(volume["spec"]["hostPath"]["path"])  # the nodes share this machine's file system
+    assert (path / "x").exists()
     two_nodes.kubectl("delete", "pod/two", "pvc/far")
+    eventually("the node's kubelet has removed it", lambda: not path.exists(), 60)
+    eventually("the volume is gone", lambda: not get(two_nodes, "pv")["items"], 60)
 
 
 def test_a_node_that_joins_gets_its_daemon(two_nodes: LocalCluster) -> None:

@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from rig import Rig
 
+from kubepy.api.errors import ApiError, Conflict
 from kubepy.api.resource import NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES, VOLUME_ATTACHMENTS
 from kubepy.api.types import Object
 from kubepy.controllers.kit.option import Options
@@ -78,6 +80,59 @@ async def test_what_cannot_be_is_told_and_the_scheduler_asked_for_another_node(t
         assert cluster.client.all(PERSISTENT_VOLUMES) == []
         assert any(reason == "ProvisioningFailed" and why in message for reason, message in cluster.events())
         assert localpath.SELECTED_NODE not in cluster.client.all(PERSISTENT_VOLUME_CLAIMS)[0]["metadata"]["annotations"]
+
+
+
+class Kubelet:
+    """Answers, one after the other, what it is told to."""
+
+    def __init__(self, *answers: ApiError | bytes) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, str]] = []
+        self.url, self.closed = "", 0
+
+    def __call__(self, url: str) -> Any:
+        self.url = url
+        return self
+
+    async def raw(self, method: str, path: str) -> bytes:
+        self.asked.append((method, path))
+        answer = self.answers.pop(0)
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+FAR: Object = {"metadata": {"name": "far", "labels": {localpath.HOSTNAME: "far"}}, "spec": {}, "status": {
+    "addresses": [{"type": "InternalIP", "address": "192.0.2.7"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": 10251}}}}
+
+
+async def test_the_kubelet_of_another_node_removes_the_directory_it_made(tmp_path: Path) -> None:
+    cluster = rig(tmp_path)
+    kubelet = cluster.env.kubelet = Kubelet(Conflict("it is used by a pod"), b'{"removed": true}')
+    async with cluster:
+        client = cluster.client
+        client.load(NODES, FAR)
+        await client.create(STORAGE_CLASSES, CLASS)
+        body = claim()
+        body["metadata"]["annotations"] = {localpath.SELECTED_NODE: "far"}
+        await client.create(PERSISTENT_VOLUME_CLAIMS, body)
+        for _ in range(3):
+            await cluster.settle()
+        [volume] = client.all(PERSISTENT_VOLUMES)
+        await client.delete(PERSISTENT_VOLUME_CLAIMS, "data", "default")
+        await cluster.settle()
+        assert any(reason == "VolumeFailedDelete" and "it is used by a pod" in message for reason, message in cluster.events())
+        await cluster.clock.advance(61)
+        assert client.all(PERSISTENT_VOLUMES) == []
+        assert kubelet.url == "https://192.0.2.7:10251"
+        name = volume["metadata"]["name"]
+        query = urlencode({"path": volume["spec"]["hostPath"]["path"]})
+        assert kubelet.asked == [("DELETE", f"/localVolumes/{name}?{query}")] * 2
+        assert kubelet.closed == 2
 
 
 async def test_on_other_nodes_the_kubelet_makes_the_directory_and_the_volume_goes_with_the_node(tmp_path: Path) -> None:
