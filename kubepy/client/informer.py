@@ -10,7 +10,8 @@
 Handlers run in the informer's task, in the order of changes, and must not wait: they enqueue. A watch that ends is taken
 up where it ended; when its history is gone (410) everything is listed again and the difference is handed to the handlers.
 A resource that the server does not serve (an older one, see `client.served`) is taken as empty and asked for now and then.
-Differs from upstream: no periodic resync, and a handler added late sees the present objects at once.
+Differs from upstream: no periodic resync, a handler added late sees the present objects at once, and an object whose place another of
+its name has taken unseen is handed over as a deletion and an addition, never as an update.
 """
 from __future__ import annotations
 
@@ -193,6 +194,9 @@ class Informer:
     def _keep(self, key: str, obj: Object) -> None:
         """`obj` has been transformed."""
         old = self.lister.by_key(key)
+        if old is not None and old["metadata"].get("uid") != obj["metadata"].get("uid"):
+            self._remove(key, None)
+            old = None
         if old is None:
             self.lister.put(key, obj)
             for on_add, _, _ in self._concerned(None, obj):

@@ -222,7 +222,7 @@ class MemoryClient:
         ended = self._ended
         while ended == self._ended:
             changed = self._changed
-            for change in self._history:
+            for change in tuple(self._history):  # as it is now: it may be compacted while an event is being handled
                 if change.revision <= position or change.resource != resource:
                     continue
                 position = change.revision

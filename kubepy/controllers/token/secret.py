@@ -63,8 +63,8 @@ def controller(env: Environment) -> Controller | None:
         if secret is None or secret["metadata"].get("deletionTimestamp") is not None or not notes(secret).get(NAME):
             return None
         account = accounts.get(notes(secret)[NAME], namespace)
-        if not belongs(secret, account):
-            try:  # the cache may be behind: a token is not taken away on its word alone
+        if not belongs(secret, account) or not notes(secret).get(UID):
+            try:  # the cache may be behind: on its word alone no token is taken away, and none given to an account that has been replaced
                 account = await client.get(SERVICE_ACCOUNTS, notes(secret)[NAME], namespace)
             except NotFound:
                 account = None

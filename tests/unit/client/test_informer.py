@@ -73,7 +73,7 @@ async def test_a_dropped_watch_is_resumed_without_listing_again(rig: Rig) -> Non
 
 
 async def test_lost_history_is_listed_again_and_the_difference_handed_out(rig: Rig) -> None:
-    for name in ("kept", "changed", "gone"):
+    for name in ("kept", "changed", "gone", "replaced"):
         await rig.client.create(CONFIGMAPS, config(name))
     rig.factory.start(rig.tasks)
     await settle()
@@ -88,13 +88,15 @@ async def test_lost_history_is_listed_again_and_the_difference_handed_out(rig: R
     rig.client.drop_watches()
     await rig.client.patch(CONFIGMAPS, "changed", {"data": {"k": "v"}}, "default")
     await rig.client.delete(CONFIGMAPS, "gone", "default")
-    await rig.client.create(CONFIGMAPS, config("new"))
+    await rig.client.delete(CONFIGMAPS, "replaced", "default")
+    for name in ("new", "replaced"):
+        await rig.client.create(CONFIGMAPS, config(name))
     rig.client.compact()
     await rig.clock.advance(5)
     assert rig.take() == []
     down = False
     await rig.clock.advance(20)
-    assert sorted(rig.take()) == [("add", "new"), ("delete", "gone"), ("update", "changed")]
+    assert sorted(rig.take()) == [("add", "new"), ("add", "replaced"), ("delete", "gone"), ("delete", "replaced"), ("update", "changed")]
 
 
 async def test_a_failing_handler_does_not_stop_the_others(rig: Rig) -> None:
