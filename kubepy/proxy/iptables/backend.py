@@ -1,6 +1,8 @@
-"""Writes the rules: one iptables-restore a sync. The first sync, and any after a failure or after someone else has flushed, writes
-everything; others only the chains that changed."""
+"""Writes the rules: one iptables-restore a sync, unless there is very much to write. The first sync, and any after a failure or after
+someone else has flushed, looks what is there and writes all that is not; others only the chains that changed."""
 from __future__ import annotations
+
+import sys
 
 from kubepy.base.log import get_logger
 from kubepy.proxy import metric
@@ -23,6 +25,7 @@ class IptablesBackend:
         self._command = "iptables" if family == "IPv4" else "ip6tables"
         self._family = family
         self._written: Rules | None = None
+        self._transaction = 0
 
     async def apply(self, state: State) -> None:
         rules = self._renderer.render(state)
@@ -30,10 +33,10 @@ class IptablesBackend:
         if written is None:
             await self._allow_localhost_node_ports()
             saved = table.parse_save((await run(f"{self._command}-save")).decode())
-            text, kind = table.full(rules, saved), "full"
+            texts, kind = table.full(rules, saved, at_once=await self._at_once()), "full"
         else:
-            text, kind = table.partial(written, rules), "partial"
-        if text:
+            texts, kind = table.partial(written, rules, await self._at_once()), "partial"
+        for text in texts:
             log.v(4).info("Writing rules", family=self._family, kind=kind, bytes=len(text))
             log.v(8).info("Rules", text=text)
             try:
@@ -41,11 +44,11 @@ class IptablesBackend:
             except BackendError:
                 (metric.PARTIAL_FAILURES if kind == "partial" else metric.RESTORE_FAILURES).inc()
                 raise
-        if text:
+        if texts:
             metric.RULES.labels("filter").set(sum(map(len, rules.filter.values())))
             own = sum(sum(map(len, chains.values())) for chains in rules.own.values())
             metric.RULES.labels("nat").set(sum(map(len, rules.nat.values())) + own)
-        metric.RULES_LAST.set(text.count("\n-A "))
+        metric.RULES_LAST.set(sum(text.count("\n-A ") for text in texts))
         self._written = rules
 
     async def intact(self) -> bool:
@@ -82,6 +85,13 @@ class IptablesBackend:
         if text := table.cleanup(saved):
             await run(f"{self._command}-restore", *WAIT, "--noflush", stdin=text.encode())
         self._written = None
+
+    async def _at_once(self) -> int:
+        """Chains to write in one transaction. The older kind of iptables reads and writes the whole table for each: one it shall be."""
+        if not self._transaction:
+            legacy = b"legacy" in await run(self._command, "--version")
+            self._transaction = sys.maxsize if legacy else table.AT_ONCE
+        return self._transaction
 
     async def _allow_localhost_node_ports(self) -> None:
         """Node ports on 127.0.0.1 need loopback addresses to be routed."""

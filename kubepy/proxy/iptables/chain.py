@@ -24,6 +24,8 @@ ALL = frozenset({SERVICES, EXTERNAL_SERVICES, NODE_PORTS, POSTROUTING, MARK_MASQ
 
 OWN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-")
 """Chains with these beginnings are ours to delete when nothing needs them."""
+ENDPOINT, ENTRIES = "KUBE-SEP-", ("KUBE-FW-", "KUBE-EXT-")
+"""The beginnings of the chains that lead to no others, and of those that nothing but shared chains and each other leads to."""
 
 
 @lru_cache(maxsize=65536)

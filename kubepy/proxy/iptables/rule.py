@@ -2,13 +2,15 @@
 
 A packet to a service goes KUBE-SERVICES (or KUBE-NODEPORTS) → KUBE-SVC- (inside) or KUBE-EXT- (outside; by way of KUBE-FW- where
 source ranges limit a load balancer) → KUBE-SVC- or KUBE-SVL- (Local policy) → KUBE-SEP- → DNAT. What must be masqueraded is marked on
-the way. Ports without endpoints are rejected in the filter table.
+the way. Ports without endpoints are rejected in the filter table. Rules in a service port's own chains are written as iptables-save
+shows them, so that a proxy that starts again can tell which of them are there.
 """
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from kubepy.proxy.endpoint import Serving, serving
 from kubepy.proxy.iptables import chain
@@ -150,13 +152,13 @@ def port_rules(name: PortName, service: ServicePort, ends: Serving, node: NodeIn
     if service.external and ends.reachable:
         _external(out, name, service, ends, match, node, options)
     if ends.cluster:
-        out.own[chain.cluster(name)] = [*_masquerade_inside(name, service, match, options, not service.internal_local),
+        out.own[chain.cluster(name)] = [*_masquerade_inside(name, service, options, not service.internal_local),
                                         *_balance(name, service, ends.cluster, many)]
     if ends.local:
-        out.own[chain.local(name)] = [*_masquerade_inside(name, service, match, options, service.internal_local),
+        out.own[chain.local(name)] = [*_masquerade_inside(name, service, options, service.internal_local),
                                       *_balance(name, service, ends.local, many)]
     for endpoint in ends.reachable:
-        out.own[chain.endpoint(name, endpoint)] = list(_endpoint(name, service, endpoint, match, many))
+        out.own[chain.endpoint(name, endpoint)] = list(_endpoint(name, service, endpoint, many))
     return out
 
 
@@ -194,17 +196,17 @@ def _external(out: Bundle, name: PortName, service: ServicePort, ends: Serving, 
         rules += [f"-j {chain.cluster(name)}"] if ends.cluster else []
     else:
         if options.local_match and ends.cluster:
-            rules.append(f'-m comment --comment "pod traffic for {where}" {options.local_match} -j {chain.cluster(name)}')
+            rules.append(f'{options.local_match} -m comment --comment "pod traffic for {where}" -j {chain.cluster(name)}')
         rules.append(f'-m comment --comment "masquerade LOCAL traffic for {where}" -m addrtype --src-type LOCAL -j {chain.MARK_MASQ}')
         if ends.cluster:
             rules.append(f'-m comment --comment "route LOCAL traffic for {where}" -m addrtype --src-type LOCAL -j {chain.cluster(name)}')
         rules += [f"-j {chain.local(name)}"] if ends.local else []
     out.own[entry] = rules
     if limited and service.load_balancer_ips:
-        gate = [f'-m comment --comment "{name} loadbalancer IP" -s {source} -j {entry}' for source in service.source_ranges]
+        gate = [f'-s {source} -m comment --comment "{name} loadbalancer IP" -j {entry}' for source in service.source_ranges]
         if node.ip and any(_within(node.ip, source) for source in service.source_ranges):
             # where the address is a local one, the node's own connections to it come from that address
-            gate += [f'-m comment --comment "{name} loadbalancer IP" -s {a} -j {entry}' for a in service.load_balancer_ips]
+            gate += [f'-s {_single(a)} -m comment --comment "{name} loadbalancer IP" -j {entry}' for a in service.load_balancer_ips]
         gate.append(f'-m comment --comment "other traffic to {name} will be dropped by {chain.FIREWALL}"')
         out.own[chain.firewall(name)] = gate
 
@@ -213,15 +215,16 @@ def _within(address: str, network: str) -> bool:
     return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
 
 
-def _masquerade_inside(name: PortName, service: ServicePort, match: str, options: Options, own_policy: bool) -> Iterator[str]:
+def _masquerade_inside(name: PortName, service: ServicePort, options: Options, own_policy: bool) -> Iterator[str]:
     """Traffic to the cluster IP that does not come from a pod is masqueraded, so that answers come back this way."""
     if not own_policy:
         return
-    rule = f'-m comment --comment "{name} cluster IP" {match} -d {service.cluster_ip} --dport {service.port}'
+    protocol, to = service.protocol.lower(), f"-d {_single(service.cluster_ip)}"
+    rest = f'-p {protocol} -m comment --comment "{name} cluster IP" -m {protocol} --dport {service.port} -j {chain.MARK_MASQ}'
     if options.masquerade_all:
-        yield f"{rule} -j {chain.MARK_MASQ}"
+        yield f"{to} {rest}"
     elif options.remote_match:
-        yield f"{rule} {options.remote_match} -j {chain.MARK_MASQ}"
+        yield f"{options.remote_match} {to} {rest}" if "-s " in options.remote_match else f"{to} {options.remote_match} {rest}"
 
 
 def _balance(name: PortName, service: ServicePort, endpoints: Sequence[Endpoint], many: bool) -> Iterator[str]:
@@ -230,17 +233,33 @@ def _balance(name: PortName, service: ServicePort, endpoints: Sequence[Endpoint]
         for endpoint in endpoints:
             target = chain.endpoint(name, endpoint)
             comment = "" if many else f'-m comment --comment "{name} -> {endpoint}" '
-            yield f"{comment}-m recent --name {target} --rcheck --seconds {service.affinity_seconds} --reap -j {target}"
+            yield (f"{comment}-m recent --rcheck --seconds {service.affinity_seconds} --reap --name {target} {_whole(endpoint)} --rsource "
+                   f"-j {target}")
     count = len(endpoints)
     for index, endpoint in enumerate(endpoints):
         comment = "" if many else f'-m comment --comment "{name} -> {endpoint}" '
-        chance = f"-m statistic --mode random --probability {1 / (count - index):0.10f} " if index < count - 1 else ""
+        chance = f"-m statistic --mode random --probability {_probability(count - index)} " if index < count - 1 else ""
         yield f"{comment}{chance}-j {chain.endpoint(name, endpoint)}"
 
 
-def _endpoint(name: PortName, service: ServicePort, endpoint: Endpoint, match: str, many: bool) -> Iterator[str]:
+@lru_cache(maxsize=4096)
+def _probability(among: int) -> str:
+    """As iptables-save shows one in so many: the kernel keeps 31 bits of it."""
+    return f"{int((1 << 31) / among + 0.5) / (1 << 31):0.11f}"
+
+
+def _endpoint(name: PortName, service: ServicePort, endpoint: Endpoint, many: bool) -> Iterator[str]:
     """A pod that reaches itself through the service is masqueraded (hairpin); everything is translated."""
-    comment = "" if many else f"-m comment --comment {name} "
-    yield f"{comment}-s {endpoint.ip} -j {chain.MARK_MASQ}"
-    remember = f"-m recent --name {chain.endpoint(name, endpoint)} --set " if service.affinity_seconds else ""
-    yield f"{comment}{remember}{match} -j DNAT --to-destination {endpoint}"
+    protocol = service.protocol.lower()
+    comment = "" if many else f'-m comment --comment "{name}" '
+    yield f"-s {_single(endpoint.ip)} {comment}-j {chain.MARK_MASQ}"
+    remember = f"-m recent --set --name {chain.endpoint(name, endpoint)} {_whole(endpoint)} --rsource " if service.affinity_seconds else ""
+    yield f"-p {protocol} {comment}{remember}-m {protocol} -j DNAT --to-destination {endpoint}"
+
+
+def _single(ip: str) -> str:
+    return f"{ip}/128" if ":" in ip else f"{ip}/32"
+
+
+def _whole(endpoint: Endpoint) -> str:
+    return f"--mask {'ffff:' * 7 + 'ffff' if ':' in endpoint.ip else '255.255.255.255'}"

@@ -163,7 +163,8 @@ class IpvsBackend:
         rules = rule.rules(self._family, local=options.local, remote=options.remote, masquerade_all=options.masquerade_all,
                            mark=options.mark)
         saved = table.parse_save((await run(f"{self._command}-save")).decode())
-        await run(f"{self._command}-restore", *WAIT, "--noflush", "--counters", stdin=table.full(rules, saved, rule.JUMPS).encode())
+        for text in table.full(rules, saved, rule.JUMPS):
+            await run(f"{self._command}-restore", *WAIT, "--noflush", "--counters", stdin=text.encode())
 
     async def intact(self) -> bool:
         """Lets go of servers that have no connections any more; looks for the canaries in iptables, for the virtual servers and their

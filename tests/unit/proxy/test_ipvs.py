@@ -30,7 +30,7 @@ def test_plan(name):
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
 def test_rules_never_change_and_name_sets_and_chains_that_exist(family):
     rules = rule.rules(family, local="-s 10.244.0.0/16", remote="! -s 10.244.0.0/16", masquerade_all=False, mark=0x4000)
-    text = table.full(rules, {}, rule.JUMPS)
+    text = "".join(table.full(rules, {}, rule.JUMPS))
     if family == "IPv4":
         compare("ipvs/iptables.rules", text)
     sets = {ipset.name(one, family) for one in ipset.TYPES}
