@@ -11,10 +11,11 @@ from yarl import URL
 from kubepy.api.errors import ApiError, InternalError, ServiceUnavailable, from_status
 from kubepy.apiserver.exchange import Exchange, Headers
 from kubepy.apiserver.stream.dial import Target
+from kubepy.apiserver.stream.html import Links, rewriter
 
 _DROPPED = frozenset(("host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade",
                       "authorization", "content-length", "proxy-authorization", "proxy-authenticate", "impersonate-user",
-                      "impersonate-group", "impersonate-uid", "accept-encoding", "sec-websocket-protocol"))
+                      "impersonate-group", "impersonate-uid", "sec-websocket-protocol"))
 _CHUNK = 64 << 10
 _CONNECT_TIMEOUT = 30.0
 
@@ -28,7 +29,8 @@ class Forwarder:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT)
-            self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
+                                                  skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"))
         return self._session
 
     async def close(self) -> None:
@@ -38,17 +40,19 @@ class Forwarder:
     async def forward(self, exchange: Exchange, target: Target, *, error_as_status: bool = False, prefix: str = "") -> None:
         """Sends the client's request on and streams the answer back.
 
-        With `error_as_status` a refusal becomes the API's error (logs); `prefix` is put before paths in Location headers."""
+        With `error_as_status` a refusal becomes the API's error (logs). `prefix` is the path of a proxy: links and redirects to the
+        backend's own paths lead through it, and the backend is told of it."""
         scheme = "https" if target.context else "http"
         url = URL(f"{scheme}://{target.authority}{target.path}", encoded=True)
         body = None if exchange.method in ("GET", "HEAD") else _body(exchange)
         try:
-            async with self._open().request(exchange.method, url, headers=_headers(exchange, target), data=body, allow_redirects=False,
-                                            ssl=target.context if target.context else False,
+            async with self._open().request(exchange.method, url, headers=_headers(exchange, target, prefix), data=body,
+                                            allow_redirects=False, ssl=target.context if target.context else False,
                                             server_hostname=target.server_hostname if target.context else None) as answer:
                 if error_as_status and answer.status >= 400:
                     raise await _refusal(answer)
-                await _stream(exchange, answer, prefix)
+                hosts = frozenset((target.authority, exchange.header(b"host")))
+                await _stream(exchange, answer, Links(prefix, hosts) if prefix else None)
         except ssl.SSLError as error:
             raise InternalError.of(f"error dialing backend: {error}") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -57,22 +61,21 @@ class Forwarder:
             raise _unreachable(target, error) from error
 
 
-async def _stream(exchange: Exchange, answer: aiohttp.ClientResponse, prefix: str) -> None:
+async def _stream(exchange: Exchange, answer: aiohttp.ClientResponse, links: Links | None) -> None:
+    page = rewriter(links, answer.headers.get("Content-Type", ""), answer.headers.get("Content-Encoding", "")) if links else None
     headers: Headers = [(b"Audit-Id", exchange.audit_id)]
     for name, value in answer.headers.items():
-        if name.lower() not in _DROPPED or name.lower() == "content-length":
-            headers.append((name.encode("latin-1"), _relocate(name, value, prefix).encode("latin-1")))
+        lower = name.lower()
+        if lower not in _DROPPED or (lower == "content-length" and page is None):
+            shown = links.rewrite(value) if links and lower == "location" else value
+            headers.append((name.encode("latin-1"), shown.encode("latin-1")))
     exchange.started, exchange.status = True, answer.status
     await exchange.send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await exchange.send({"type": "http.response.body", "body": b"", "more_body": True})
     async for chunk in answer.content.iter_any():
-        await exchange.send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await exchange.send({"type": "http.response.body", "body": b""})
-
-
-def _relocate(name: str, value: str, prefix: str) -> str:
-    """A redirect of the backend to its own root has to lead through the proxy."""
-    return prefix + value if prefix and name.lower() == "location" and value.startswith("/") else value
+        if data := page.feed(chunk) if page else chunk:
+            await exchange.send({"type": "http.response.body", "body": data, "more_body": True})
+    await exchange.send({"type": "http.response.body", "body": page.finish() if page else b""})
 
 
 async def _body(exchange: Exchange) -> AsyncIterator[bytes]:
@@ -86,7 +89,7 @@ async def _body(exchange: Exchange) -> AsyncIterator[bytes]:
             return
 
 
-def _headers(exchange: Exchange, target: Target) -> CIMultiDict[str]:
+def _headers(exchange: Exchange, target: Target, prefix: str) -> CIMultiDict[str]:
     """The client's headers without its credentials and what belongs to its own connection, and the target's own."""
     headers: CIMultiDict[str] = CIMultiDict()
     for raw_name, value in exchange.scope["headers"]:
@@ -95,6 +98,11 @@ def _headers(exchange: Exchange, target: Target) -> CIMultiDict[str]:
             headers.add(name, value.decode("latin-1"))
     for name, value in target.headers:
         headers.add(name, value)
+    if prefix:
+        client = exchange.scope.get("client")
+        before = headers.popall("X-Forwarded-For", [])
+        headers["X-Forwarded-For"] = ", ".join([*before, *([client[0]] if client else [])])
+        headers["X-Forwarded-Uri"] = prefix + target.path.partition("?")[0]
     return headers
 
 

@@ -1,7 +1,4 @@
-"""Subresources that connect a client with a node or a pod: log, exec, attach, portforward, proxy.
-
-Known difference: links inside HTML that `proxy` hands through are not rewritten; redirects are.
-"""
+"""Subresources that connect a client with a node or a pod: log, exec, attach, portforward, proxy."""
 from __future__ import annotations
 
 import ssl
@@ -29,6 +26,8 @@ if TYPE_CHECKING:
     from kubepy.apiserver.stream.forward import Forwarder
 
 _SPECIAL = frozenset(("exec", "attach", "portforward", "proxy"))
+_SAFE = "/:@!$&'()*+,;=~"
+"""What Go leaves as it is in a path."""
 
 
 class Connector:
@@ -92,22 +91,22 @@ class Connector:
         if exchange.scope["path"].endswith("/") and not path.endswith("/"):
             path += "/"
         prefix = exchange.scope["path"]
+        query = exchange.scope["query_string"].decode("latin-1")
         if path == "/":
             if not prefix.endswith("/") and exchange.method in ("GET", "HEAD"):
                 located = await self._locate(context)  # what is not there is said before anything is redirected
                 assert located
-                await exchange.answer(301, b"", extra=[(b"Location", f"{quote(prefix)}/".encode())])
+                await exchange.answer(301, b"", extra=[(b"Location", f"{quote(prefix, safe=_SAFE)}/{query and '?' + query}".encode())])
                 return
             prefix = prefix.rstrip("/")
         else:
             prefix = prefix[:len(prefix) - len(path)]
         target = await self._locate(context)
-        query = exchange.scope["query_string"].decode("latin-1")
         target = replace(target, path=quote(path, safe="/:@!$&'()*+,;=~%") + (f"?{query}" if query else ""))
         if exchange.scope.get("upgrade"):
             await pass_through(exchange, target)
         else:
-            await self._forwarder.forward(exchange, target, prefix=quote(prefix))
+            await self._forwarder.forward(exchange, target, prefix=quote(prefix, safe=_SAFE))
 
     async def _locate(self, context: Context) -> Target:
         info, services = context.info, self._server.services
