@@ -1,7 +1,9 @@
 """ResourceQuota status (`pkg/controller/resourcequota`): what a namespace uses is counted again when something has gone.
 
 Admission charges what is added; here charges are given back, and everything is counted anew from time to time. Pods, services and
-claims come from the shared caches; other kinds named by `count/…` are watched (metadata only) once a quota asks for them.
+claims come from the shared caches, quotas too; other kinds named by `count/…` are watched (metadata only) once a quota asks for them.
+Each cache is fed by a watch of its own, so that a quota can be seen before the objects that were there before it: its first count is
+looked over once more.
 """
 from __future__ import annotations
 
@@ -31,9 +33,10 @@ from kubepy.controllers.kit.environment import Environment
 
 log = get_logger("resourcequota")
 
-FULL = (PODS, SERVICES, PERSISTENT_VOLUME_CLAIMS)
-_PLAIN = {item.plural: item for item in (CONFIGMAPS, SECRETS, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS)}
+FULL = (PODS, SERVICES, PERSISTENT_VOLUME_CLAIMS, RESOURCE_QUOTAS)
+_PLAIN = {item.plural: item for item in (CONFIGMAPS, SECRETS, REPLICATION_CONTROLLERS)}
 SYNC_TIMEOUT = 10.0
+SECOND_LOOK = 3.0
 
 
 def count(spec: Object, caches: Mapping[Resource, Store], namespace: str) -> dict[str, str]:
@@ -73,9 +76,10 @@ class Reconciler:
         spec, status = obj["spec"], obj.get("status") or {}
         await self._watch_counted(spec)
         hard, used = spec.get("hard") or {}, count(spec, self._caches, namespace)
-        if not same_amounts(status.get("hard") or {}, hard) or not same_amounts(status.get("used") or {}, used):
+        new = not same_amounts(status.get("hard") or {}, hard)
+        if new or not same_amounts(status.get("used") or {}, used):
             await self._client.update(RESOURCE_QUOTAS, {**obj, "status": {"hard": hard, "used": used}}, subresource="status")
-        return None
+        return SECOND_LOOK if new else None
 
     async def run(self, queue: WorkQueue[str]) -> None:
         """Counts everything anew from time to time."""
@@ -144,7 +148,7 @@ def _hard_changed(old: Object | None, new: Object | None) -> bool:
 def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     watches = (
-        Watch(RESOURCE_QUOTAS, when=_hard_changed),
+        Watch(RESOURCE_QUOTAS, keys=reconciler.quotas_in, when=_hard_changed),
         Watch(PODS, keys=reconciler.quotas_in, when=_freed),
         Watch(SERVICES, keys=reconciler.quotas_in, when=_changed),
         Watch(PERSISTENT_VOLUME_CLAIMS, keys=reconciler.quotas_in, when=_changed),

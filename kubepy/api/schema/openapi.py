@@ -63,7 +63,7 @@ def v2_document(versions: Mapping[tuple[str, str], Sequence[Served]], release: s
         own.update({item.definition: item.schema for item in served if item.schema is not None})
     found: dict[str, Any] = {}
     for name in _reachable(paths, own, _V3):
-        found[name] = _v2_custom(_custom(own[name])) if own.get(name) is not None else definitions.definition(name)
+        found[name] = _v2_kind(_custom(own[name])) if own.get(name) is not None else definitions.definition(name)
     for served in versions.values():
         for item in served:
             if item.schema is not None:
@@ -214,8 +214,19 @@ def _type_descriptions() -> dict[str, str]:
 _V2_DROPPED = frozenset({"oneOf", "anyOf", "allOf", "not", "nullable", "default"})
 
 
+_PRESERVE = "x-kubernetes-preserve-unknown-fields"
+
+
+def _v2_kind(schema: dict[str, Any]) -> dict[str, Any]:
+    """A custom kind in v2. kubectl takes the properties named for all there are: one that keeps unknown fields names none."""
+    if schema.get(_PRESERVE):
+        return {"type": "object", _GVK: schema[_GVK]}
+    found: dict[str, Any] = _v2_custom(schema)
+    return found
+
+
 def _v2_custom(node: Any) -> Any:
-    """A v3 schema as v2 can say it: no alternatives, no defaults, nothing of what may be null."""
+    """A v3 schema as v2 can say it: no alternatives, no defaults, nothing of what may be null or keeps unknown fields."""
     if isinstance(node, list):
         return [_v2_custom(item) for item in node]
     if not isinstance(node, dict):
@@ -224,6 +235,8 @@ def _v2_custom(node: Any) -> Any:
         return {key: value for key, value in node.items() if key == "description"}
     result: dict[str, Any] = {}
     for key, value in node.items():
+        if key in ("properties", "items") and node.get(_PRESERVE):
+            continue
         if key == "properties" and isinstance(value, dict):
             result[key] = {name: _v2_custom(item) for name, item in value.items()}
         elif key == "$ref":

@@ -177,7 +177,7 @@ async def test_a_namespace_is_patched_replaced_finalized_and_has_a_status(client
 async def test_a_quota_follows_the_lives_of_what_it_counts(client: HttpClient) -> None:
     namespace = await space(client, "counted")
     hard = {"pods": "5", "requests.cpu": "1", "configmaps": "9", "secrets": "9", "services": "9", "services.nodeports": "1",
-            "replicationcontrollers": "9", "count/replicasets.apps": "9"}
+            "replicationcontrollers": "9", "count/replicasets.apps": "9", "resourcequotas": "9"}
     await client.create(RESOURCE_QUOTAS, {"metadata": {"name": "q", "namespace": namespace}, "spec": {"hard": hard}})
 
     async def used() -> Object:
@@ -189,18 +189,19 @@ async def test_a_quota_follows_the_lives_of_what_it_counts(client: HttpClient) -
             return bool(found) and all(found[name] == value for name, value in wanted.items())
         await until(so, str(wanted), 60)
 
-    await until_used(configmaps="1", pods="0")  # the root CA's
+    await until_used(configmaps="1", pods="0", resourcequotas="1")  # the root CA's; itself
     container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "100m"}}}
     nothing: Object = {"replicas": 0, "template": {"metadata": {"labels": LABELS}, "spec": {"containers": [container]}}}
     made: dict[Resource, Object] = {
         PODS: {"spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}, CONFIGMAPS: {}, SECRETS: {},
         SERVICES: {"spec": {"type": "NodePort", "ports": [{"port": 80}]}},
         REPLICATION_CONTROLLERS: {"spec": {**nothing, "selector": LABELS}},
-        REPLICA_SETS: {"spec": {**nothing, "selector": {"matchLabels": LABELS}}}}
+        REPLICA_SETS: {"spec": {**nothing, "selector": {"matchLabels": LABELS}}},
+        RESOURCE_QUOTAS: {"spec": {"hard": {"persistentvolumeclaims": "1"}}}}
     for resource, body in made.items():
         await client.create(resource, {"metadata": {"name": "one", "namespace": namespace}, **body})
     full = {"pods": "1", "requests.cpu": "100m", "configmaps": "2", "secrets": "1", "services": "1", "services.nodeports": "1",
-            "replicationcontrollers": "1", "count/replicasets.apps": "1"}
+            "replicationcontrollers": "1", "count/replicasets.apps": "1", "resourcequotas": "2"}
     await until_used(**full)
     large = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "950m"}}}
     with pytest.raises(ApiError, match=r"exceeded quota: q, requested: requests\.cpu=950m, used: requests\.cpu=100m, limited: "):
@@ -208,7 +209,7 @@ async def test_a_quota_follows_the_lives_of_what_it_counts(client: HttpClient) -
     await client.patch(RESOURCE_QUOTAS, "q", {"spec": {"hard": {"requests.cpu": "2"}}}, namespace)
     for resource in made:
         await client.delete(resource, "one", namespace)
-    await until_used(**{**dict.fromkeys(full, "0"), "configmaps": "1"})
+    await until_used(**{**dict.fromkeys(full, "0"), "configmaps": "1", "resourcequotas": "1"})
     assert (await client.get(RESOURCE_QUOTAS, "q", namespace))["status"]["hard"]["requests.cpu"] == "2"
 
 

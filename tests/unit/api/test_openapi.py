@@ -67,6 +67,23 @@ def test_v2_refers_to_definitions_and_takes_custom_kinds() -> None:
     assert "application/strategic-merge-patch+json" not in document["paths"]["/apis/example.com/v1/things"]["get"].get("consumes", [])
 
 
+@pytest.mark.parametrize(("schema", "shown"), [
+    pytest.param({"description": "d", "x-kubernetes-preserve-unknown-fields": True, "properties": {"spec": {"type": "object"}}}, None,
+                 id="at its root: nothing but that it is an object"),
+    pytest.param({"properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"a": {}}}}},
+                 {"type": "object", "x-kubernetes-preserve-unknown-fields": True}, id="inside: no properties there"),
+])
+def test_a_kind_that_keeps_unknown_fields_names_no_properties_in_v2(schema: dict[str, Any], shown: dict[str, Any] | None) -> None:
+    thing = Served("example.com", "v1", "things", "Thing", True, VERBS, "com.example.v1.Thing")
+    own = openapi.custom_schema(thing, {"type": "object", **schema})
+    custom = Served(*(getattr(thing, name) for name in Served.__slots__[:7]), schema=own)
+    found = openapi.v2_document({("example.com", "v1"): (custom,)}, "v1.36.0")["definitions"]["com.example.v1.Thing"]
+    if shown is None:
+        assert found == {"type": "object", "x-kubernetes-group-version-kind": [{"group": "example.com", "kind": "Thing", "version": "v1"}]}
+    else:
+        assert found["properties"]["spec"] == shown
+
+
 def test_the_index_changes_with_the_documents() -> None:
     index = openapi.v3_index({"apis/apps/v1": b"{}", "api": b"x"})
     assert list(index["paths"]) == ["api", "apis/apps/v1"]
