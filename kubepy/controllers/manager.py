@@ -12,6 +12,7 @@ from kubepy.controllers import (
     bootstrap,
     clusterrole,
     cronjob,
+    devicetaint,
     disruption,
     namespace,
     podgc,
@@ -21,6 +22,7 @@ from kubepy.controllers import (
     replicaset,
     resourceclaim,
     rootca,
+    selinux,
     serviceaccount,
     servicecidr,
 )
@@ -74,6 +76,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("node-ipam-controller", ("nodeipam",), ipam.controller),
     Entry("node-lifecycle-controller", ("nodelifecycle",), lifecycle.controller),
     Entry("taint-eviction-controller", (), eviction.controller),
+    Entry("device-taint-eviction-controller", (), devicetaint.controller),
     Entry("ttl-controller", ("ttl",), ttl.controller),
     Entry("pod-garbage-collector-controller", ("podgc",), podgc.controller),
     Entry("garbage-collector-controller", ("garbagecollector",), collector.controller),
@@ -98,6 +101,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("certificatesigningrequest-cleaner-controller", ("csrcleaner",), clean.controller),
     Entry("horizontal-pod-autoscaler-controller", ("horizontalpodautoscaling",), autoscale.controller),
     Entry("disruption-controller", ("disruption",), disruption.controller),
+    Entry("selinux-warning-controller", (), selinux.controller, enabled=False),
     Entry("resourcequota-controller", ("resourcequota",), quota.controller),
     Entry("bootstrap-signer-controller", ("bootstrapsigner", "bootstrap-signer"), bootstrap.signer, enabled=False),
     Entry("token-cleaner-controller", ("tokencleaner", "token-cleaner"), bootstrap.cleaner, enabled=False),
@@ -110,11 +114,9 @@ CONTROLLERS: tuple[Entry, ...] = (
 MISSING = {
     "storageversion-garbage-collector-controller": "the API group internal.apiserver.k8s.io is not served",
     "storage-version-migrator-controller": "the API group storagemigration.k8s.io is not served: objects are converted as they are read",
-    "device-taint-eviction-controller": "DeviceTaintRules are not served",
     "resourcepoolstatusrequest-controller": "ResourcePoolStatusRequests are not served",
     "podcertificaterequest-cleaner-controller": "PodCertificateRequests are not served",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller": "ClusterTrustBundles are not served",
-    "selinux-warning-controller": "the feature gate SELinuxChangePolicy is off",
 }
 """Controllers that upstream has (all of them behind features that are off by default) and that are not here, with the reason."""
 

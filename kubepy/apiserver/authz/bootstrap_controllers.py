@@ -41,6 +41,12 @@ CONTROLLERS = {
         get list update watch | core | pods
         EVENTS
         """,
+    "device-taint-eviction-controller": """
+        delete get list watch | core | pods
+        patch | core | pods/status
+        READ | resource.k8s.io | deviceclasses resourceclaims resourceslices
+        EVENTS
+        """,
     "disruption-controller": """
         READ | apps extensions | deployments
         READ | apps extensions | replicasets

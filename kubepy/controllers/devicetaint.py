@@ -1,0 +1,148 @@
+"""Eviction by device taint (`pkg/controller/devicetainteviction`): pods leave devices that get a NoExecute taint they do not tolerate.
+
+Taints are those that drivers publish in ResourceSlices; what is tolerated stands in the allocation of the claim, and for how long
+counts from when the taint was added. Known difference: DeviceTaintRules are not read, as their API is off by default.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kubepy.api.errors import NotFound
+from kubepy.api.pod import is_active, node_name
+from kubepy.api.resource import PODS, RESOURCE_CLAIMS, RESOURCE_SLICES
+from kubepy.api.scheduling import tolerates
+from kubepy.api.types import Object
+from kubepy.base.clock import format_time, parse_time
+from kubepy.base.log import get_logger
+from kubepy.base.metrics import counter, histogram
+from kubepy.client.controller import Controller, Watch
+from kubepy.client.store import key_of, split_key
+from kubepy.controllers.kit import condition
+from kubepy.controllers.kit.environment import Environment
+from kubepy.controllers.resourceclaim import claim_names
+
+ACCOUNT = "device-taint-eviction-controller"
+EVICTED = counter("device_taint_eviction_controller_pod_deletions_total",
+                  "Total number of Pods deleted by DeviceTaintEvictionController since its start.")
+LATENCY = histogram("device_taint_eviction_controller_pod_deletion_duration_seconds",
+                    "Latency, in seconds, between the time when a device taint effect has been activated and a Pod's deletion via "
+                    "DeviceTaintEvictionController.", (), (0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 30, 60, 120, 180, 240))
+log = get_logger("devicetainteviction")
+
+
+def evict_at(results: Iterable[Object], taints: dict[tuple[str, str, str], Sequence[Object]]) -> float | None:
+    """When the users of the allocated devices must go, in epoch seconds (0: now); None for never. `taints` by driver, pool, device."""
+    moments: list[float] = []
+    for result in results:
+        for taint in taints.get((result["driver"], result["pool"], result["device"]), ()):
+            fitting = [item for item in result.get("tolerations") or () if tolerates(item, taint)]
+            if not fitting:
+                return 0.0
+            limits = [max(float(item["tolerationSeconds"]), 0.0) for item in fitting if item.get("tolerationSeconds") is not None]
+            if limits:
+                moments.append((parse_time(taint["timeAdded"]) if taint.get("timeAdded") else 0.0) + min(limits))
+    return min(moments, default=None)
+
+
+def no_execute(slices: Iterable[Object]) -> dict[tuple[str, str, str], Sequence[Object]]:
+    """The taints that evict, by device; of each pool only the newest generation counts."""
+    newest: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str, str], Sequence[Object]] = {}
+    listed = [(item["spec"], (item["spec"]["driver"], item["spec"]["pool"]["name"])) for item in slices]
+    for spec, pool in listed:
+        newest[pool] = max(newest.get(pool, 0), spec["pool"].get("generation") or 0)
+    for spec, pool in listed:
+        if (spec["pool"].get("generation") or 0) < newest[pool]:
+            continue
+        for device in spec.get("devices") or ():
+            if taints := [taint for taint in device.get("taints") or () if taint["effect"] == "NoExecute"]:
+                found[(*pool, device["name"])] = taints
+    return found
+
+
+class Reconciler:
+    def __init__(self, env: Environment) -> None:
+        self._clock = env.clock
+        self._client = env.client_for(ACCOUNT)
+        self._recorder = env.recorder(ACCOUNT, ACCOUNT)
+        self._pods = env.informers.informer(PODS).lister
+        self._claims = env.informers.informer(RESOURCE_CLAIMS).lister
+        self._slices = env.informers.informer(RESOURCE_SLICES).lister
+        self._taints: dict[tuple[str, str, str], Sequence[Object]] | None = None
+        self._planned: set[str] = set()
+
+    async def reconcile(self, key: str) -> float | None:
+        namespace, name = split_key(key)
+        pod = self._pods.get(name, namespace)
+        if pod is None or not is_active(pod) or not node_name(pod):
+            self._planned.discard(key)
+            return None
+        moment = evict_at(self._devices(pod), self.taints())
+        if moment is None:
+            if key in self._planned:
+                self._planned.discard(key)
+                self._recorder.event(pod, "Normal", "DeviceTaintManagerEviction", "Cancelling deletion")
+            return None
+        wait = moment - self._clock.now()
+        if wait > 0:
+            self._planned.add(key)
+            return wait
+        self._planned.discard(key)
+        self._recorder.event(pod, "Normal", "DeviceTaintManagerEviction", "Marking for deletion")
+        await self._evict(pod, moment)
+        return None
+
+    def taints(self) -> dict[tuple[str, str, str], Sequence[Object]]:
+        if self._taints is None:
+            self._taints = no_execute(self._slices.list())
+        return self._taints
+
+    def _devices(self, pod: Object) -> list[Object]:
+        """What is allocated to the claims that are reserved for the pod."""
+        found: list[Object] = []
+        for name in sorted(claim_names(pod)):
+            status = (self._claims.get(name, pod["metadata"]["namespace"]) or {}).get("status") or {}
+            if any(item["uid"] == pod["metadata"]["uid"] for item in status.get("reservedFor") or ()):
+                found += ((status.get("allocation") or {}).get("devices") or {}).get("results") or ()
+        return found
+
+    async def _evict(self, pod: Object, due: float) -> None:
+        metadata = pod["metadata"]
+        target = condition.build("DisruptionTarget", "True", "DeletionByDeviceTaintManager",
+                                 "Device Taint manager: deleting due to NoExecute taint", format_time(self._clock.now()))
+        found = condition.merge((pod.get("status") or {}).get("conditions") or (), target)
+        patch = {"metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}, "status": {"conditions": found}}
+        try:
+            await self._client.patch(PODS, metadata["name"], patch, metadata["namespace"], subresource="status")
+            await self._client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
+        except NotFound:
+            return
+        EVICTED.inc()
+        LATENCY.observe(max(self._clock.now() - due, 0.0))
+        log.info("Pod evicted by device taint", pod=key_of(pod), node=node_name(pod))
+
+    def forget_taints(self, old: Object | None, new: Object | None) -> None:
+        self._taints = None
+
+    def users_of_claim(self, claim: Object) -> list[str]:
+        namespace = claim["metadata"]["namespace"]
+        return [f"{namespace}/{item['name']}" for item in (claim.get("status") or {}).get("reservedFor") or ()
+                if item.get("resource") == "pods"]
+
+    def users_of_slice(self, item: Object) -> list[str]:
+        pool = item["spec"]["driver"], item["spec"]["pool"]["name"]
+        return [key for claim in self._claims.list() for key in self.users_of_claim(claim)
+                if any((result["driver"], result["pool"]) == pool
+                       for result in (((claim["status"].get("allocation") or {}).get("devices") or {}).get("results")) or ())]
+
+
+def controller(env: Environment) -> Controller:
+    reconciler = Reconciler(env)
+
+    def uses_claims(old: Object | None, new: Object | None) -> bool:
+        pod = new or old
+        return pod is not None and bool(pod["spec"].get("resourceClaims"))
+
+    return Controller("device_taint_eviction", reconciler.reconcile, (
+        Watch(PODS, when=uses_claims), Watch(RESOURCE_CLAIMS, keys=reconciler.users_of_claim),
+        Watch(RESOURCE_SLICES, keys=reconciler.users_of_slice, observe=reconciler.forget_taints)), workers=8)
