@@ -5,10 +5,9 @@ and its scheduled minute, so that a time is never run twice. Schedules are read 
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import croniter
@@ -54,7 +53,7 @@ class BadSchedule(ValueError):
 def times(owner: Object, now: float) -> tuple[float | None, float, int]:
     """(the latest scheduled time since the last run that has come, the next one, how many have come). Raises BadSchedule."""
     spec = owner["spec"]
-    zone: Any = UTC
+    zone: tzinfo = UTC
     if spec.get("timeZone"):
         try:
             zone = ZoneInfo(spec["timeZone"])
@@ -68,19 +67,29 @@ def times(owner: Object, now: float) -> tuple[float | None, float, int]:
             return _every(duration(spec["schedule"].removeprefix("@every ")), start, now)
         if deadline is not None:
             start = max(start, now - deadline)
-        series = croniter(spec["schedule"], datetime.fromtimestamp(start, zone), ret_type=float)
+        series = _series(spec["schedule"], zone, start)
         latest, count = None, 0
-        upcoming = float(series.get_next())
+        upcoming = next(series)
         while upcoming <= now:
             latest, count = upcoming, count + 1
             if count >= MANY:  # long asleep: look back from now instead of stepping through everything
-                latest = float(croniter(spec["schedule"], datetime.fromtimestamp(now + 1, zone), ret_type=float).get_prev())
-                upcoming = float(croniter(spec["schedule"], datetime.fromtimestamp(now, zone), ret_type=float).get_next())
+                latest = next(_series(spec["schedule"], zone, now + 1, back=True))
+                upcoming = next(_series(spec["schedule"], zone, now))
                 break
-            upcoming = float(series.get_next())
+            upcoming = next(series)
         return latest, upcoming, count
     except (ValueError, KeyError) as error:
         raise BadSchedule(f"unparseable schedule: {spec['schedule']} : {error}") from error
+
+
+def _series(schedule: str, zone: tzinfo, start: float, *, back: bool = False) -> Iterator[float]:
+    """The times after (or before) a moment. One that a change to summer time leaves out is left out, not made up for an hour later."""
+    series = croniter(schedule, datetime.fromtimestamp(start, zone), ret_type=float)
+    while True:
+        moment = float(series.get_prev() if back else series.get_next())
+        local, before = datetime.fromtimestamp(moment, zone), datetime.fromtimestamp(moment - 60, zone)
+        if local.utcoffset() == before.utcoffset() or croniter.match(schedule, local.replace(tzinfo=None)):
+            yield moment
 
 
 def _every(period: float, start: float, now: float) -> tuple[float | None, float, int]:
@@ -139,7 +148,7 @@ def build_job(owner: Object, moment: float) -> Object:
     metadata, template = owner["metadata"], owner["spec"]["jobTemplate"]
     source = template.get("metadata") or {}
     zone = owner["spec"].get("timeZone")
-    stamp = datetime.fromtimestamp(moment, ZoneInfo(zone)).isoformat() if zone else format_time(moment)
+    stamp = datetime.fromtimestamp(moment, ZoneInfo(zone)).isoformat().replace("+00:00", "Z") if zone else format_time(moment)
     return {
         "apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": job_name(owner, moment), "namespace": metadata["namespace"],

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 
-from kubepy.api.resource import STATEFUL_SETS
+from kubepy.api.resource import PODS, STATEFUL_SETS
 from kubepy.api.types import Object
 from kubepy.controllers.kit.adoption import owner_reference
 from kubepy.controllers.kit.pod_control import pod_from_template
@@ -62,25 +62,42 @@ def build_pod(owner: Object, template: Object, number: int, revision: str) -> Ob
 def claim_owners(owner: Object, pod: Object | None, claim: Object, *, condemned: bool) -> list[Object] | None:
     """The claim's owner references under the retention policy; None when they are as they should be.
 
-    whenDeleted=Delete ties claims to the set; whenScaled=Delete ties those of pods that scaling takes away to the pod."""
+    whenDeleted=Delete ties claims to the set; whenScaled=Delete ties those of pods that scaling takes away to the pod.
+    A claim that another controls is tied to neither."""
     policy = owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
-    metadata = owner["metadata"]
-    wanted_set = policy.get("whenDeleted") == "Delete" and not (condemned and policy.get("whenScaled") == "Delete")
-    wanted_pod = condemned and policy.get("whenScaled") == "Delete" and pod is not None
     current = claim["metadata"].get("ownerReferences") or []
-    name = metadata["name"]
-    kept = [ref for ref in current if not (ref["kind"] == "StatefulSet" and ref["name"] == name)
-            and not (ref["kind"] == "Pod" and ref["name"].startswith(f"{name}-"))]
-    if wanted_set:
-        kept.append(_reference(owner_reference(owner, STATEFUL_SETS)))
-    if wanted_pod and pod is not None:
-        kept.append({"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]})
-    return kept if [_key(ref) for ref in kept] != [_key(ref) for ref in current] else None
+    if has_other_controller(owner, pod, claim):
+        ours = _uids(owner, pod)
+        kept = [ref for ref in current if ref["uid"] not in ours]
+    else:
+        kept = [ref for ref in current if not (_is_to(ref, "StatefulSet", owner) or _is_to(ref, "Pod", pod))]
+        if condemned and pod is not None and policy.get("whenScaled") == "Delete":
+            kept.append(owner_reference(pod, PODS))
+        elif policy.get("whenDeleted") == "Delete":
+            kept.append(owner_reference(owner, STATEFUL_SETS))
+    return kept if sorted(map(_key, kept)) != sorted(map(_key, current)) else None
 
 
-def _reference(ref: Object) -> Object:
-    return {key: ref[key] for key in ("apiVersion", "kind", "name", "uid")} | {"controller": True}
+def has_other_controller(owner: Object, pod: Object | None, claim: Object) -> bool:
+    """Whether a retention policy that ties claims would meet another's tie: one to a former set or pod of this name is such, too."""
+    policy = owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+    if "Delete" not in (policy.get("whenScaled"), policy.get("whenDeleted")):
+        return False
+    for ref in claim["metadata"].get("ownerReferences") or ():
+        if ref["uid"] in _uids(owner, pod):
+            continue
+        if ref.get("controller") or _is_to(ref, "StatefulSet", owner) or _is_to(ref, "Pod", pod):
+            return True
+    return False
 
 
-def _key(ref: Object) -> tuple[str, str, str]:
-    return ref["kind"], ref["name"], ref["uid"]
+def _uids(owner: Object, pod: Object | None) -> tuple[str, ...]:
+    return tuple(item["metadata"].get("uid", "") for item in (owner, pod) if item is not None)
+
+
+def _is_to(ref: Object, kind: str, obj: Object | None) -> bool:
+    return bool(obj is not None and ref["kind"] == kind and ref["name"] == obj["metadata"]["name"])
+
+
+def _key(ref: Object) -> tuple[str, str, str, bool]:
+    return ref["kind"], ref["name"], ref["uid"], bool(ref.get("controller"))

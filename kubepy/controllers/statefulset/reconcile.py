@@ -169,6 +169,10 @@ class Reconciler:
                 present = self._claims.get(metadata["name"], metadata["namespace"])
                 if present is None:
                     continue
+                if identity.has_other_controller(owner, pod, present):
+                    self._recorder.event(owner, "Warning", "ConflictingController",
+                                         f"PersistentVolumeClaim {metadata['name']} has a conflicting OwnerReference that acts as a "
+                                         "manging controller, the retention policy is ignored for this claim")
                 owners = identity.claim_owners(owner, pod, present, condemned=number not in wanted)
                 if owners is not None:
                     await self._client.update(PERSISTENT_VOLUME_CLAIMS, {

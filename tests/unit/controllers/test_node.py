@@ -67,6 +67,69 @@ def test_zone_states(ready: int, silent: int, expected: str) -> None:
     assert zone.state([*([node()] * ready), *([node(ready="Unknown")] * silent)], 0.55) == expected
 
 
+@pytest.mark.parametrize(("states", "sizes", "expected"), [
+    pytest.param({"a": zone.NORMAL, "b": zone.NORMAL}, {}, {"a": 0.1, "b": 0.1}, id="all is well"),
+    pytest.param({"a": zone.NORMAL, "b": zone.FULL}, {}, {"a": 0.1, "b": 0.1}, id="a zone that is down is evicted while another is well"),
+    pytest.param({"a": zone.NORMAL, "b": zone.PARTIAL}, {"b": 50}, {"a": 0.1, "b": 0.0}, id="not at all where most of a small zone is"),
+    pytest.param({"a": zone.NORMAL, "b": zone.PARTIAL}, {"b": 51}, {"a": 0.1, "b": 0.01}, id="slowly where most of a large zone is"),
+    pytest.param({"a": zone.FULL, "b": zone.FULL}, {}, {"a": 0.0, "b": 0.0}, id="nobody when all zones are down"),
+    pytest.param({"a": zone.PARTIAL, "b": zone.FULL}, {"a": 5}, {"a": 0.0, "b": 0.1}, id="partly and wholly down"),
+])
+def test_eviction_rates(states: dict[str, str], sizes: dict[str, int], expected: dict[str, float]) -> None:
+    assert zone.rates(states, sizes, 0.1, 0.01, 50) == expected
+
+
+def in_zone(name: str, ready: str = "True") -> Object:
+    found = node(name, ready)
+    return {**found, "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": name[0]}}}
+
+
+async def evicted(rig: Rig) -> list[str]:
+    return [item["metadata"]["name"] for item in rig.client.all(NODES)
+            if any(taint["effect"] == "NoExecute" for taint in item["spec"].get("taints") or ())]
+
+
+@pytest.mark.parametrize(("nodes", "expected"), [
+    pytest.param({"a1": "False", "a2": "True", "a3": "True"}, ["a1"], id="one node of a zone"),
+    pytest.param({"a1": "False", "a2": "False", "a3": "False", "a4": "True"}, [], id="most of a small zone"),
+    pytest.param({"a1": "False", "a2": "False", "a3": "False", "b1": "True"}, ["a1", "a2", "a3"], id="a whole zone, another is well"),
+    pytest.param({"a1": "False", "b1": "Unknown"}, [], id="every zone"),
+])
+async def test_who_is_evicted_when_there_is_silence_in(nodes: dict[str, str], expected: list[str]) -> None:
+    async with Rig(lifecycle.controller, options=Options(node_monitor_grace_period=1e9, node_startup_grace_period=1e9)) as rig:
+        rig.client.load(NODES, *(in_zone(name, ready) for name, ready in nodes.items()))
+        await rig.settle(40)
+        assert await evicted(rig) == expected
+        tainted = {item["metadata"]["name"] for item in rig.client.all(NODES) if item["spec"].get("taints")}
+        assert tainted == {name for name, ready in nodes.items() if ready != "True"}, "nothing new is placed there in any case"
+
+
+async def test_nobody_stays_evicted_when_every_zone_falls_silent() -> None:
+    async with Rig(lifecycle.controller, options=Options(node_monitor_grace_period=1e9, node_startup_grace_period=1e9)) as rig:
+        rig.client.load(NODES, in_zone("a1", "False"), in_zone("b1"))
+        await rig.settle(20)
+        assert await evicted(rig) == ["a1"]
+        b1 = await rig.client.get(NODES, "b1")
+        await rig.client.update(NODES, {**b1, "status": node(ready="False")["status"]}, subresource="status")
+        await rig.settle(20)
+        assert await evicted(rig) == []
+        b1 = await rig.client.get(NODES, "b1")
+        await rig.client.update(NODES, {**b1, "status": node()["status"]}, subresource="status")
+        await rig.settle(40)
+        assert await evicted(rig) == ["a1"]
+
+
+async def test_nodes_of_a_zone_are_evicted_one_after_another() -> None:
+    async with Rig(lifecycle.controller, options=Options(node_monitor_grace_period=1e9, node_startup_grace_period=1e9)) as rig:
+        rig.client.load(NODES, *(in_zone(f"a{number}", "False") for number in range(3)), *(in_zone(f"a{number}") for number in range(3, 9)))
+        await rig.settle(4)
+        counts = []
+        for _ in range(4):
+            counts.append(len(await evicted(rig)))
+            await rig.settle(10)
+        assert counts == [1, 2, 3, 3]
+
+
 async def test_a_silent_node_becomes_unknown_is_tainted_and_its_pods_leave_when_their_toleration_ends() -> None:
     tolerated = {"key": health.UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
     async with Rig(lifecycle.controller, eviction.controller) as rig:
