@@ -13,7 +13,6 @@ standard library is used here: the cluster itself is made by `kubepy up`, `kubep
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
@@ -134,7 +133,7 @@ def main(argv: list[str]) -> int:
     load.add_argument("archive", type=Path)
     kubectl = actions.add_parser("kubectl", help="kubectl with this cluster's administrator")
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
-    shell = actions.add_parser("shell", help="a shell, or a command, in a node's network")
+    shell = actions.add_parser("shell", help="a shell, or a command, on a node")
     shell.add_argument("number", type=int)
     shell.add_argument("arguments", nargs=argparse.REMAINDER)
     options, flags = parser.parse_known_args(argv)
@@ -156,8 +155,7 @@ def main(argv: list[str]) -> int:
             cluster.import_image(options.archive.read_bytes())
         else:
             node = cluster.nodes[options.number - 1 if options.action == "shell" else 0]
-            words = ["kubectl", *options.arguments] if options.action == "kubectl" else options.arguments or [os.environ.get("SHELL", "sh")]
-            return subprocess.run(node.command(*words), env=cluster.environment(), check=False).returncode
+            return node.shell(*(["kubectl", *options.arguments] if options.action == "kubectl" else options.arguments))
     except (Failed, ValueError, OSError, IndexError) as error:
         print(f"deploy/local-cluster: {error}", file=sys.stderr)
         return 1

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -124,6 +125,11 @@ class Node:
     def kubepy(self, *arguments: str, check: bool = True, timeout: float = 240) -> str:
         return self.run(sys.executable, "-m", "kubepy.cli.main", *arguments, check=check, timeout=timeout)
 
+    def shell(self, *words: str) -> int:
+        """A command, or a shell, on this terminal; its exit code."""
+        command = self.command(*(words or (os.environ.get("SHELL", "sh"),)))
+        return subprocess.run(command, env=self.cluster.environment(), check=False).returncode
+
     def import_image(self, archive: bytes) -> None:
         self.run("ctr", "--address", self.containerd, "--namespace", "k8s.io", "images", "import", "-", input=archive)
 
@@ -149,6 +155,9 @@ class MachineNode(Node):
             return self.run("sh", "-c", f"cd {self.data}/log && tail -n {lines} *.log", timeout=30, check=False)
         except (Failed, OSError, subprocess.TimeoutExpired) as error:
             return f"--- {self.name}: {error}"
+
+    def kubepy(self, *arguments: str, check: bool = True, timeout: float = 240) -> str:
+        return self.run("kubepy", *arguments, check=check, timeout=timeout)
 
 
 @dataclass(frozen=True)
@@ -207,6 +216,14 @@ class VirtualNode(MachineNode):
     def command(self, *command: str | Path) -> list[str]:
         raise NotImplementedError("a virtual machine's commands are not this machine's")
 
+    def shell(self, *words: str) -> int:
+        if not words:
+            raise Failed(f"{self.name} is a virtual machine without a terminal: give a command")
+        code, output, errors = self._perform(list(words), None, 24 * 3600)
+        sys.stdout.write(output)
+        sys.stderr.write(errors)
+        return code
+
     def _perform(self, command: list[str], data: bytes | None, timeout: float) -> tuple[int, str, str]:
         jobs, number = self.directory / "jobs", uuid.uuid4().hex  # several processes may give it commands
         (jobs / f"{number}.in").write_bytes(data or b"")
@@ -229,14 +246,20 @@ class VirtualNode(MachineNode):
 
 @dataclass(frozen=True)
 class RemoteNode(MachineNode):
-    """A Linux host reached by `ssh TARGET` (root, without a password), on which `kubepy` is installed. What belongs to this machine (its
-    network, its end) is left alone; it must reach the control plane's address."""
+    """A Linux host reached by `ssh TARGET` (root, without a password; $KUBEPY_SSH is another command than `ssh`, with options), on which
+    `kubepy` is installed. What belongs to this machine (its network, its end) is left alone; it must reach the control plane's address."""
 
     target: str = ""
+    _addresses: ClassVar[dict[str, str]] = {}
 
     @property
     def address(self) -> str:
-        return self.target.rpartition("@")[2]
+        """An address as it is, a name as ssh understands it (its configuration's aliases among them)."""
+        if self.target not in self._addresses:
+            told = subprocess.run([*_ssh(), "-G", self.target], capture_output=True, text=True, check=True).stdout.splitlines()
+            name = next(line.split()[1] for line in told if line.startswith("hostname "))
+            self._addresses[self.target] = str(socket.getaddrinfo(name, None)[0][4][0])
+        return self._addresses[self.target]
 
     def create(self) -> None:
         self.run("kubepy", "--help")
@@ -249,10 +272,15 @@ class RemoteNode(MachineNode):
         return None
 
     def command(self, *command: str | Path) -> list[str]:
-        return ["ssh", "-o", "BatchMode=yes", self.target, shlex.join(map(str, command))]
+        return [*_ssh(), "-o", "BatchMode=yes", self.target, shlex.join(map(str, command))]
 
-    def kubepy(self, *arguments: str, check: bool = True, timeout: float = 240) -> str:
-        return self.run("kubepy", *arguments, check=check, timeout=timeout)
+    def shell(self, *words: str) -> int:
+        terminal = ["-t"] if sys.stdin.isatty() else []
+        return subprocess.run([*_ssh(), *terminal, self.target, *([shlex.join(words)] if words else [])], check=False).returncode
+
+
+def _ssh() -> list[str]:
+    return shlex.split(os.environ.get("KUBEPY_SSH", "ssh"))
 
 
 def make(cluster: Any, number: int, kind: str) -> Node:

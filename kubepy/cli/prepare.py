@@ -49,7 +49,7 @@ def prepare_directories(settings: Settings) -> None:
 def prepare_identities(settings: Settings) -> None:
     """Certificates that are missing or end within 30 days, and the kubeconfigs; again while the cluster runs, it is its renewal."""
     pki = ensure_pki(settings.pki_dir, node_name=settings.node_name, addresses=settings.node_ip.split(","), service_ip=settings.service_ip,
-                     cluster_domain=settings.cluster_domain)
+                     extra_names=[name for name in settings.cert_extra_sans.split(",") if name], cluster_domain=settings.cluster_domain)
     identities: dict[str, tuple[Pair, str]] = {
         "admin": (pki.admin, "kubernetes-admin"),
         "scheduler": (pki.scheduler, "system:kube-scheduler"),

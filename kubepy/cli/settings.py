@@ -32,6 +32,8 @@ class Settings:
     """A joined node's API server (a URL); empty on the control plane, whose components use the loopback."""
     node_name: str = ""
     node_ip: str = ""
+    cert_extra_sans: str = ""
+    """Further names and addresses of the API server's certificate, separated by commas."""
     secure_port: int = 6443
     kubelet_port: int = 10250
     dns_port: int = 10053

@@ -199,7 +199,8 @@ class Supervisor:
         """Issues again, long before they end, the certificates of this control plane; the parts follow their files while they run."""
         while True:
             try:
-                await asyncio.to_thread(prepare_identities, self._settings)
+                settings = Settings.load(self._settings.data_dir) or self._settings  # `kubepy up` may have given it other names since
+                await asyncio.to_thread(prepare_identities, settings)
             except (OSError, PkiError) as error:
                 log.error("Certificates cannot be renewed", error)
             await asyncio.sleep(RENEW_SECONDS)

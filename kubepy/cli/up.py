@@ -4,10 +4,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from kubepy import KUBERNETES_VERSION
+from kubepy.api.name import subdomain, wildcard_subdomain
 from kubepy.base.log import configure
 from kubepy.cli import preflight, prepare, supervisor
 from kubepy.cli.addons import apply_addons
@@ -26,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--node-name", help="the node's name (default: this machine's host name)")
     parser.add_argument("--node-ip",
                         help="the node's address, or one for each family, separated by a comma (default: that of the default route)")
+    parser.add_argument("--apiserver-cert-extra-sans", dest="cert_extra_sans", metavar="NAMES",
+                        help="further names and addresses the API server is reached by, for its certificate, separated by commas; given "
+                        "while the cluster runs they take effect at once ('' for none)")
     parser.add_argument("--secure-port", type=int, help="the API server's port (default: 6443)")
     parser.add_argument("--kubelet-port", type=int, help="the kubelet's port (default: 10250)")
     parser.add_argument("--dns-port", type=int, help="the port cluster DNS listens on behind its Service (default: 10053)")
@@ -68,8 +72,19 @@ def settings_from(options: argparse.Namespace) -> Settings:
     for text in (settings.service_cidr, settings.pod_cidr):
         if len({ip_network(cidr).version for cidr in text.split(",")}) != len(text.split(",")):
             raise ValueError(f"{text}: at most one CIDR for each address family")
+    for text in filter(None, settings.cert_extra_sans.split(",")):
+        if not _is_address(text) and subdomain(text) and wildcard_subdomain(text):
+            raise ValueError(f"{text}: not a valid IP address, DNS label or a DNS label with subdomain wildcards")
     return dataclasses.replace(settings, node_name=settings.node_name or default_node_name(),
                                node_ip=given.get("node_ip") or settings.node_ip or default_node_ip())
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def main(argv: list[str]) -> int:

@@ -79,7 +79,7 @@ class Shutdown:
         await self._allow(sum(item.seconds for item in self._classes))
         watch = await asyncio.create_subprocess_exec(
             "busctl", "--system", "--match=type='signal',interface='org.freedesktop.login1.Manager',member='PrepareForShutdown'", "monitor",
-            stdout=asyncio.subprocess.PIPE)
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
         lock = await _lock()
         try:
             assert watch.stdout is not None

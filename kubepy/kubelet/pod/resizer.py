@@ -1,6 +1,7 @@
 """Performs in-place resizes for one pod: gives it what it asks for when there is room, then brings its containers to that."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ class Resizer:
         shared = self._shared
         try:
             await self._check_memory(pod, resize.updates)
-            shared.cgroups.relax(pod)  # containers must fit at every moment
+            await self._group(shared.cgroups.relax, pod)  # containers must fit at every moment
             for instance in resize.updates:
                 container = podspec.find_container(pod, instance.name) or {"name": instance.name}
                 await shared.actor.resize(pod, container, instance.id)
@@ -117,12 +118,12 @@ class Resizer:
             if before != self.progress:
                 shared.events.event(pod, "Warning", "ResizeError", f"Pod resize error: {summary(pod, error.message)}")
                 report()
-            shared.cgroups.ensure(pod)
+            await self._group(shared.cgroups.ensure, pod)
             raise
         for instance in resize.restarts:
             restart(podspec.find_container(pod, instance.name) or {"name": instance.name})
             await shared.actor.kill(pod, instance.id, instance.name, f"Container {instance.name} resize requires restart", None)
-        shared.cgroups.ensure(pod)
+        await self._group(shared.cgroups.ensure, pod)
         if resize.whole:
             self._note({POD: pod["spec"].get("resources") or {}})
 
@@ -135,6 +136,13 @@ class Resizer:
             if used > limit:
                 text = f'attempting to set container "{instance.name}" memory limit ({limit}) below current usage ({used})'
                 raise CriError("FAILED_PRECONDITION", text)
+
+    async def _group(self, change: Callable[[Object], object], pod: Object) -> None:
+        """Changes the pod's control group; systemd takes a moment to answer."""
+        if self._shared.cgroups.slices is not None:
+            await asyncio.to_thread(change, pod)
+        else:
+            change(pod)
 
     def _learn(self, pod: Object, view: PodView) -> None:
         """Containers of which nothing is noted (they ran before a kubelet that noted it) have what the pod's status says."""

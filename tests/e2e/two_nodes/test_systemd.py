@@ -133,7 +133,7 @@ def test_units_slices_and_the_machines_end(managed: LocalCluster) -> None:
     # Stopped: the parts go in order, pods stay; what it did is in the journal.
     node.run("systemctl", "stop", "kubepy", timeout=130)
     assert show(node, "kubepy", "Result") == "success"
-    assert not node.run("sh", "-c", "pgrep -f 'kubepy.cli.main|^containerd ' || true").split()
+    assert not node.run("sh", "-c", "pgrep -f '[k]ubepy.cli.main|^[c]ontainerd ' || true").split()
     assert node.run("sh", "-c", f"cat /sys/fs/cgroup{paths['guaranteed']}/cri-containerd-*/cgroup.procs").split()
     journal = node.run("journalctl", "--no-pager", "-u", "kubepy", "-o", "cat")
     assert "Taking over a running process" in journal

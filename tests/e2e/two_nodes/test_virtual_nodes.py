@@ -3,7 +3,9 @@ IPVS, the other iptables. Where there can be no virtual machines the test is ski
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -15,11 +17,22 @@ import pytest
 
 from deploy.local_cluster import LocalCluster
 from deploy.machine import Machine
-from deploy.node import Failed, VirtualNode
+from deploy.node import NETWORK, Failed, Node, RemoteNode, VirtualNode, make
 from tests import images
 from tests.e2e.cluster import eventually
 
 MODES = {2: "ipvs", 3: "iptables"}
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+SERVE_SSH = """
+set -e
+mkdir -p -m 755 /run/sshd /etc/kubepy-ssh
+grep -q ^sshd: /etc/passwd || echo 'sshd:x:103:65534::/run/sshd:/usr/sbin/nologin' >> /etc/passwd
+usermod -p '*' root
+umask 077
+cat > /etc/kubepy-ssh/key
+ssh-keygen -y -f /etc/kubepy-ssh/key > /etc/kubepy-ssh/authorized
+{sshd} -f /dev/null -h /etc/kubepy-ssh/key -o AuthorizedKeysFile=/etc/kubepy-ssh/authorized -o StrictModes=no -o UsePAM=no
+"""
 WEB = """
 apiVersion: apps/v1
 kind: Deployment
@@ -59,11 +72,13 @@ def virtual(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
         pytest.skip(f"nodes with a kernel of their own are NOT tested: {why}")
     directory = Path(tempfile.mkdtemp(prefix="kubepy-vm-"))
     cluster = LocalCluster(uuid.uuid4().hex[:8], ["namespace", "vm", "vm"], directory / "cluster")
-    failed = request.session.testsfailed
+    failed, machine = request.session.testsfailed, cluster.nodes[2]
     try:
         cluster.create()
         first, *machines = cluster.nodes
         first.kubepy("up", *cluster.flags(first), f"--kubeconfig={cluster.kubeconfig}")
+        if SSHD:
+            machines[1] = cluster.nodes[2] = by_ssh(cluster, machines[1], directory)
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda node: cluster.join(node, f"--proxy-mode={MODES[node.number]}"), machines))
         for node in machines:
@@ -78,7 +93,23 @@ def virtual(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
         raise
     finally:
         cluster.down()
+        machine.remove()  # which was another host to the cluster
+        os.environ.pop("KUBEPY_SSH", None)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def by_ssh(cluster: LocalCluster, machine: Node, directory: Path) -> RemoteNode:
+    """The machine as another host, which is reached through a real sshd."""
+    key = directory / "key"
+    subprocess.run(["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-f", key], check=True)
+    machine.run("sh", "-c", SERVE_SSH.format(sshd=SSHD), input=key.read_text())
+    (directory / "known").write_text(f"{machine.address} {key.with_suffix('.pub').read_text()}")
+    subprocess.run(["ip", "-n", cluster.switch, "address", "add", f"{NETWORK}.2/24", "dev", "br0"], check=True)
+    os.environ["KUBEPY_SSH"] = (f"nsenter --net=/run/netns/{cluster.switch} ssh -F none -i {key} -o IdentitiesOnly=yes "
+                                f"-o UserKnownHostsFile={directory}/known")
+    node = make(cluster, machine.number, f"ssh:root@{machine.address}")
+    assert isinstance(node, RemoteNode)
+    return node
 
 
 def pods(cluster: LocalCluster, node: Any = None) -> list[Any]:
@@ -118,6 +149,17 @@ def everyone_answers_outside(cluster: LocalCluster) -> bool:
     return True
 
 
+@pytest.mark.skipif(SSHD is None, reason="another host over SSH is NOT tested: the package openssh-server is not installed")
+def test_one_of_them_is_reached_by_ssh_alone(virtual: LocalCluster) -> None:
+    node = virtual.nodes[2]
+    assert isinstance(node, RemoteNode)
+    assert node.run("sh", "-c", 'printf "%s|" "$0" "$(cat)"', "two  words", input="given") == "two  words|given|"
+    assert ready(virtual, node) == "True"
+    assert '"Kubelet started"' in node.logs()
+    with pytest.raises(Failed, match="ended with 3"):
+        node.run("sh", "-c", "exit 3")
+
+
 def test_two_machines_join_run_pods_answer_through_ipvs_and_iptables_and_one_is_lost_and_comes_back(virtual: LocalCluster) -> None:
     first, ipvs, iptables = virtual.nodes
     assert isinstance(ipvs, VirtualNode)
@@ -149,10 +191,7 @@ def test_two_machines_join_run_pods_answer_through_ipvs_and_iptables_and_one_is_
     assert fetch(virtual, pods(virtual, iptables)[0], "10.96.7.7", 6) <= names
 
     ipvs.boot()
-    try:
-        ipvs.kubepy("up", f"--data-dir={ipvs.data}", timeout=300)
-    except Failed as error:
-        print(error)  # it took its time; what counts is below
+    print(ipvs.kubepy("up", f"--data-dir={ipvs.data}", timeout=300, check=False))  # where it takes its time: what counts is below
     eventually("the node is ready", lambda: ready(virtual, ipvs) == "True", 120, 1)
     eventually("its pods of before are gone", lambda: not before & {
         pod["metadata"]["name"] for pod in json.loads(virtual.kubectl("get", "pods", "-o", "json"))["items"]}, 120, 2)

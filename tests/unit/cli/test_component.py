@@ -4,9 +4,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from kubepy.cli.component import Component, plan_components
+from kubepy.cli.prepare import prepare_identities
 from kubepy.cli.settings import Settings
+from kubepy.cli.up import parser, settings_from
 
 SETTINGS = Settings(data_dir=Path("/data"), node_name="n1", node_ip="192.0.2.7")
 
@@ -58,6 +61,22 @@ def test_settings_survive_a_round_trip(tmp_path: Path) -> None:
     settings.save()
     assert Settings.load(tmp_path) == settings
     assert Settings.load(tmp_path / "elsewhere") is None
+
+
+@pytest.mark.parametrize(("names", "fine"), [
+    ("k8s.example.org,*.example.org,192.0.2.9,2001:db8::9", True), ("", True), ("k8s_example", False), ("https://example.org", False),
+], ids=["names and addresses", "none", "no DNS name", "a URL"])
+def test_further_names_of_the_api_servers_certificate(tmp_path: Path, names: str, fine: bool) -> None:
+    options = parser().parse_args([f"--data-dir={tmp_path}", f"--apiserver-cert-extra-sans={names}", "--node-ip=192.0.2.7"])
+    if not fine:
+        with pytest.raises(ValueError, match="not a valid IP address"):
+            settings_from(options)
+        return
+    settings = settings_from(options)
+    prepare_identities(settings)
+    cert = x509.load_pem_x509_certificate((settings.pki_dir / "apiserver.crt").read_bytes())
+    found = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert set(filter(None, names.split(","))) <= {str(name.value) for name in found}
 
 
 def test_an_etcd_of_the_users_own_is_reached_with_its_certificates() -> None:
