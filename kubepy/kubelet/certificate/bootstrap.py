@@ -21,7 +21,17 @@ from kubepy.base.log import get_logger
 from kubepy.client.interface import Client
 from kubepy.client.kubeconfig import Config, ConfigError, load
 from kubepy.kubelet.certificate.manager import WAIT
-from kubepy.kubelet.certificate.request import CLIENT_SIGNER, RequestRefused, Wanted, ask, digest_name, issued, new_key, signing_request
+from kubepy.kubelet.certificate.request import (
+    CLIENT_SIGNER,
+    RequestRefused,
+    Wanted,
+    ask,
+    digest_name,
+    fitted,
+    issued,
+    new_key,
+    signing_request,
+)
 from kubepy.kubelet.certificate.store import Store, read_pair, write_private
 
 log = get_logger("bootstrap")
@@ -29,7 +39,7 @@ log = get_logger("bootstrap")
 
 def usable(config: Config, now: float) -> bool:
     """Whether an existing kubeconfig still lets the kubelet in, as far as can be seen from here."""
-    if config.token or config.token_file or config.username:
+    if config.token or config.token_file or config.username or config.program is not None:
         return True
     try:
         pem = config.cert_data or Path(config.cert_file).read_bytes() if config.cert_data or config.cert_file else b""
@@ -79,6 +89,7 @@ async def bootstrap(client: Client, config: Config, *, node_name: str, kubeconfi
         key = _kept_key(key_path, wanted)
         try:
             async with asyncio.timeout(WAIT):
+                wanted = await fitted(client, wanted)
                 request = await ask(client, wanted, key, name=digest_name(wanted, key))
                 log.info("Waiting for the node's certificate", request=request["metadata"]["name"], node=node_name)
                 certificate = await issued(client, request)

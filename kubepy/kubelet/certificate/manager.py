@@ -11,7 +11,7 @@ from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.base.metrics import counter, gauge
 from kubepy.client.interface import Client
-from kubepy.kubelet.certificate.request import RequestRefused, Wanted, ask, issued, new_key
+from kubepy.kubelet.certificate.request import RequestRefused, Wanted, ask, fitted, issued, new_key
 from kubepy.kubelet.certificate.store import Pair, Store
 
 log = get_logger("certificate")
@@ -69,7 +69,7 @@ class Rotation:
     async def renew(self, wanted: Wanted) -> Pair:
         """Raises ApiError, ConnectionError, RequestRefused, ValueError, OSError."""
         key = new_key()
-        request = await ask(self._client, wanted, key)
+        request = await ask(self._client, await fitted(self._client, wanted), key)
         log.info("Certificate requested", signer=wanted.signer, request=request["metadata"]["name"])
         pair = self._store.put(await issued(self._client, request) + key, self._clock.now())
         self._fraction = random.random()

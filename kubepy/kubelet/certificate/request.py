@@ -5,14 +5,15 @@ import base64
 import hashlib
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kubepy.api.errors import AlreadyExists
+from kubepy.api.errors import AlreadyExists, Forbidden, NotFound
 from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS
 from kubepy.api.types import Object
 from kubepy.client.interface import Client
@@ -34,10 +35,13 @@ class Wanted:
     node_name: str
     names: frozenset[str] = frozenset()
     """DNS names and IP addresses; only for serving."""
+    encipherment: bool = False
+    """Also for key encipherment, which approvers and signers before v1.27 insist on; with this kind of key it says nothing."""
 
     @property
     def usages(self) -> list[str]:
-        return ["digital signature", "server auth" if self.signer == SERVING_SIGNER else "client auth"]
+        purpose = "server auth" if self.signer == SERVING_SIGNER else "client auth"
+        return ["digital signature", *(["key encipherment"] if self.encipherment else ()), purpose]
 
     @property
     def subject(self) -> x509.Name:
@@ -76,6 +80,16 @@ def digest_name(wanted: Wanted, key_pem: bytes) -> str:
     for part in (wanted.subject.rfc4514_string(), wanted.signer, *wanted.usages):
         digest.update(b"|" + part.encode())
     return "node-csr-" + base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=")
+
+
+async def fitted(client: Client, wanted: Wanted) -> Wanted:
+    """The wish as this server's controllers take it. Raises ApiError, ConnectionError."""
+    try:
+        found = orjson.loads(await client.raw("GET", "/version"))
+        version = int(found["major"]), int("".join(filter(str.isdigit, found["minor"])))
+    except (NotFound, Forbidden, ValueError, KeyError, TypeError):
+        return wanted
+    return replace(wanted, encipherment=(1, 0) <= version < (1, 27))
 
 
 async def ask(client: Client, wanted: Wanted, key_pem: bytes, *, name: str = "") -> Object:

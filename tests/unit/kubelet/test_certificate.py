@@ -20,7 +20,7 @@ from kubepy.client.kubeconfig import Config, load
 from kubepy.client.memory import MemoryClient
 from kubepy.kubelet.certificate.bootstrap import bootstrap, needed, rotating_config
 from kubepy.kubelet.certificate.manager import Rotation, due_in
-from kubepy.kubelet.certificate.request import CLIENT_SIGNER, SERVING_SIGNER, Wanted, digest_name, new_key, signing_request
+from kubepy.kubelet.certificate.request import CLIENT_SIGNER, SERVING_SIGNER, Wanted, digest_name, fitted, new_key, signing_request
 from kubepy.kubelet.certificate.store import Pair, Store
 
 DAY = 86400.0
@@ -161,3 +161,17 @@ def test_the_name_of_a_request_depends_on_key_and_wish() -> None:
     wish = Wanted(CLIENT_SIGNER, "n1")
     assert digest_name(wish, key) == digest_name(wish, key)
     assert len({digest_name(wish, key), digest_name(wish, new_key()), digest_name(Wanted(CLIENT_SIGNER, "n2"), key)}) == 3
+
+
+@pytest.mark.parametrize(("version", "encipherment"), [
+    pytest.param(b'{"major":"1","minor":"30+"}', False, id="as kubelets of now ask"),
+    pytest.param(b'{"major":"1","minor":"26"}', True, id="an approver that insists on key encipherment"),
+    pytest.param(b'{"major":"","minor":""}', False, id="a server that does not say"),
+])
+async def test_requests_fit_the_servers_approver(version: bytes, encipherment: bool) -> None:
+    class Server(MemoryClient):
+        async def raw(self, method: str, path: str, body: bytes | None = None, *, headers: dict[str, str] | None = None) -> bytes:
+            return version if path == "/version" else await super().raw(method, path, body)
+
+    wanted = await fitted(Server(), Wanted(SERVING_SIGNER, "n1"))
+    assert ("key encipherment" in wanted.usages) is encipherment
