@@ -4,6 +4,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -86,10 +87,10 @@ async def fitted(client: Client, wanted: Wanted) -> Wanted:
     """The wish as this server's controllers take it. Raises ApiError, ConnectionError."""
     try:
         found = orjson.loads(await client.raw("GET", "/version"))
-        version = int(found["major"]), int("".join(filter(str.isdigit, found["minor"])))
+        matched = re.match(r"v1\.(\d+)", found["gitVersion"])
     except (NotFound, Forbidden, ValueError, KeyError, TypeError):
         return wanted
-    return replace(wanted, encipherment=(1, 0) <= version < (1, 27))
+    return replace(wanted, encipherment=matched is not None and int(matched[1]) < 27)
 
 
 async def ask(client: Client, wanted: Wanted, key_pem: bytes, *, name: str = "") -> Object:
@@ -107,12 +108,17 @@ async def ask(client: Client, wanted: Wanted, key_pem: bytes, *, name: str = "")
 async def issued(client: Client, request: Object) -> bytes:
     """The certificate in PEM, as soon as there is one. Raises RequestRefused; ApiError when the request is gone."""
     name = request["metadata"]["name"]
+    mine = f"metadata.name={name}"
     while True:
         if (certificate := _certificate(request)) is not None:
             return certificate
-        version = request["metadata"].get("resourceVersion") or ""
-        async for event in client.watch(CERTIFICATE_SIGNING_REQUESTS, resource_version=version,
-                                        field_selector=f"metadata.name={name}", timeout_seconds=_POLL):
+        # the version of a list: a request that has waited for long may be older than what the server remembers
+        found = await client.list(CERTIFICATE_SIGNING_REQUESTS, field_selector=mine)
+        for item in found["items"]:
+            if (certificate := _certificate(item)) is not None:
+                return certificate
+        async for event in client.watch(CERTIFICATE_SIGNING_REQUESTS, resource_version=found["metadata"]["resourceVersion"],
+                                        field_selector=mine, timeout_seconds=_POLL):
             if event.type in ("ADDED", "MODIFIED") and (certificate := _certificate(event.object)) is not None:
                 return certificate
         request = await client.get(CERTIFICATE_SIGNING_REQUESTS, name)

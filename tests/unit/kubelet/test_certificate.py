@@ -164,9 +164,9 @@ def test_the_name_of_a_request_depends_on_key_and_wish() -> None:
 
 
 @pytest.mark.parametrize(("version", "encipherment"), [
-    pytest.param(b'{"major":"1","minor":"30+"}', False, id="as kubelets of now ask"),
-    pytest.param(b'{"major":"1","minor":"26"}', True, id="an approver that insists on key encipherment"),
-    pytest.param(b'{"major":"","minor":""}', False, id="a server that does not say"),
+    pytest.param(b'{"gitVersion":"v1.30.2-gke.1"}', False, id="as kubelets of now ask"),
+    pytest.param(b'{"gitVersion":"v1.26.9"}', True, id="an approver that insists on key encipherment"),
+    pytest.param(b'{"major":"1"}', False, id="a server that does not say"),
 ])
 async def test_requests_fit_the_servers_approver(version: bytes, encipherment: bool) -> None:
     class Server(MemoryClient):
