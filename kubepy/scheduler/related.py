@@ -1,5 +1,5 @@
-"""What the scheduler watches beside nodes and pods: storage, owners of pods, devices. None of it has to be there: a kind that the server
-does not serve, or does not let the scheduler read, is left out with a line in the log."""
+"""What the scheduler watches beside nodes and pods: namespaces, storage, owners of pods, devices. None of it has to be there: a kind that
+the server does not serve, or does not let the scheduler read, is left out with a line in the log."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from kubepy.api.resource import (
     CSI_DRIVERS,
     CSI_NODES,
     CSI_STORAGE_CAPACITIES,
+    NAMESPACES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
@@ -46,7 +47,7 @@ def device_resources(version: str) -> tuple[Resource, ...]:
             Resource("resource.k8s.io", version, "deviceclasses", "DeviceClass", False))
 
 
-KINDS = frozenset((POD_DISRUPTION_BUDGETS, *OWNERS, *STORAGE))
+KINDS = frozenset((NAMESPACES, POD_DISRUPTION_BUDGETS, *OWNERS, *STORAGE))
 AGAIN_SECONDS = 30.0
 
 

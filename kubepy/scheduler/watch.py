@@ -46,14 +46,15 @@ class Feed:
         objects as they are, for extenders that want to see them."""
         self._nodes = factory.informer(NODES, transform=drop_managed_fields if whole_nodes else self._slim_node, paged=True)
         self._nodes.add_handler(self._node_set, lambda _, new: self._node_set(new), self._node_gone)
-        factory.informer(NAMESPACES, transform=_slim_namespace).add_handler(
-            self._namespace_set, lambda _, new: self._namespace_set(new), self._namespace_gone)
         self.register_related(factory, kinds, devices)
         factory.informer(PODS, field_selector=LIVING, transform=self._parsed, paged=True).add_handler(
             lambda obj: self._seen(obj["pod"], "PodAdd"), lambda _, new: self._seen(new["pod"], "PodUpdate"),
             lambda obj: self.pod_gone(obj["pod"]))
 
     def register_related(self, factory: InformerFactory, kinds: frozenset[Resource], devices: str) -> None:
+        if NAMESPACES in kinds:
+            factory.informer(NAMESPACES, transform=_slim_namespace).add_handler(
+                self._namespace_set, lambda _, new: self._namespace_set(new), self._namespace_gone)
         if POD_DISRUPTION_BUDGETS in kinds:
             factory.informer(POD_DISRUPTION_BUDGETS).add_handler(self._budget_set, lambda _, new: self._budget_set(new),
                                                                  self._forget_budget)
