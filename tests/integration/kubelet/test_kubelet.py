@@ -37,4 +37,12 @@ def test_what_newer_containerds_can() -> None:
     binary = NEWER / "sid" / "usr" / "bin" / "containerd"
     if not binary.exists():
         pytest.skip("no containerd 2: deploy/containerd-versions fetches it")
-    inside("newer", KUBEPY_CONTAINERD=str(binary))
+    inside("stream", "newer", KUBEPY_CONTAINERD=str(binary))
+
+
+@pytest.mark.root
+def test_streams_of_containerd_1_7() -> None:
+    binary = NEWER / "trixie" / "usr" / "bin" / "containerd"
+    if not binary.exists():
+        pytest.skip("no containerd 1.7: deploy/containerd-versions fetches it")
+    inside("stream", KUBEPY_CONTAINERD=str(binary))

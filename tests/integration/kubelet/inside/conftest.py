@@ -77,6 +77,13 @@ async def world() -> AsyncIterator[World]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def fresh() -> AsyncIterator[World]:
+    """One without pods."""
+    async for made in open_world():
+        yield made
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server(world: World) -> AsyncIterator[int]:
     app = App(world.settings, world.kubelet.pods, world.runtime, Statistics(world.settings, world.runtime, SystemClock()), SystemClock(),
               None)

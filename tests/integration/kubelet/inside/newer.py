@@ -3,23 +3,22 @@ from __future__ import annotations
 
 import os
 import signal
+import tarfile
 import time
-from collections.abc import AsyncIterator
+from pathlib import Path
 
+import orjson
 import pytest
-import pytest_asyncio
 
 from kubepy.api.resource import NODES, PODS
+from kubepy.base.clock import SystemClock
+from kubepy.kubelet.server.app import App
+from kubepy.kubelet.server.listener import Listener
 from tests import images
-from tests.integration.kubelet.inside.world import FOREVER, World, open_world, pod, sh
+from tests.integration.kubelet.inside.serve import ask
+from tests.integration.kubelet.inside.world import FOREVER, World, pod, sh
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="session")]
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def fresh() -> AsyncIterator[World]:
-    async for made in open_world():
-        yield made
 
 
 async def test_an_image_is_a_volume(fresh: World) -> None:
@@ -66,6 +65,24 @@ async def test_the_node_shows_what_its_runtime_can_and_pods_are_refused_what_it_
         await fresh.until(mapped)
     else:
         await fresh.until(lambda: fresh.said('RuntimeClass handler "" does not support user namespaces'))
+
+
+async def test_a_container_is_checkpointed(fresh: World) -> None:
+    if not (Path(os.environ["KUBEPY_CONTAINERD"]).parent / "criu").exists():
+        pytest.skip("no criu beside this containerd: deploy/containerd-versions fetches it")
+    app = App(fresh.settings, fresh.kubelet.pods, fresh.runtime, fresh.kubelet.statistics, SystemClock(), None)
+    listener = Listener(app)
+    port = await listener.start("127.0.0.1", 0, None)
+    await fresh.until(lambda: fresh.all_ready("quick"))
+    before = await fresh.container("quick")
+    answer = await ask(port, "POST /checkpoint/default/quick/c?timeout=60 HTTP/1.1\nconnection: close\ncontent-length: 0\n")
+    await listener.stop()
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    [path] = orjson.loads(answer.partition(b"\r\n\r\n")[2])["items"]
+    assert Path(path).name.startswith("checkpoint-quick_default-c-")
+    with tarfile.open(path) as archive:
+        assert "checkpoint/inventory.img" in archive.getnames()
+    assert await fresh.container("quick") == before, "it goes on"
 
 
 async def test_nothing_is_left(fresh: World) -> None:

@@ -103,6 +103,7 @@ class World:
 async def open_world() -> AsyncIterator[World]:
     """Without pods; a generator for a fixture."""
     directory = Path(tempfile.mkdtemp(prefix="kubepy-kubelet-"))
+    directory.chmod(0o755)  # noqa: ASYNC240 - users of a pod's own namespace must reach what is theirs
     runtime = private.start(directory / "containerd", binary=os.environ.get("KUBEPY_CONTAINERD", "containerd"), own_mounts=False)
     for archive in images.archives().values():
         runtime.ctr("images", "import", "-", data=archive)
