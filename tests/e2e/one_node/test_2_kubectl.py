@@ -90,8 +90,11 @@ def test_rollout_forth_and_back(cluster: Cluster) -> None:
 
 
 def test_watching_shows_each_step(cluster: Cluster) -> None:
-    process = cluster.popen("kubectl", "get", "pods", "-w", "-l", "app=watched")
-    cluster.kubectl("run", "watched", "--image=busybox:1.36", "--labels=app=watched", "--", "sleep", "3600")
+    cluster.kubectl("label", "pod", "box", "seen=here")
+    process = cluster.popen("kubectl", "get", "pods", "-w", "-l", "seen=here")
+    assert process.stdout is not None
+    assert "box" in [process.stdout.readline() for _ in range(2)][1]  # it watches from here on
+    cluster.kubectl("run", "watched", "--image=busybox:1.36", "--labels=seen=here", "--", "sleep", "3600")
     cluster.kubectl("wait", "--for=condition=Ready", "pod/watched", "--timeout=30s")
     cluster.kubectl("delete", "pod", "watched", "--grace-period=1")
     time.sleep(0.5)

@@ -1,13 +1,16 @@
 """DaemonSets: a pod on each node that fits, rolling updates within their limits."""
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from rig import Rig, workload
 
 from kubepy.api.resource import CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS
 from kubepy.api.types import Object
-from kubepy.controllers.daemonset import reconcile
+from kubepy.controllers.daemonset import plan, reconcile
 from kubepy.controllers.daemonset.eligible import fit, node_of
+from kubepy.controllers.kit.revision import HASH_LABEL
 
 
 def node(name: str, *taints: tuple[str, str], **labels: str) -> Object:
@@ -95,3 +98,66 @@ async def test_surge_starts_the_new_before_the_old_goes() -> None:
         assert not any(pod["metadata"].get("deletionTimestamp") for pod in rig.client.all(PODS))
         await settle(rig, 10)
         assert images(rig) == ["b", "b"]
+
+
+def daemon(where: str, revision: str = "new", *, ready: bool = True, phase: str = "Running", leaving: bool = False, age: int = 0) -> Object:
+    return {"metadata": {"name": f"{where}-{revision}{age}", "labels": {HASH_LABEL: revision},
+                         "creationTimestamp": f"2023-11-{20 - age:02d}T00:00:00Z", **({"deletionTimestamp": "x"} if leaving else {})},
+            "spec": {"nodeName": where},
+            "status": {"phase": phase, "conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}}
+
+
+def by_node(pods: list[Object]) -> dict[str, list[Object]]:
+    found: dict[str, list[Object]] = {}
+    for pod in pods:
+        found.setdefault(pod["spec"]["nodeName"], []).append(pod)
+    return found
+
+
+def strategy(**rolling: Any) -> Object:
+    return workload("DaemonSet", updateStrategy={"type": "RollingUpdate", "rollingUpdate": rolling})
+
+
+def names(pods: list[Object]) -> list[str]:
+    return [pod["metadata"]["name"] for pod in pods]
+
+
+ABC = [node(name) for name in "abc"]
+OLD = [daemon(name, "old") for name in "abc"]
+
+
+@pytest.mark.parametrize(("owner", "pods", "create", "delete"), [
+    pytest.param(strategy(), [], ["a", "b", "c"], [], id="one for each node"),
+    pytest.param(strategy(), [daemon("a"), daemon("b"), daemon("c", leaving=True)], [], [], id="a successor waits for the one that goes"),
+    pytest.param(strategy(), [daemon("a"), daemon("b"), daemon("c", phase="Failed")], [], ["c-new0"], id="a failed one goes first"),
+    pytest.param(strategy(), [*OLD, daemon("a")], [], ["a-old0"], id="two on a node: by name, when both are as old"),
+    pytest.param(strategy(), [daemon("a"), daemon("a", age=3), daemon("b"), daemon("c")], [], ["a-new0"],
+                 id="two on a node: the older stays"),
+    pytest.param(strategy(), [daemon("a", ready=False, age=3), daemon("a"), daemon("b"), daemon("c")], [], ["a-new3"],
+                 id="two on a node: the ready one stays"),
+    pytest.param(strategy(maxSurge=1, maxUnavailable=0), [*OLD, daemon("a", ready=False)], [], [],
+                 id="surging: the old one stays meanwhile"),
+    pytest.param(strategy(maxSurge=1, maxUnavailable=0), [*OLD, daemon("a")], [], ["a-old0"], id="surging: until the new one is there"),
+    pytest.param(strategy(maxSurge=1, maxUnavailable=0), [daemon("a", "old", ready=False), daemon("a", ready=False), *OLD[1:]], [],
+                 ["a-old0"], id="surging: or it serves nobody itself"),
+])
+def test_what_each_node_needs(owner: Object, pods: list[Object], create: list[str], delete: list[str]) -> None:
+    found = plan.manage(owner, ABC, by_node(pods), "new", 0.0)
+    assert (found.create, names(found.delete)) == (create, delete)
+
+
+@pytest.mark.parametrize(("owner", "pods", "create", "delete"), [
+    pytest.param(strategy(), OLD, [], ["a-old0"], id="one at a time"),
+    pytest.param(strategy(maxUnavailable=2), OLD, [], ["a-old0", "b-old0"], id="two at a time"),
+    pytest.param(strategy(maxUnavailable="40%"), OLD, [], ["a-old0", "b-old0"], id="a part of three, rounded up"),
+    pytest.param(strategy(), [daemon("a", ready=False), *OLD[1:]], [], [], id="one is away already"),
+    pytest.param(strategy(), [*OLD[:2], daemon("c", "old", ready=False)], [], ["c-old0"], id="one that serves nobody costs nothing"),
+    pytest.param(strategy(), [daemon(name) for name in "abc"], [], [], id="all are new"),
+    pytest.param(strategy(maxSurge=1, maxUnavailable=0), OLD, ["a"], [], id="one beside the old"),
+    pytest.param(strategy(maxSurge=1, maxUnavailable=0), [*OLD, daemon("a", ready=False)], [], [], id="the new one is not there yet"),
+    pytest.param(strategy(maxSurge="50%", maxUnavailable=0), [*OLD[:2], daemon("c", "old", ready=False)], ["c", "a"], [],
+                 id="beside one that serves nobody first"),
+])
+def test_the_next_step_of_an_update(owner: Object, pods: list[Object], create: list[str], delete: list[str]) -> None:
+    found = plan.roll(owner, ABC, by_node(pods), "new", 0.0)
+    assert (found.create, names(found.delete)) == (create, delete)

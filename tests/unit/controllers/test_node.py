@@ -8,7 +8,7 @@ from rig import Rig
 
 from kubepy.api.resource import LEASES, NODES, PODS
 from kubepy.api.types import Object
-from kubepy.base.clock import format_micro_time
+from kubepy.base.clock import format_micro_time, format_time, parse_time
 from kubepy.controllers import podgc
 from kubepy.controllers.kit.option import Options
 from kubepy.controllers.node import eviction, health, ipam, lifecycle, ttl, zone
@@ -157,6 +157,59 @@ async def test_a_silent_node_becomes_unknown_is_tainted_and_its_pods_leave_when_
             await rig.settle(10)
         assert (await rig.client.get(PODS, "web", "default"))["metadata"]["deletionTimestamp"]
         assert "deletionTimestamp" not in (await rig.client.get(PODS, "daemon", "default"))["metadata"]
+
+
+def tolerating(*items: tuple[str, float | None], started: str = "2023-11-14T22:00:00Z") -> Object:
+    tolerations = [{"key": key, "operator": "Exists", **({} if seconds is None else {"tolerationSeconds": seconds})}
+                   for key, seconds in items]
+    return {"metadata": {"name": "p"}, "spec": {"tolerations": tolerations}, "status": {"startTime": started}}
+
+
+TEN_PAST = parse_time("2023-11-14T22:10:00Z")
+
+
+def no_execute(*keys: str) -> list[Object]:
+    return [{"key": key, "effect": "NoExecute", "timeAdded": format_time(TEN_PAST)} for key in keys]
+
+
+@pytest.mark.parametrize(("the_pod", "keys", "expected"), [
+    pytest.param(tolerating(), [], None, id="no taint"),
+    pytest.param(tolerating(), ["a"], 0.0, id="a taint that is not tolerated"),
+    pytest.param(tolerating(("a", None)), ["a"], None, id="tolerated for ever"),
+    pytest.param(tolerating(("a", 60)), ["a"], TEN_PAST + 60, id="tolerated for a minute from when the taint came"),
+    pytest.param(tolerating(("a", 60), ("b", 30)), ["a", "b"], TEN_PAST + 30, id="the shortest counts"),
+    pytest.param(tolerating(("a", 60), ("b", None)), ["a", "b"], TEN_PAST + 60, id="one for ever, one for a minute"),
+    pytest.param(tolerating(("a", 60)), ["a", "b"], 0.0, id="one of two is not tolerated"),
+    pytest.param(tolerating(("a", -5)), ["a"], TEN_PAST, id="a time below zero is none"),
+    pytest.param(tolerating(("a", 60), started="2023-11-14T22:20:00Z"), ["a"], TEN_PAST + 660, id="a pod that came after the taint"),
+])
+def test_when_a_pod_must_go(the_pod: Object, keys: list[str], expected: float | None) -> None:
+    assert eviction.evict_at(the_pod, no_execute(*keys)) == expected
+
+
+def ended(name: str, day: int, reason: str = "") -> Object:
+    return {"metadata": {"name": name, "creationTimestamp": f"2023-11-{day:02d}T00:00:00Z"}, "spec": {"nodeName": "n"},
+            "status": {"phase": "Failed", **({"reason": reason} if reason else {})}}
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [
+    pytest.param(0, [], id="no threshold"), pytest.param(4, [], id="few enough"), pytest.param(3, ["evicted"], id="evicted ones first"),
+    pytest.param(1, ["evicted", "old", "middle"], id="then the oldest")])
+def test_ended_pods_beyond_the_threshold(threshold: int, expected: list[str]) -> None:
+    pods = [ended("new", 9), ended("old", 1), ended("middle", 5), ended("evicted", 8, "Evicted"), pod("running")]
+    assert [item["metadata"]["name"] for item in podgc.surplus(pods, threshold)] == expected
+
+
+@pytest.mark.parametrize(("ready", "taint", "leaving", "expected"), [
+    pytest.param("False", podgc.OUT_OF_SERVICE, True, True, id="declared out of service"),
+    pytest.param("False", podgc.OUT_OF_SERVICE, False, False, id="not while nobody has deleted it"),
+    pytest.param("True", podgc.OUT_OF_SERVICE, True, False, id="not while the node is ready"),
+    pytest.param("False", "other", True, False, id="not for silence alone"),
+])
+def test_pods_of_nodes_out_of_service(ready: str, taint: str, leaving: bool, expected: bool) -> None:
+    the_pod = pod("p", **({"deletionTimestamp": "x"} if leaving else {}))
+    nodes = {"n1": node(ready=ready, taints=[{"key": taint, "effect": "NoExecute"}])}
+    assert bool(podgc.abandoned([the_pod], nodes)) is expected
 
 
 async def test_a_node_that_comes_back_loses_its_taints() -> None:
