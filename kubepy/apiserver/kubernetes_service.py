@@ -11,6 +11,7 @@ from typing import cast
 
 from kubepy.api.errors import AlreadyExists, NotFound
 from kubepy.api.resource import ENDPOINT_SLICES, ENDPOINTS, Resource
+from kubepy.api.service import SERVICE_LABEL
 from kubepy.api.types import Object
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.storage.interface import Entry, ResourceStore
@@ -41,7 +42,7 @@ def endpoints(addresses: list[str], port: int) -> Object:
 def endpoint_slice(addresses: list[str], port: int) -> Object:
     family = "IPv6" if addresses and ":" in addresses[0] else "IPv4"
     return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {
-        "name": NAME, "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": NAME}}, "addressType": family,
+        "name": NAME, "namespace": NAMESPACE, "labels": {SERVICE_LABEL: NAME}}, "addressType": family,
         "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}
 

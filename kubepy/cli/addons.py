@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 
 from kubepy.api.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ENDPOINT_SLICES, SERVICES, Resource
+from kubepy.api.service import SERVICE_LABEL
 from kubepy.api.types import Object
 from kubepy.cli.ingress import plan_ingress
 from kubepy.cli.join.grant import plan_grants
@@ -29,7 +30,7 @@ def plan_addons(settings: Settings) -> tuple[tuple[Resource, Object], ...]:
     endpoints: Object = {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv6" if ":" in settings.address else "IPv4",
         "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {
-            "kubernetes.io/service-name": "kube-dns", "endpointslice.kubernetes.io/managed-by": MANAGER}},
+            SERVICE_LABEL: "kube-dns", "endpointslice.kubernetes.io/managed-by": MANAGER}},
         "endpoints": [{"addresses": [settings.address], "conditions": {"ready": True}, "nodeName": settings.node_name}],
         "ports": [{"name": "dns", "port": settings.dns_port, "protocol": "UDP"},
                   {"name": "dns-tcp", "port": settings.dns_port, "protocol": "TCP"}],

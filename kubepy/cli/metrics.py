@@ -4,6 +4,7 @@ from __future__ import annotations
 import base64
 
 from kubepy.api.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ENDPOINT_SLICES, ROLE_BINDINGS, SERVICES, Resource
+from kubepy.api.service import SERVICE_LABEL
 from kubepy.api.types import Object
 from kubepy.cli.settings import Settings
 
@@ -22,7 +23,7 @@ def plan_metrics(settings: Settings, authority: bytes, manager: str) -> tuple[tu
     endpoints: Object = {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv6" if ":" in settings.address else "IPv4",
         "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {
-            "kubernetes.io/service-name": NAME, "endpointslice.kubernetes.io/managed-by": manager}},
+            SERVICE_LABEL: NAME, "endpointslice.kubernetes.io/managed-by": manager}},
         "endpoints": [{"addresses": [settings.address], "conditions": {"ready": True}, "nodeName": settings.node_name}],
         "ports": [{"name": "https", "port": settings.metrics_port, "protocol": "TCP"}]}
     api: Object = {

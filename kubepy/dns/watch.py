@@ -2,13 +2,12 @@
 from __future__ import annotations
 
 from kubepy.api.resource import ENDPOINT_SLICES, NAMESPACES, SERVICES
+from kubepy.api.service import SLICES, service_key, service_keys
 from kubepy.api.types import Object
 from kubepy.client.informer import InformerFactory
 from kubepy.client.store import key_of
 from kubepy.dns.record import service_records
 from kubepy.dns.zone import Zone
-
-SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 class Feed:
@@ -18,7 +17,7 @@ class Feed:
     def register(self, factory: InformerFactory) -> None:
         self._services = factory.informer(SERVICES)
         self._slices = factory.informer(ENDPOINT_SLICES)
-        self._slices.add_index("service", lambda obj: [key] if (key := _service_key(obj)) else [])
+        self._slices.add_index(SLICES, service_keys)
         namespaces = factory.informer(NAMESPACES)
         self._services.add_handler(self._service_changed, lambda _, new: self._service_changed(new), self._service_gone)
         self._slices.add_handler(self._slice_changed, self._slice_replaced, self._slice_changed)
@@ -27,7 +26,7 @@ class Feed:
 
     def _service_changed(self, service: Object) -> None:
         key = key_of(service)
-        self._zone.replace(key, service_records(service, self._slices.lister.by_index("service", key), self._zone.domain))
+        self._zone.replace(key, service_records(service, self._slices.lister.by_index(SLICES, key), self._zone.domain))
         if key == "kube-system/kube-dns":
             spec = service.get("spec") or {}
             self._zone.set_server(spec.get("clusterIPs") or [spec.get("clusterIP") or ""])
@@ -36,18 +35,12 @@ class Feed:
         self._zone.replace(key_of(service), {})
 
     def _slice_changed(self, obj: Object) -> None:
-        if (key := _service_key(obj)) and (service := self._services.lister.by_key(key)) is not None:
+        if (key := service_key(obj)) and (service := self._services.lister.by_key(key)) is not None:
             spec = service.get("spec") or {}
             if spec.get("clusterIP") in (None, "", "None"):  # only headless Services have names that depend on endpoints
                 self._service_changed(service)
 
     def _slice_replaced(self, old: Object, new: Object) -> None:
-        if _service_key(old) != _service_key(new):
+        if service_key(old) != service_key(new):
             self._slice_changed(old)
         self._slice_changed(new)
-
-
-def _service_key(obj: Object) -> str:
-    metadata = obj["metadata"]
-    name = (metadata.get("labels") or {}).get(SERVICE_LABEL)
-    return f"{metadata['namespace']}/{name}" if name else ""

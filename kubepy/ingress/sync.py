@@ -7,6 +7,7 @@ from typing import Any
 
 from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.resource import ENDPOINT_SLICES, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES
+from kubepy.api.service import SLICES, service_keys
 from kubepy.api.types import Object
 from kubepy.base.log import get_logger
 from kubepy.client.events import Recorder
@@ -19,7 +20,6 @@ from kubepy.ingress.state import State
 
 log = get_logger("ingress")
 
-SERVICE_LABEL = "kubernetes.io/service-name"
 RETRY_SECONDS = 5.0
 
 
@@ -39,7 +39,7 @@ class Syncer:
         self._services = factory.informer(SERVICES)
         self._slices = factory.informer(ENDPOINT_SLICES)
         self._secrets = factory.informer(SECRETS, field_selector="type=kubernetes.io/tls")
-        self._slices.add_index("service", _service_of)
+        self._slices.add_index(SLICES, service_keys)
         for informer in (self._ingresses, self._classes, self._services, self._slices, self._secrets):
             informer.add_handler(self._note, lambda _, new: self._note(new), self._note)
 
@@ -76,7 +76,7 @@ class Syncer:
             return lambda namespace, name: informer.lister.by_key(f"{namespace}/{name}")
 
         return Sources(list(self._ingresses.lister), list(self._classes.lister), by_name(self._services),
-                       lambda namespace, name: self._slices.lister.by_index("service", f"{namespace}/{name}"), by_name(self._secrets))
+                       lambda namespace, name: self._slices.lister.by_index(SLICES, f"{namespace}/{name}"), by_name(self._secrets))
 
     async def _apply(self, found: Plan) -> None:
         if found.state != self._applied:
@@ -113,9 +113,3 @@ class Syncer:
         if done:
             self._published = set(current)
         return done
-
-
-def _service_of(obj: Object) -> list[str]:
-    metadata = obj["metadata"]
-    name = (metadata.get("labels") or {}).get(SERVICE_LABEL)
-    return [f"{metadata['namespace']}/{name}"] if name else []

@@ -13,9 +13,7 @@ from typing import Literal, NamedTuple
 from kubepy.api.types import Object
 
 Family = Literal["IPv4", "IPv6"]
-SERVICE_LABEL = "kubernetes.io/service-name"
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
-HEADLESS_LABEL = "service.kubernetes.io/headless"
 DEFAULT_AFFINITY_SECONDS = 10800
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kubepy.api.resource import ENDPOINT_SLICES, NODES, SERVICES
+from kubepy.api.service import SLICES, service_key, service_keys
 from kubepy.api.types import Object
 from kubepy.base.backoff import Backoff
 from kubepy.base.clock import Clock
@@ -18,7 +19,7 @@ from kubepy.proxy import conntrack, metric
 from kubepy.proxy.backend import Backend, BackendError
 from kubepy.proxy.cache import StateCache
 from kubepy.proxy.health import HealthCheckPorts, ProxyHealth
-from kubepy.proxy.model import SERVICE_LABEL, Family, NodeInfo, node_port_addresses, of_family
+from kubepy.proxy.model import Family, NodeInfo, node_port_addresses, of_family
 
 log = get_logger("proxy")
 
@@ -57,7 +58,7 @@ class Syncer:
     def register(self, factory: InformerFactory) -> None:
         self._services: Informer = factory.informer(SERVICES, label_selector=OURS)
         self._slices: Informer = factory.informer(ENDPOINT_SLICES, label_selector=OURS)
-        self._slices.add_index("service", lambda obj: [key] if (key := _service_key(obj)) else [])
+        self._slices.add_index(SLICES, service_keys)
         self._services.add_handler(self._service_changed, lambda _, new: self._service_changed(new), self._service_changed)
         self._slices.add_handler(self._slice_changed, self._slice_replaced, self._slice_changed)
         if self._options.node:
@@ -83,7 +84,7 @@ class Syncer:
         return self._services.lister.by_key(key)
 
     def _slices_of(self, key: str) -> list[Object]:
-        return self._slices.lister.by_index("service", key)
+        return self._slices.lister.by_index(SLICES, key)
 
     def _service_changed(self, obj: Object) -> None:
         metric.SERVICE_CHANGES.inc()
@@ -91,13 +92,13 @@ class Syncer:
         self._mark()
 
     def _slice_changed(self, obj: Object) -> None:
-        if key := _service_key(obj):
+        if key := service_key(obj):
             metric.ENDPOINT_CHANGES.inc()
             self._dirty.add(key)
             self._mark()
 
     def _slice_replaced(self, old: Object, new: Object) -> None:
-        if _service_key(old) != _service_key(new):
+        if service_key(old) != service_key(new):
             self._slice_changed(old)
         self._slice_changed(new)
 
@@ -185,12 +186,6 @@ class Syncer:
                 intact = [await backend.intact() for backend in self._backends.values()]
             if not all(intact):
                 self._mark()
-
-
-def _service_key(obj: Object) -> str:
-    metadata = obj["metadata"]
-    name = (metadata.get("labels") or {}).get(SERVICE_LABEL)
-    return f"{metadata['namespace']}/{name}" if name else ""
 
 
 def _about(node: Object) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.meta import set_condition
 from kubepy.api.resource import ENDPOINT_SLICES, SERVICES
+from kubepy.api.service import SERVICE_LABEL
 from kubepy.api.types import Object
 from kubepy.apiserver.aggregation import availability
 from kubepy.apiserver.aggregation.availability import PASSED, Condition
@@ -81,7 +82,7 @@ class Controller:
         self._touch(event.entry.namespace, event.entry.name)
 
     def _touched_slice(self, event: Event) -> None:
-        self._touch(event.entry.namespace, event.entry.labels.get("kubernetes.io/service-name", ""))
+        self._touch(event.entry.namespace, event.entry.labels.get(SERVICE_LABEL, ""))
 
     def _touch(self, namespace: str, service: str) -> None:
         if self._table.remotes:

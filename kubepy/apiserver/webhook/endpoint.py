@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from kubepy.api.errors import NotFound
 from kubepy.api.resource import ENDPOINT_SLICES, SERVICES
+from kubepy.api.service import SERVICE_LABEL
 from kubepy.api.types import Object
 from kubepy.apiserver.services import Services
-
-SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 class Unresolved(Exception):

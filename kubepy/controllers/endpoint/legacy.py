@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from kubepy.api.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kubepy.api.resource import ENDPOINTS, PODS, SERVICES
+from kubepy.api.service import HEADLESS_LABEL
 from kubepy.api.types import Object
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import split_key
@@ -23,10 +24,10 @@ def plan(service: Object, pods: Sequence[Object], current: Object | None) -> Obj
     total = sum(len(item.get("addresses") or ()) + len(item.get("notReadyAddresses") or ()) for item in subsets)
     if total > CAPACITY:
         subsets = _truncate(subsets, total)
-    labels = {key: value for key, value in (service["metadata"].get("labels") or {}).items() if key != member.HEADLESS_LABEL}
+    labels = {key: value for key, value in (service["metadata"].get("labels") or {}).items() if key != HEADLESS_LABEL}
     labels[MANAGED_BY] = "endpoint-controller"
     if member.is_headless(service):
-        labels[member.HEADLESS_LABEL] = ""
+        labels[HEADLESS_LABEL] = ""
     before = (current or {}).get("metadata", {}).get("annotations") or {}
     over = "truncated" if total > CAPACITY else None
     if current is not None:

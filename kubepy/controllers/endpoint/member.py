@@ -9,7 +9,6 @@ from kubepy.api.types import Object
 from kubepy.base.clock import parse_time
 from kubepy.client.store import Store, key_of
 
-HEADLESS_LABEL = "service.kubernetes.io/headless"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
 
 

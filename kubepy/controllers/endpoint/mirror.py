@@ -8,12 +8,12 @@ import ipaddress
 
 from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.resource import ENDPOINT_SLICES, ENDPOINTS, SERVICES
+from kubepy.api.service import SERVICE_LABEL, SLICES, service_keys
 from kubepy.api.types import Object
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import split_key
 from kubepy.controllers.endpoint.pending import PendingWrites
-from kubepy.controllers.endpoint.slice import MANAGED_BY, SERVICE_LABEL, Group, plan
-from kubepy.controllers.endpoint.slices import slice_service
+from kubepy.controllers.endpoint.slice import MANAGED_BY, Group, plan
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.pod_control import is_namespace_terminating
 
@@ -67,7 +67,7 @@ def controller(env: Environment) -> Controller:
     services = env.informers.informer(SERVICES).lister
     cache = env.informers.informer(ENDPOINTS).lister
     slices = env.informers.informer(ENDPOINT_SLICES).lister
-    slices.add_index("service", slice_service)
+    slices.add_index(SLICES, service_keys)
     pending = PendingWrites(slices, env.clock)
 
     async def reconcile(key: str) -> float | None:
@@ -75,7 +75,7 @@ def controller(env: Environment) -> Controller:
         endpoints = cache.get(name, namespace)
         if not pending.seen(key):
             return 0.2
-        existing = [item for item in slices.by_index("service", key) if item["metadata"]["labels"].get(MANAGED_BY) == NAME]
+        existing = [item for item in slices.by_index(SLICES, key) if item["metadata"]["labels"].get(MANAGED_BY) == NAME]
         if endpoints is None or not is_mirrored(endpoints, services.get(name, namespace)):
             todo_delete, todo_create, todo_update = existing, [], []
         else:
@@ -96,6 +96,6 @@ def controller(env: Environment) -> Controller:
         return None
 
     watches = (Watch(ENDPOINTS, delay=env.options.mirroring_batch_period), Watch(SERVICES),
-               Watch(ENDPOINT_SLICES, keys=slice_service,
+               Watch(ENDPOINT_SLICES, keys=service_keys,
                      when=lambda old, new: ((new or old or {})["metadata"].get("labels") or {}).get(MANAGED_BY) == NAME))
     return Controller("endpoint_slice_mirroring", reconcile, watches, workers=env.options.concurrency("mirroring", 5))

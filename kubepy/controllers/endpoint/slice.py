@@ -14,7 +14,6 @@ import orjson
 from kubepy.api.hash import canonical
 from kubepy.api.types import Object
 
-SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 
 

@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from kubepy.api.errors import ApiError, Conflict, NotFound
 from kubepy.api.pod import is_ready
 from kubepy.api.resource import ENDPOINT_SLICES, NODES, PODS, SERVICES
+from kubepy.api.service import HEADLESS_LABEL, SERVICE_LABEL, SLICES, service_keys
 from kubepy.api.types import Object
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import key_of, split_key
 from kubepy.controllers.endpoint import hint, member, metric
 from kubepy.controllers.endpoint.pending import PendingWrites
-from kubepy.controllers.endpoint.slice import MANAGED_BY, SERVICE_LABEL, Group, plan
+from kubepy.controllers.endpoint.slice import MANAGED_BY, Group, plan
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.pod_control import is_namespace_terminating
 
 NAME = "endpointslice-controller.k8s.io"
-_RESERVED = (MANAGED_BY, SERVICE_LABEL, member.HEADLESS_LABEL)
+_RESERVED = (MANAGED_BY, SERVICE_LABEL, HEADLESS_LABEL)
 
 
 def families(service: Object) -> list[str]:
@@ -62,7 +63,7 @@ def template(service: Object, pods: Sequence[Object]) -> Object:
     labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key not in _RESERVED}
     labels |= {MANAGED_BY: NAME, SERVICE_LABEL: metadata["name"]}
     if member.is_headless(service):
-        labels[member.HEADLESS_LABEL] = ""
+        labels[HEADLESS_LABEL] = ""
     return {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"generateName": f"{metadata['name']}-", "namespace": metadata["namespace"], "labels": labels,
@@ -98,7 +99,7 @@ class Reconciler:
         self._pods = env.informers.informer(PODS).lister
         self._nodes = env.informers.informer(NODES).lister
         self._slices = env.informers.informer(ENDPOINT_SLICES).lister
-        self._slices.add_index("service", slice_service)
+        self._slices.add_index(SLICES, service_keys)
         self._pending = PendingWrites(self._slices, env.clock)
         self._counts: dict[str, tuple[int, int]] = {}  # endpoints and slices of each service
         self._hinted: set[tuple[str, str]] = set()  # services, by key and family, whose zones have got their share
@@ -115,7 +116,7 @@ class Reconciler:
             return None
         if not self._pending.seen(key):
             return 0.2
-        existing = [item for item in self._slices.by_index("service", key)
+        existing = [item for item in self._slices.by_index(SLICES, key)
                     if item["metadata"]["labels"].get(MANAGED_BY) == NAME and item["metadata"].get("deletionTimestamp") is None]
         pods = [pod for pod in self._pods.list(namespace) if member.selects(service, pod["metadata"].get("labels"))]
         names = {pod["spec"].get("nodeName") or "" for pod in pods}
@@ -177,11 +178,6 @@ class Reconciler:
         self._pending.deleted(key, item)
 
 
-def slice_service(item: Object) -> tuple[str, ...]:
-    name = (item["metadata"].get("labels") or {}).get(SERVICE_LABEL)
-    return (f"{item['metadata']['namespace']}/{name}",) if name else ()
-
-
 def _zone(node: Object) -> str | None:
     return (node["metadata"].get("labels") or {}).get(hint.ZONE)
 
@@ -205,7 +201,7 @@ def controller(env: Environment) -> Controller:
     watches = (
         Watch(SERVICES),
         Watch(PODS, keys=of_pod, when=member.pod_matters, delay=env.options.endpointslice_updates_batch_period),
-        Watch(ENDPOINT_SLICES, keys=slice_service,
+        Watch(ENDPOINT_SLICES, keys=service_keys,
               when=lambda old, new: ((new or old or {})["metadata"].get("labels") or {}).get(MANAGED_BY) == NAME),
         Watch(NODES, keys=of_node, when=matters),
     )
