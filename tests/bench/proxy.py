@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""How long a backend takes to write rules: `proxy.py [--mode iptables|nftables|ipvs] [--services 1000] [--endpoints 10]`, as root.
+"""How long a backend takes to write rules: `proxy.py [--mode iptables|nftables|ipvs] [--services 1000] [--endpoints 10]
+[--machine]`, as root.
 
 Runs in a network namespace of its own. Prints one line of JSON: seconds for the first full write and
 for one over rules that are there; milliseconds (median of ten) until one changed endpoint, one new Service and a write without changes
@@ -13,20 +14,25 @@ import asyncio
 import ctypes
 import gc
 import os
+import shlex
+import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import orjson
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from deploy.machine import Machine
 from kubepy.proxy import mode
 from kubepy.proxy.cache import StateCache
+from kubepy.proxy.ipvs.kernel import set_addresses
 from kubepy.proxy.model import LocalTraffic
 
 CLONE_NEWNET = 0x40000000
+ROOT = Path(__file__).resolve().parents[2]
 
 
 async def measure(options: argparse.Namespace) -> dict:
@@ -79,17 +85,68 @@ async def measure(options: argparse.Namespace) -> dict:
             "idle_ms": round(statistics.median(idle) * 1000, 1), "look_cpu_ms": round(look * 1000)}
 
 
+def calibrate() -> dict:
+    """CPU seconds of fixed work, the least of three: Python that computes, and requests to the kernel of the kind that the proxy makes."""
+
+    def spent(work) -> float:
+        found = []
+        for _ in range(3):
+            before = sum(os.times()[:4])
+            work()
+            found.append(sum(os.times()[:4]) - before)
+        return min(found)
+
+    def compute() -> None:
+        table = {}
+        for number in range(600_000):
+            table[f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"] = number
+
+    def ask() -> None:
+        index, ips = socket.if_nametoindex("lo"), [f"10.{number >> 8}.{number & 255}.1" for number in range(4000)]
+        set_addresses("IPv4", index, ips, [])
+        set_addresses("IPv4", index, [], ips)
+
+    return {"python_s": spent(compute), "netlink_s": spent(ask)}
+
+
+def in_machine(options: argparse.Namespace) -> None:
+    """Runs all in a virtual machine (for IPVS), with the same fixed work there and here: how much slower it is."""
+    words = shlex.join([sys.executable, "-m", "tests.bench.proxy", "--calibrate", "--mode", options.mode,
+                        "--endpoints", str(options.endpoints)])
+    sizes = [options.services] if options.services else [10, 1000, 5000]
+    with tempfile.TemporaryDirectory(prefix="proxy-", dir=options.directory) as directory:
+        machine = Machine(Path(directory), 1024)
+        machine.start(f"cd {shlex.quote(str(ROOT))}\nexport PYTHONDONTWRITEBYTECODE=1\nset -e\n"
+                      + "".join(f"{words} --services {size}\n" for size in sizes))
+        try:
+            assert not machine.wait(3600), machine.printed()
+        finally:
+            machine.stop()
+        rows = [orjson.loads(line) for line in (machine.directory / "log").read_text().splitlines() if line.startswith("{")]
+    here = calibrate()
+    for row in rows:
+        print(orjson.dumps({**row, "slower": {name: round(row["calibration"][name] / value, 1) for name, value in here.items()}}).decode())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mode", choices=mode.MODES, default="iptables")
-    parser.add_argument("--services", type=int, default=1000)
+    parser.add_argument("--services", type=int, default=0, help="default 1000; in a machine: 10, 1000 and 5000")
     parser.add_argument("--endpoints", type=int, default=10)
+    parser.add_argument("--calibrate", action="store_true", help="also measure fixed work, to compare machines")
+    parser.add_argument("--machine", action="store_true", help="in a virtual machine, whose kernel has IPVS")
+    parser.add_argument("--directory", help="for the machine's files")
     options = parser.parse_args()
     gc.set_threshold(50_000, 20, 50)  # as the daemon does
     if ctypes.CDLL(None).unshare(CLONE_NEWNET):
         raise SystemExit("needs root")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    print(orjson.dumps(asyncio.run(measure(options))).decode())
+    if options.machine:
+        in_machine(options)
+        return
+    options.services = options.services or 1000
+    row = asyncio.run(measure(options))
+    print(orjson.dumps({**row, **({"calibration": calibrate()} if options.calibrate else {})}).decode(), flush=True)
 
 
 if __name__ == "__main__":
