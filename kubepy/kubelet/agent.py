@@ -86,7 +86,8 @@ class Kubelet:
         os.makedirs(settings.root_dir, exist_ok=True)  # its file system is the node's storage
         self.machine = read_machine(settings.root_dir)
         self.ips = tuple(settings.node_ip.split(",")) if settings.node_ip else (default_ip(),)
-        self.around = Surroundings(self.ips, self.machine.memory, (), allocatable(settings, self.machine))
+        self.around = Surroundings(self.ips, self.machine.memory, (), allocatable(settings, self.machine),
+                                   swap=self.machine.swap if settings.swap_behavior == "LimitedSwap" else 0)
         self.events = EventRecorder(client, "kubelet", settings.node_name, clock)
         self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit,
                                per_qos=settings.cgroups_per_qos, cfs_quota=settings.cpu_cfs_quota, top=pods_limits(settings, self.machine))
@@ -324,4 +325,5 @@ def _cpu_manager(settings: Settings) -> CpuManager:
     if settings.cpu_manager_policy != "static":
         return CpuManager("none", (), 0, state)
     reserved = sum(amount("cpu", source.get("cpu", "0")) for source in (settings.system_reserved, settings.kube_reserved))
-    return CpuManager("static", read_topology(), parse_cpus(settings.reserved_system_cpus) or -(-reserved // 1000), state)
+    return CpuManager("static", read_topology(), parse_cpus(settings.reserved_system_cpus) or -(-reserved // 1000), state,
+                      settings.cpu_manager_options)

@@ -81,6 +81,8 @@ class Allocator:
                         return REFUSAL
                     await self._give(pod, container, best.nodes)
             except AllocationError as error:
+                if error.reason:
+                    return error.reason, str(error)
                 return "UnexpectedAdmissionError", f"Allocate failed due to {error}, which is unexpected"
         return None
 

@@ -6,7 +6,7 @@ handlers for its profiler, rules it once wrote into iptables) are taken and have
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 from kubepy.api.scheduling import amount
+from kubepy.base.http.tls import CIPHERS, TLS13, VERSIONS
+from kubepy.kubelet.cpu.manager import OPTIONS
 from kubepy.kubelet.settings import Settings, SettingsError, duration
 from kubepy.kubelet.topology import POLICIES
 
@@ -37,7 +39,10 @@ _PLAIN = {
     "memoryManagerPolicy": "memory_manager_policy", "configMapAndSecretChangeDetectionStrategy": "object_changes",
     "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap", "nodeStatusMaxImages": "max_images",
     "singleProcessOOMKill": "single_process_oom_kill", "failCgroupV1": "fail_cgroup_v1", "oomScoreAdj": "oom_score_adj",
-    "maxOpenFiles": "max_open_files", "enableSystemLogHandler": "system_log_handler", "enableSystemLogQuery": "system_log_query",
+    "maxOpenFiles": "max_open_files", "tlsMinVersion": "tls_min_version", 
+    "imageServiceEndpoint": "image_endpoint",
+    "protectKernelDefaults": "protect_kernel_defaults", "cpuManagerPolicyOptions": "cpu_manager_options",
+    "enableSystemLogHandler": "system_log_handler", "enableSystemLogQuery": "system_log_query",
 }
 _DURATIONS = {
     "fileCheckFrequency": "file_check_frequency", "httpCheckFrequency": "http_check_frequency", "syncFrequency": "sync_frequency",
@@ -52,7 +57,7 @@ _DURATIONS = {
 _MAY_BE_ZERO = {"shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "imageMaximumGCAge"}
 _LISTS = {"reservedMemory": "reserved_memory", "shutdownGracePeriodByPodPriority": "shutdown_by_priority", "clusterDNS": "cluster_dns",
           "registerWithTaints": "register_with_taints", "preloadedImagesVerificationAllowlist": "image_verification_allowed",
-          "allowedUnsafeSysctls": "allowed_unsafe_sysctls"}
+          "allowedUnsafeSysctls": "allowed_unsafe_sysctls", "tlsCipherSuites": "tls_cipher_suites"}
 _SPECIAL = {"apiVersion", "kind", "authentication", "authorization", "evictionSoftGracePeriod", "containerLogMaxSize", "crashLoopBackOff",
             "mergeDefaultEvictionSettings", "featureGates", "logging", "memorySwap", "userNamespaces"}
 _WITHOUT_EFFECT = {
@@ -62,16 +67,21 @@ _WITHOUT_EFFECT = {
     "kernelMemcgNotification", "showHiddenMetricsForVersion", "volumePluginDir", "memoryThrottlingFactor", "tlsCurvePreferences",
     "localStorageCapacityIsolation"}
 _ONLY: dict[str, tuple[Any, ...]] = {
-    "qosReserved": ({},), "cpuManagerPolicyOptions": ({},),
-    "topologyManagerPolicyOptions": ({},), "kubeletCgroups": ("",), "systemCgroups": ("",), "systemReservedCgroup": ("",),
+    "qosReserved": ({},), "topologyManagerPolicyOptions": ({},), "kubeletCgroups": ("",), "systemCgroups": ("",),
+    "systemReservedCgroup": ("",),
     "kubeReservedCgroup": ("",), "enforceNodeAllocatable": (["pods"], ["none"], []), "enableControllerAttachDetach": (True,),
-    "protectKernelDefaults": (False,), "cpuCFSQuotaPeriod": ("100ms",), "tlsCipherSuites": ([],), "tlsMinVersion": ("", "VersionTLS12"),
-    "imageServiceEndpoint": ("",), "tracing": ({},), "runOnce": (False,)}
+    "cpuCFSQuotaPeriod": ("100ms",), "tracing": ({},), "runOnce": (False,)}
 """What these may be; anything else asks for what this kubelet does not do."""
+_MAPS = ("system_reserved", "kube_reserved", "eviction_hard", "eviction_soft", "eviction_soft_grace_period", "eviction_minimum_reclaim",
+         "static_pod_url_header", "cpu_manager_options")
 
 
 def load_file(path: str, base: Settings) -> Settings:
     """`base` with what the file says. Raises SettingsError."""
+    return from_document(_read(path), base)
+
+
+def _read(path: str) -> Mapping[str, Any]:
     try:
         document = yaml.safe_load(Path(path).read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
@@ -79,10 +89,20 @@ def load_file(path: str, base: Settings) -> Settings:
     if not isinstance(document, dict) or document.get("kind") != "KubeletConfiguration" or \
             not str(document.get("apiVersion", "")).startswith("kubelet.config.k8s.io/"):
         raise SettingsError(f"{path} is no kubelet.config.k8s.io/v1beta1 KubeletConfiguration")
-    return from_document(document, base)
+    return document
 
 
-def from_document(document: Mapping[str, Any], base: Settings) -> Settings:
+def load_directory(path: str, base: Settings) -> Settings:
+    """`base` with what the directory's `*.conf` files say, one after the other by name (--config-dir). Raises SettingsError."""
+    if not Path(path).is_dir():
+        raise SettingsError(f"failed to load kubelet config directory, path: {path}")
+    for file in sorted(Path(path).rglob("*.conf")):
+        base = from_document(_read(str(file)), base, merged=_MAPS)
+    return base
+
+
+def from_document(document: Mapping[str, Any], base: Settings, merged: Collection[str] = ()) -> Settings:
+    """`merged` are mappings that join those of `base` instead of taking their place. Raises SettingsError."""
     known = {*_PLAIN, *_DURATIONS, *_LISTS, *_SPECIAL, *_WITHOUT_EFFECT, *_ONLY}
     if unknown := sorted(set(document) - known):
         raise SettingsError(", ".join(f'unknown field "{key}"' for key in unknown))
@@ -115,10 +135,13 @@ def from_document(document: Mapping[str, Any], base: Settings) -> Settings:
         changes["container_log_max_size"] = amount("memory", found)
     if (found := (document.get("crashLoopBackOff") or {}).get("maxContainerRestartPeriod")) is not None:
         changes["crash_loop_max"] = duration(found)
-    if ((document.get("memorySwap") or {}).get("swapBehavior") or "NoSwap") != "NoSwap":
-        raise SettingsError("invalid configuration: memorySwap.swapBehavior: this kubelet gives pods no swap, only NoSwap is supported")
-    if ((document.get("userNamespaces") or {}).get("idsPerPod") or 65536) != 65536:
-        raise SettingsError("invalid configuration: userNamespaces.idsPerPod: only 65536 is supported by this kubelet")
+    for section, key, name in (("memorySwap", "swapBehavior", "swap_behavior"), ("userNamespaces", "idsPerPod", "ids_per_pod"),
+                               ("logging", "format", "log_format"), ("logging", "verbosity", "log_verbosity")):
+        if found := (document.get(section) or {}).get(key):
+            changes[name] = found
+    for name in merged:
+        if isinstance(changes.get(name), Mapping):
+            changes[name] = {**getattr(base, name), **changes[name]}
     known_names = {entry.name for entry in fields(Settings)}
     return replace(base, **{name: value for name, value in changes.items() if name in known_names})
 
@@ -173,6 +196,17 @@ def _problems(settings: Settings) -> list[str]:
             ("authorization.mode", "authorization-mode", settings.authorization_mode, ("Webhook", "AlwaysAllow"))):
         if choice not in allowed:
             found.append(f'{key} (--{flag}) "{choice}" must be one of: {list(allowed)}')
+    if settings.swap_behavior not in ("NoSwap", "LimitedSwap"):
+        found.append('memorySwap.swapBehavior must be one of: "", "LimitedSwap" or "NoSwap"')
+    if settings.ids_per_pod < 65_536 or settings.ids_per_pod % 65_536:
+        found.append(f"userNamespaces.idsPerPod: Invalid value: {settings.ids_per_pod}: must be a multiple of 65536")
+    if settings.log_format not in ("text", "json"):
+        found.append(f'logging.format: Invalid value: "{settings.log_format}": Unsupported log format')
+    if settings.tls_min_version and settings.tls_min_version not in VERSIONS:
+        found.append(f'tlsMinVersion "{settings.tls_min_version}" must be one of: {", ".join(VERSIONS)}')
+    found += [f'tlsCipherSuites "{name}" is not supported' for name in settings.tls_cipher_suites if name not in (*CIPHERS, *TLS13)]
+    found += [f'cpuManagerPolicyOptions "{name}" is not supported by this kubelet, only ' + " and ".join(OPTIONS)
+              for name in settings.cpu_manager_options if name not in OPTIONS]
     if settings.memory_manager_policy == "Static" and not settings.reserved_memory:
         found.append("memoryManagerPolicy Static requires reservedMemory for at least one NUMA node")
     if settings.object_changes not in ("Watch", "Cache", "Get"):
@@ -213,6 +247,9 @@ def document_of(settings: Settings) -> dict[str, Any]:
     result["authorization"] = {"mode": settings.authorization_mode,
                                "webhook": {"cacheAuthorizedTTL": _go_duration(settings.authz_allowed_ttl),
                                            "cacheUnauthorizedTTL": _go_duration(settings.authz_denied_ttl)}}
+    result["memorySwap"] = {"swapBehavior": settings.swap_behavior}
+    result["userNamespaces"] = {"idsPerPod": settings.ids_per_pod}
+    result["logging"] = {"format": settings.log_format, "verbosity": settings.log_verbosity}
     result["containerLogMaxSize"] = str(settings.container_log_max_size)
     return result
 

@@ -23,18 +23,19 @@ from kubepy.base import log as logs
 from kubepy.base import metrics
 from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.flag import add_boolean, comma_list, duration, mapping
-from kubepy.base.http.tls import ServerTls
+from kubepy.base.http.tls import VERSIONS, ServerTls, openssl_names
 from kubepy.base.task import Tasks
 from kubepy.base.watched import Files
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import Config, ConfigError, find, load
 from kubepy.client.serving import self_signed
+from kubepy.kubelet import kernel
 from kubepy.kubelet.agent import Kubelet
 from kubepy.kubelet.certificate.bootstrap import bootstrap, needed, rotating_config
 from kubepy.kubelet.certificate.manager import Rotation
 from kubepy.kubelet.certificate.request import CLIENT_SIGNER, SERVING_SIGNER, Wanted
 from kubepy.kubelet.certificate.store import Store
-from kubepy.kubelet.configuration import load_file, validate
+from kubepy.kubelet.configuration import load_directory, load_file, validate
 from kubepy.kubelet.cri.client import GrpcRuntime
 from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.server.access import Access
@@ -95,6 +96,7 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--hostname-override", "node_name", str, "name of the node (default: the host name)"),
     ("--node-ip", "node_ip", str, "address of the node, or one for each family, comma separated (default: of the default route)"),
     ("--container-runtime-endpoint", "runtime_endpoint", str, "socket of the container runtime"),
+    ("--image-service-endpoint", "image_endpoint", str, "socket where images are asked for, when it is another"),
     ("--root-dir", "root_dir", str, "directory for pods and volumes"),
     ("--cert-dir", "cert_dir", str, "directory for certificates the kubelet makes itself"),
     ("--pod-manifest-path", "static_pod_path", str, "directory or file with static pods"),
@@ -108,6 +110,8 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--serving-names", "serving_names", str, "with --rotate-server-certificates, which of the node's addresses are asked for: all, or ip"),
     ("--tls-cert-file", "tls_cert_file", str, "serving certificate; without it one is made"),
     ("--tls-private-key-file", "tls_private_key_file", str, "its private key"),
+    ("--tls-min-version", "tls_min_version", str, "VersionTLS12 or VersionTLS13"),
+    ("--tls-cipher-suites", "tls_cipher_suites", _names, "suites of TLS 1.2, as Go names them"),
     ("--client-ca-file", "client_ca_file", str, "CA of client certificates"),
     ("--authorization-mode", "authorization_mode", str, "Webhook or AlwaysAllow"),
     ("--cluster-dns", "cluster_dns", _names, "addresses of the cluster's DNS"),
@@ -153,6 +157,7 @@ _BOOLEANS: tuple[tuple[str, str, str], ...] = (
     ("--rotate-certificates", "rotate_certificates", "ask for a new client certificate before the old one ends"),
     ("--rotate-server-certificates", "server_tls_bootstrap", "ask the cluster for the serving certificate, and renew it"),
     ("--register-node", "register_node", "register the node with the API server"),
+    ("--protect-kernel-defaults", "protect_kernel_defaults", "refuse to start where the kernel is not set as it should be"),
     ("--fail-swap-on", "fail_swap_on", "refuse to start while swap is on"),
     ("--anonymous-auth", "anonymous_auth", "let requests without credentials through to authorization"),
     ("--authentication-token-webhook", "webhook_authn", "let the API server review bearer tokens"),
@@ -169,6 +174,7 @@ def parser() -> argparse.ArgumentParser:
                                      description="The node agent: registers this machine as a node and runs its pods.\n\n"
                                      "  kubepy kubelet --kubeconfig /etc/kubernetes/kubelet.conf --config /var/lib/kubelet/config.yaml")
     result.add_argument("--config", default="", metavar="FILE", help="KubeletConfiguration file; flags win over it")
+    result.add_argument("--config-dir", default="", metavar="DIRECTORY", help="directory of more such files (*.conf), which win over it")
     for flag, name, kind, text in _FLAGS:
         default = getattr(defaults, name)
         shown = f" (default {default})" if default not in ("", (), {}, 0) and name != "node_name" else ""
@@ -184,6 +190,8 @@ def parser() -> argparse.ArgumentParser:
 def settings_of(args: argparse.Namespace) -> Settings:
     """Defaults, then the file, then flags. Raises SettingsError."""
     settings = load_file(args.config, Settings()) if args.config else Settings()
+    if args.config_dir:
+        settings = load_directory(args.config_dir, settings)
     changes = {name: value for _, name, _, _ in _FLAGS if (value := getattr(args, name)) is not None}
     for flag, name, _ in _BOOLEANS:
         value = getattr(args, flag.removeprefix("--").replace("-", "_"))
@@ -225,6 +233,9 @@ def main(argv: list[str]) -> int:
     try:
         settings = settings_of(args)
         validate(settings)
+        logs.configure(max(args.v, settings.log_verbosity), json="json" in (args.logging_format, settings.log_format))
+        if settings.protect_kernel_defaults and (wrong := kernel.problems()):
+            raise SettingsError(f"failed to start ContainerManager: {wrong}")
         if settings.fail_cgroup_v1 and not Path("/sys/fs/cgroup/cgroup.controllers").exists():
             raise SettingsError("kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be "
                                 "removed in a future release")
@@ -299,7 +310,7 @@ async def _run(settings: Settings, config: Config | None) -> int:
     if settings.rotate_certificates:
         config = rotating_config(config, client_store, clock.now())
     client = HttpClient(config, user_agent="kubelet", connections=128)
-    runtime = GrpcRuntime(settings.runtime_endpoint, settings.runtime_timeout)
+    runtime = GrpcRuntime(settings.runtime_endpoint, settings.runtime_timeout, settings.image_endpoint)
     settings = await _believe_runtime(settings, runtime)
     kubelet = Kubelet(settings, client, runtime, clock)
     statistics = kubelet.statistics
@@ -362,9 +373,8 @@ def _serving_wish(kubelet: Kubelet) -> Wanted | None:
 def _tls(settings: Settings, now: float) -> ServerTls:
     """From files; or a certificate made once and kept in --cert-dir, which with --rotate-server-certificates only serves until the
     cluster has signed one (known difference: upstream refuses connections until then)."""
-    cas = [settings.client_ca_file] if settings.client_ca_file else []
     if settings.tls_cert_file:
-        return ServerTls(settings.tls_cert_file, settings.tls_private_key_file, cas, judge_later=True)
+        return _server_tls(settings, settings.tls_cert_file, settings.tls_private_key_file)
     directory = settings.pki_dir
     directory.mkdir(parents=True, exist_ok=True)
     if settings.server_tls_bootstrap:
@@ -372,9 +382,14 @@ def _tls(settings: Settings, now: float) -> ServerTls:
         current = store.current()
         if current is None or current.not_after <= now:
             store.put(self_signed(settings.node_name), now)
-        return ServerTls(str(store.path), str(store.path), cas, judge_later=True)
+        return _server_tls(settings, str(store.path), str(store.path))
     path = directory / "kubelet.pem"
     if not path.exists():
         path.touch(mode=0o600)
         path.write_bytes(self_signed(settings.node_name))
-    return ServerTls(str(path), str(path), cas, judge_later=True)
+    return _server_tls(settings, str(path), str(path))
+
+
+def _server_tls(settings: Settings, certificate: str, key: str) -> ServerTls:
+    return ServerTls(certificate, key, [settings.client_ca_file] if settings.client_ca_file else [], judge_later=True,
+                     minimum=VERSIONS[settings.tls_min_version or "VersionTLS12"], ciphers=openssl_names(settings.tls_cipher_suites))

@@ -120,6 +120,18 @@ class Settings:
     system_log_handler: bool = True
     """The node's /var/log is served at /logs/; with `system_log_query` services are asked there too."""
     system_log_query: bool = False
+    tls_min_version: str = ""
+    tls_cipher_suites: tuple[str, ...] = ()
+    """As Go names them; empty for the strong ones."""
+    image_endpoint: str = ""
+    """Where images are asked for, when that is not the runtime itself."""
+    protect_kernel_defaults: bool = False
+    cpu_manager_options: Mapping[str, str] = field(default_factory=dict)
+    swap_behavior: str = "NoSwap"
+    ids_per_pod: int = 65_536
+    """User IDs of a pod with a user namespace of its own."""
+    log_format: str = "text"
+    log_verbosity: int = 0
     max_images: int = 50
     """Images the node's status lists; -1 for all."""
     image_maximum_gc_age: float = 0.0

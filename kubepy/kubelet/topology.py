@@ -16,7 +16,11 @@ REFUSAL = ("TopologyAffinityError", "Resources cannot be allocated with Topology
 
 
 class AllocationError(Exception):
-    """What a container asks for cannot be given; the message is part of the pod's UnexpectedAdmissionError."""
+    """What a container asks for cannot be given; `reason` is the pod's, "" makes the message part of an UnexpectedAdmissionError."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""User namespaces: each pod with `hostUsers: false` has 65,536 IDs of the host for itself (upstream's `pkg/kubelet/userns`).
+"""User namespaces: each pod with `hostUsers: false` has IDs of the host for itself (upstream's `pkg/kubelet/userns`).
 
 Which ones is kept in the pod's directory (`userns`, in upstream's form), so that a restarted kubelet gives nobody the same again.
 Known difference: the IDs begin at 65,536 as upstream's do without a `kubelet` user; `getsubids` is not asked.
@@ -14,8 +14,6 @@ from kubepy.api.types import Object
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.pod import spec as podspec
 
-LENGTH = 65_536
-
 
 class UserNamespaceError(Exception):
     """The pod cannot have one; the message is the event's."""
@@ -26,8 +24,9 @@ def wanted(pod: Object) -> bool:
 
 
 class UserNamespaces:
-    def __init__(self, pods: Path, max_pods: int) -> None:
-        """`pods` is the directory of the pods' directories."""
+    def __init__(self, pods: Path, max_pods: int, length: int = 65_536) -> None:
+        """`pods` is the directory of the pods' directories, `length` how many IDs each pod gets."""
+        self._length = length
         self._pods = pods
         self._max = max_pods
         self._given: dict[str, int] = {}
@@ -46,18 +45,18 @@ class UserNamespaces:
         uid = podspec.uid_of(pod)
         if uid not in self._given:
             self._given[uid] = self._next()
-            mapping = [{"hostId": self._given[uid], "containerId": 0, "length": LENGTH}]
+            mapping = [{"hostId": self._given[uid], "containerId": 0, "length": self._length}]
             directory = self._pods / uid
             directory.mkdir(parents=True, exist_ok=True, mode=0o750)
             (directory / "userns").write_bytes(orjson.dumps({"uidMappings": mapping, "gidMappings": mapping}))
-        one = pb.IDMapping(host_id=self._given[uid], container_id=0, length=LENGTH)
+        one = pb.IDMapping(host_id=self._given[uid], container_id=0, length=self._length)
         return pb.UserNamespace(mode=pb.POD, uids=[one], gids=[one])
 
     def _next(self) -> int:
         used = set(self._given.values())
         for slot in range(1, self._max + 1):
-            if slot * LENGTH not in used:
-                return slot * LENGTH
+            if slot * self._length not in used:
+                return slot * self._length
         raise UserNamespaceError("could not find an empty slot to allocate a user namespace")
 
     def release(self, known: Callable[[str], bool]) -> None:

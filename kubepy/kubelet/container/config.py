@@ -20,7 +20,7 @@ DEFAULT_TERMINATION_PATH = "/dev/termination-log"
 
 def container_config(pod: Object, container: Object, settings: Settings, *, attempt: int, image_ref: str, image: pb.Image | None,
                      env: Mapping[str, str], mounts: Sequence[pb.Mount], memory_capacity: int, cgroup_v2: bool,
-                     target_id: str = "") -> pb.ContainerConfig:
+                     target_id: str = "", swap: int = 0) -> pb.ContainerConfig:
     name = container["name"]
     annotations = {
         podspec.CONTAINER_HASH: podspec.container_hash(container), podspec.RESTART_COUNT: str(attempt),
@@ -42,7 +42,7 @@ def container_config(pod: Object, container: Object, settings: Settings, *, atte
         log_path=f"{name}/{attempt}.log", stdin=bool(container.get("stdin")), stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")), stop_signal=stop_signal((container.get("lifecycle") or {}).get("stopSignal") or ""),
         linux=pb.LinuxContainerConfig(
-            resources=container_resources(pod, container, memory_capacity, v2=cgroup_v2, cfs_quota=settings.cpu_cfs_quota,
+            resources=container_resources(pod, container, memory_capacity, v2=cgroup_v2, cfs_quota=settings.cpu_cfs_quota, swap=swap,
                                           single_process_oom_kill=settings.single_process_oom_kill),
             security_context=container_context(pod, container, image, root=settings.root_dir, seccomp_default=settings.seccomp_default,
                                                target_id=target_id)))

@@ -39,8 +39,8 @@ def oom_score(pod: Object, container: Object, capacity: int) -> int:
 
 
 def container_resources(pod: Object, container: Object, capacity: int, *, v2: bool, cfs_quota: bool = True,
-                        swap: bool = False, single_process_oom_kill: bool = False) -> pb.LinuxContainerResources:
-    """`capacity` is the node's memory in bytes."""
+                        swap: int = 0, single_process_oom_kill: bool = False) -> pb.LinuxContainerResources:
+    """`capacity` is the node's memory in bytes, `swap` what pods may have of its swap together (LimitedSwap)."""
     declared = container.get("resources") or {}
     requests, limits = amounts(declared.get("requests")), amounts(declared.get("limits"))
     memory = limits.get("memory", 0)
@@ -55,9 +55,21 @@ def container_resources(pod: Object, container: Object, capacity: int, *, v2: bo
     if v2:
         if not single_process_oom_kill:
             result.unified["memory.oom.group"] = "1"
-        if not swap:
+        share = swap_share(pod, container, capacity, swap)
+        if share:
+            result.unified["memory.swap.max"] = str(share)
+        else:
             result.memory_swap_limit_in_bytes = memory
     return result
+
+
+def swap_share(pod: Object, container: Object, capacity: int, swap: int) -> int:
+    """Burstable pods' containers get swap as they ask for memory, unless they get exactly what they ask for; critical pods none."""
+    declared = container.get("resources") or {}
+    request, limit = (amounts(declared.get(side)).get("memory", 0) for side in ("requests", "limits"))
+    if not swap or not request or request == limit or podspec.is_critical(pod) or podspec.qos_class(pod) != "Burstable":
+        return 0
+    return swap * request // max(capacity, 1)
 
 
 def sandbox_resources(pod: Object) -> pb.LinuxContainerResources:

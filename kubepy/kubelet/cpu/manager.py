@@ -1,14 +1,16 @@
 """Who has which CPUs: given out when a pod is admitted, kept in `cpu_manager_state`, taken back when the pod has ended.
 
-Follows upstream's static policy and its state file. Known differences: no policy options; a policy that was changed starts anew
-instead of refusing to start.
+Follows upstream's static policy and its state file, with the options `full-pcpus-only` (only whole cores are given) and
+`strict-cpu-reservation` (nobody runs on reserved CPUs). Known difference: a policy that was changed starts anew instead of refusing to
+start.
 """
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import orjson
 
@@ -24,6 +26,7 @@ from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.topology import AllocationError, Hint, hints_of
 
 log = get_logger("cpu")
+WHOLE_CORES, STRICT = OPTIONS = ("full-pcpus-only", "strict-cpu-reservation")
 
 
 def whole_cpus(pod: Object, container: Object) -> int:
@@ -38,8 +41,11 @@ def whole_cpus(pod: Object, container: Object) -> int:
 class CpuManager:
     """Policy `static`, or `none`, which gives nobody anything."""
 
-    def __init__(self, policy: str, cpus: Sequence[Cpu], reserved: int | frozenset[int], state_file: Path) -> None:
+    def __init__(self, policy: str, cpus: Sequence[Cpu], reserved: int | frozenset[int], state_file: Path,
+                 options: Mapping[str, str] = MappingProxyType({})) -> None:
         """`reserved` CPUs, or so many of them, are given to nobody alone."""
+        self._whole_cores = options.get(WHOLE_CORES) == "true"
+        self._strict = options.get(STRICT) == "true"
         self.static = policy == "static"
         self._cpus = cpus
         self._all = frozenset(cpu.id for cpu in cpus)
@@ -52,8 +58,9 @@ class CpuManager:
             self._load()
 
     def shared(self) -> frozenset[int]:
-        """The CPUs of all who have none of their own; the reserved ones are always among them."""
-        return self._all - frozenset(cpu for parts in self._given.values() for cpus in parts.values() for cpu in cpus)
+        """The CPUs of all who have none of their own; the reserved ones are always among them, or (strictly) never."""
+        return self._all - (self._reserved if self._strict else frozenset()) - frozenset(
+            cpu for parts in self._given.values() for cpus in parts.values() for cpu in cpus)
 
     def _count(self, pod: Object, container: Object) -> int:
         """How many CPUs the container is to be given now."""
@@ -67,7 +74,7 @@ class CpuManager:
         count = self._count(pod, container)
         if not count:
             return {}
-        free = self.shared() - self._reserved
+        free = self._free()
         return {"cpu": hints_of(nodes, Counter(cpu.node for cpu in self._cpus),
                                 Counter(cpu.node for cpu in self._cpus if cpu.id in free), count)}
 
@@ -76,7 +83,9 @@ class CpuManager:
         count = self._count(pod, container)
         if not count:
             return
-        free = self.shared() - self._reserved
+        free = self._free()
+        if self._whole_cores:
+            self._check_cores(count, free)
         near = free if nodes is None else frozenset(cpu.id for cpu in self._cpus if cpu.id in free and cpu.node in nodes)
         taken = take(self._cpus, near, min(count, len(near))) or frozenset()
         more = take(self._cpus, free - taken, count - len(taken))
@@ -87,6 +96,23 @@ class CpuManager:
         self._given.setdefault(podspec.uid_of(pod), {})[container["name"]] = taken | more
         self._save()
         log.info("CPUs given", pod=podspec.full_name(pod), container=container["name"], cpus=text_of(taken | more))
+
+    def _free(self) -> frozenset[int]:
+        """What can be given; with whole cores only those of which every thread can."""
+        free = self.shared() - self._reserved
+        if not self._whole_cores:
+            return free
+        broken = {(cpu.socket, cpu.core) for cpu in self._cpus if cpu.id not in free}
+        return frozenset(cpu.id for cpu in self._cpus if (cpu.socket, cpu.core) not in broken)
+
+    def _check_cores(self, count: int, free: frozenset[int]) -> None:
+        threads = len(self._cpus) // max(1, len({(cpu.socket, cpu.core) for cpu in self._cpus}))
+        if count % threads:
+            raise AllocationError(f"SMT Alignment Error: requested {count} cpus not multiple cpus per core = {threads}",
+                                  "SMTAlignmentError")
+        if count > len(free):
+            raise AllocationError(f"SMT Alignment Error: not enough free physical CPUs: available physical CPUs = {len(free)}, requested "
+                                  f"CPUs = {count}, CPUs per core = {threads}", "SMTAlignmentError")
 
     def given(self, uid: str, container: str) -> frozenset[int]:
         """The container's own CPUs."""

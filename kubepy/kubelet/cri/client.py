@@ -30,23 +30,28 @@ def _operation(method: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", method.replace("PodSandbox", "Podsandbox")).lower()
 
 
-class GrpcRuntime:
-    """One connection to a runtime. `endpoint` is a path or a `unix://` URL."""
+def _connect(endpoint: str) -> grpc.aio.Channel:
+    target = endpoint if "://" in endpoint else f"unix://{endpoint}"
+    return grpc.aio.insecure_channel(target, options=[
+        ("grpc.max_receive_message_length", _MESSAGE), ("grpc.max_send_message_length", _MESSAGE),
+        ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 3000),
+        ("grpc.default_authority", "localhost"), ("grpc.enable_http_proxy", 0)])
 
-    def __init__(self, endpoint: str, timeout: float = _CALL) -> None:
-        target = endpoint if "://" in endpoint else f"unix://{endpoint}"
+
+class GrpcRuntime:
+    """One connection to a runtime (two where images are served elsewhere). Endpoints are paths or `unix://` URLs."""
+
+    def __init__(self, endpoint: str, timeout: float = _CALL, images: str = "") -> None:
         self._timeout = timeout
-        self._channel = grpc.aio.insecure_channel(target, options=[
-            ("grpc.max_receive_message_length", _MESSAGE), ("grpc.max_send_message_length", _MESSAGE),
-            ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 3000),
-            ("grpc.default_authority", "localhost"), ("grpc.enable_http_proxy", 0)])
+        self._channel = _connect(endpoint)
+        self._images = _connect(images) if images and images != endpoint else self._channel
         self._methods: dict[str, Any] = {}
 
     async def _call(self, method: str, request: Message, answer: type[M], timeout: float | None = None, *, image: bool = False) -> M:
         call = self._methods.get(method)
         if call is None:
             service = "ImageService" if image else "RuntimeService"
-            call = self._methods[method] = self._channel.unary_unary(
+            call = self._methods[method] = (self._images if image else self._channel).unary_unary(
                 f"/runtime.v1.{service}/{method}", request_serializer=type(request).SerializeToString,
                 response_deserializer=answer.FromString)
         name = _operation(method)
@@ -195,3 +200,5 @@ class GrpcRuntime:
 
     async def close(self) -> None:
         await self._channel.close(None)
+        if self._images is not self._channel:
+            await self._images.close(None)

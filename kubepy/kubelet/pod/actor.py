@@ -68,6 +68,8 @@ class Surroundings:
     services: Sequence[Object] = ()
     allocatable: Mapping[str, str] = field(default_factory=dict)
     runtime: str = "containerd"
+    swap: int = 0
+    """Bytes of swap for all pods together."""
     handlers: Mapping[str, pb.RuntimeHandlerFeatures] = field(default_factory=dict)
     """What the runtime's handlers can, as it says; empty for a runtime that does not say."""
 
@@ -90,7 +92,7 @@ class Actor:
         self._gate = Gate()
         self._lists = Lists(runtime)
         self.given: Extras | None = None
-        self.users = userns.UserNamespaces(settings.pods_dir, settings.max_pods)
+        self.users = userns.UserNamespaces(settings.pods_dir, settings.max_pods, settings.ids_per_pod)
 
     # --- observing ---
 
@@ -234,7 +236,7 @@ class Actor:
         target = container.get("targetContainerName")
         other = view.newest(target) if target else None
         config = container_config(pod, container, self._settings, attempt=attempt, image_ref=image_ref, image=image, env=env, mounts=mounts,
-                                  memory_capacity=self._around.memory, cgroup_v2=self._cgroups.v2,
+                                  memory_capacity=self._around.memory, cgroup_v2=self._cgroups.v2, swap=self._around.swap,
                                   target_id=other.id if other is not None else "")
         config.devices.extend(devices)
         userns.apply(self.users.of(pod), config.linux.security_context.namespace_options, config.mounts)
@@ -252,7 +254,8 @@ class Actor:
 
     async def resize(self, pod: Object, container: Object, container_id: str) -> None:
         """Gives a running container its new requests and limits. Raises CriError."""
-        resources = container_resources(pod, container, self._around.memory, v2=self._cgroups.v2, cfs_quota=self._settings.cpu_cfs_quota)
+        resources = container_resources(pod, container, self._around.memory, v2=self._cgroups.v2, cfs_quota=self._settings.cpu_cfs_quota,
+                                        swap=self._around.swap)
         if not resources.cpu_quota:
             resources.cpu_quota = -1  # to the runtime 0 means unchanged
         await self.runtime.update_container(container_id, resources)

@@ -82,6 +82,7 @@ class Allocations:
     def _save(self) -> None:
         partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
         try:
+            partial.touch(mode=0o600)
             partial.write_bytes(orjson.dumps({"allocated": self._given, "actuated": self._applied}))
             partial.replace(self._file)
         except OSError as error:

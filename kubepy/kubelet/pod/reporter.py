@@ -169,3 +169,12 @@ def difference(old: Object, new: Object) -> Object:
         if key not in new and key in ("reason", "message", "podIP", "podIPs", "initContainerStatuses", "ephemeralContainerStatuses"):
             patch[key] = None
     return patch
+
+
+def merged(api: Object, known: Object) -> Object:
+    """The last known status: ours, with the conditions others have set meanwhile."""
+    own = {entry["type"] for entry in known.get("conditions") or ()}
+    foreign = [entry for entry in api.get("conditions") or () if entry["type"] not in own]
+    current = {entry["type"]: entry for entry in api.get("conditions") or ()}
+    conditions = [entry if entry["type"] in OWNED else current.get(entry["type"], entry) for entry in known.get("conditions") or ()]
+    return {**known, "conditions": [*conditions, *foreign]}

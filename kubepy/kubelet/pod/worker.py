@@ -29,7 +29,7 @@ from kubepy.kubelet.pod.backoff import KeyedBackoff
 from kubepy.kubelet.pod.life import Action, Asked, Broke, Done, End, Event, Interrupted, Life, Stage, Stirred, Tick, step
 from kubepy.kubelet.pod.observed import RUNNING, PodView
 from kubepy.kubelet.pod.plan import Kill, Plan, Start, backoff_key, plan_pod
-from kubepy.kubelet.pod.reporter import Reporter
+from kubepy.kubelet.pod.reporter import Reporter, merged
 from kubepy.kubelet.pod.resizer import Resizer
 from kubepy.kubelet.pod.status import Facts, Node, pod_status
 from kubepy.kubelet.probe.manager import Probes
@@ -347,7 +347,7 @@ class Worker:
                       resize=self._resizer.conditions, resources=self._resizer.actual,
                       given=shared.allocations.of(self.pod), messages=shared.actor.messages(view))
         known = shared.reporter.status(self.uid)
-        pod = self.pod if known is None else {**self.pod, "status": _merged(self.pod.get("status") or {}, known)}
+        pod = self.pod if known is None else {**self.pod, "status": merged(self.pod.get("status") or {}, known)}
         status = pod_status(pod, view, shared.clock.now(), shared.node(), facts)
         if not self._seen_running and status["phase"] == "Running":
             self._seen_running = True
@@ -391,15 +391,3 @@ def _intent(pod: Object) -> Any:
     """Changes when somebody has asked for something else; statuses do not count."""
     metadata = pod["metadata"]
     return metadata.get("generation"), metadata.get("annotations"), metadata.get("labels")
-
-
-def _merged(api: Object, known: Object) -> Object:
-    """The last known status: ours, with the conditions others have set meanwhile."""
-    own = {entry["type"] for entry in known.get("conditions") or ()}
-    foreign = [entry for entry in api.get("conditions") or () if entry["type"] not in own]
-    current = {entry["type"]: entry for entry in api.get("conditions") or ()}
-    from kubepy.kubelet.pod.condition import OWNED
-    conditions = [entry if entry["type"] in OWNED else current.get(entry["type"], entry) for entry in known.get("conditions") or ()]
-    return {**known, "conditions": [*conditions, *foreign]}
-
-

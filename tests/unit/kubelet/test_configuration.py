@@ -1,11 +1,13 @@
 """The KubeletConfiguration file: followed, or refused with a reason."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubepy.kubelet.configuration import document_of, from_document, validate
+from kubepy.kubelet import kernel
+from kubepy.kubelet.configuration import document_of, from_document, load_directory, validate
 from kubepy.kubelet.settings import Settings, SettingsError
 
 
@@ -27,6 +29,12 @@ FOLLOWED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "or join them": ({"evictionHard": {"memory.available": "1Gi"}, "mergeDefaultEvictionSettings": True},
                      {"eviction_hard": {**Settings().eviction_hard, "memory.available": "1Gi"}}),
     "what only tunes upstream": ({"kubeAPIQPS": 50, "hairpinMode": "hairpin-veth", "featureGates": {"A": True}, "logging": {}}, {}),
+    "options of TLS and of the CPU manager": (
+        {"tlsMinVersion": "VersionTLS13", "cpuManagerPolicyOptions": {"full-pcpus-only": "true"}, "memorySwap": {
+            "swapBehavior": "LimitedSwap"}, "userNamespaces": {"idsPerPod": 131072}, "logging": {"format": "json", "verbosity": 3}},
+        {"tls_min_version": "VersionTLS13", "cpu_manager_options": {"full-pcpus-only": "true"}, "swap_behavior": "LimitedSwap",
+         "ids_per_pod": 131072, "log_format": "json", "log_verbosity": 3}),
+    "how long answers are kept": ({"authorization": {"webhook": {"cacheAuthorizedTTL": "1m"}}}, {"authz_allowed_ttl": 60.0}),
     "what kubeadm writes": ({
         "authorization": {"mode": "Webhook", "webhook": {"cacheAuthorizedTTL": "0s"}}, "cgroupDriver": "systemd",
         "containerRuntimeEndpoint": "unix:///run/c.sock", "cpuManagerReconcilePeriod": "0s", "memorySwap": {},
@@ -45,7 +53,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a field nobody knows": ({"maxPodz": 3}, 'unknown field "maxPodz"'),
     "what is not done": ({"qosReserved": {"memory": "50%"}}, "qosReserved .* is not supported by this kubelet"),
     "memory of nodes without any left for the system": ({"memoryManagerPolicy": "Static"}, "requires reservedMemory"),
-    "swap for pods": ({"memorySwap": {"swapBehavior": "LimitedSwap"}}, "only NoSwap is supported"),
+    "swap without limits": ({"memorySwap": {"swapBehavior": "UnlimitedSwap"}}, "memorySwap.swapBehavior must be one of"),
+    "a namespace of half a range": ({"userNamespaces": {"idsPerPod": 1000}}, "must be a multiple of 65536"),
+    "a cipher nobody knows": ({"tlsCipherSuites": ["ROT13"]}, 'tlsCipherSuites "ROT13" is not supported'),
+    "a CPU policy's option that is not done": ({"cpuManagerPolicyOptions": {"align-by-socket": "true"}}, "is not supported by"),
     "thresholds the wrong way round": ({"imageGCHighThresholdPercent": 50, "imageGCLowThresholdPercent": 60},
                                        r"imageGCLowThresholdPercent \(--image-gc-low-threshold\) 60 must be less than"),
     "parallel pulls one after the other": ({"maxParallelImagePulls": 3}, "cannot be larger than 1 unless SerializeImagePulls"),
@@ -63,6 +74,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_is_refused(document: dict[str, Any], problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         read(**document)
+
+
+def test_files_of_a_directory_win_one_after_the_other_and_mappings_are_joined(tmp_path: Path) -> None:
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    (tmp_path / "10-a.conf").write_text(f"{head}maxPods: 10\nevictionHard: {{memory.available: 1Gi}}\nclusterDNS: [10.0.0.1]\n")
+    (tmp_path / "20-b.conf").write_text(f"{head}maxPods: 20\nclusterDNS: [10.0.0.2]\n")
+    (tmp_path / "30-c.yaml").write_text("nothing: read")
+    found = load_directory(str(tmp_path), Settings())
+    assert (found.max_pods, found.cluster_dns) == (20, ("10.0.0.2",))
+    assert found.eviction_hard == {**Settings().eviction_hard, "memory.available": "1Gi"}
+
+
+def test_kernel_settings_that_are_not_as_they_should_be(tmp_path: Path) -> None:
+    (tmp_path / "vm").mkdir()
+    (tmp_path / "vm" / "overcommit_memory").write_text("0\n")
+    assert kernel.problems(tmp_path) == "invalid kernel flag: vm/overcommit_memory, expected value: 1, actual value: 0"
 
 
 def test_the_defaults_are_shown_and_read_back_the_same() -> None:

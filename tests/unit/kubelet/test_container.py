@@ -12,6 +12,7 @@ from kubepy.kubelet.container.network import Resolver, dns_config, hosts_file, s
 from kubepy.kubelet.container.resource import container_resources, cpu_quota, cpu_shares, oom_score
 from kubepy.kubelet.container.sandbox import port_mappings
 from kubepy.kubelet.container.security import SecurityError, container_context, namespaces, verify_non_root
+from kubepy.kubelet.container.signal import signal_name, stop_signal
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.pod.spec import qos_class
 from tests.unit.kubelet.test_plan import container, pod
@@ -137,6 +138,16 @@ def test_kernel_numbers() -> None:
     assert oom_score(pod(guaranteed), guaranteed, capacity) == -997
     made = container_resources(pod(guaranteed), guaranteed, capacity, v2=True)
     assert (made.cpu_quota, made.cpu_shares, made.memory_limit_in_bytes, made.unified["memory.oom.group"]) == (100000, 1024, 1 << 30, "1")
+    assert "memory.swap.max" not in made.unified
+    swapping = requests(requests={"memory": "4Gi"}, limits={"memory": "8Gi"})
+    assert container_resources(pod(swapping), swapping, capacity, v2=True, swap=8 << 30).unified["memory.swap.max"] == str(2 << 30)
+    assert container_resources(pod(guaranteed), guaranteed, capacity, v2=True, swap=8 << 30).memory_swap_limit_in_bytes == 1 << 30
+
+
+def test_a_stop_signal_is_the_runtimes_number_and_shown_where_it_was_asked_for() -> None:
+    assert [stop_signal(name) for name in ("", "SIGTERM", "SIGUSR1", "SIGRTMIN", "SIGRTMIN+15", "SIGRTMAX-14", "SIGRTMAX")] == [
+        0, 23, 29, 35, 50, 51, 65]
+    assert all(signal_name(stop_signal(name)) == name for name in ("SIGHUP", "SIGRTMAX-1"))
 
 
 def test_namespaces_and_ports() -> None:

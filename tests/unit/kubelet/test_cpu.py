@@ -38,6 +38,18 @@ def admit(manager: CpuManager, spec: dict[str, Any]) -> None:
         manager.allocate(spec, entry)
 
 
+def test_options_whole_cores_alone_and_reserved_cpus_for_nobody(tmp_path: Path) -> None:
+    manager = CpuManager("static", MACHINE, parse("0,4"), tmp_path / "state", {"full-pcpus-only": "true", "strict-cpu-reservation": "true"})
+    assert text_of(manager.shared()) == "1-3,5-7"
+    with pytest.raises(AllocationError, match="requested 1 cpus not multiple cpus per core = 2") as raised:
+        admit(manager, guaranteed("one", "1"))
+    assert raised.value.reason == "SMTAlignmentError"
+    admit(manager, guaranteed("four", "4"))
+    assert len({cpu % 4 for cpu in parse(manager.cpuset("four", "c"))}) == 2, "both threads of each core"
+    with pytest.raises(AllocationError, match="available physical CPUs = 2, requested CPUs = 4"):
+        admit(manager, guaranteed("more", "4"))
+
+
 def test_whole_cpus_are_exclusive_and_come_back_and_survive_a_restart(tmp_path: Path) -> None:
     def manager() -> CpuManager:
         return CpuManager("static", MACHINE, 1, tmp_path / "cpu_manager_state")
