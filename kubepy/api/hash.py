@@ -35,7 +35,8 @@ def compute(value: Any, collision_count: int | None = None) -> str:
 def prune(value: Any) -> Any:
     """A copy without nulls, empty maps and empty lists: upstream's semantic equality does not see them."""
     if isinstance(value, dict):
-        found = {key: pruned for key, item in value.items() if (pruned := prune(item)) is not None}
+        found = {key: pruned for key, item in value.items()
+                 if (pruned := prune(item) if type(item) is dict or type(item) is list else item) is not None}
         return found or None
     if isinstance(value, list):
         return [prune(item) for item in value] or None

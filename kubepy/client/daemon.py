@@ -97,18 +97,20 @@ def parser(name: str, *, secure_port: int, description: str, leader_elect: bool 
 
 
 def run(name: str, args: argparse.Namespace, work: Work, *, extra: Mapping[str, Handler] | None = None,
-        config: dict[str, Any] | None = None) -> int:
-    """Runs the component until a signal; returns the exit code."""
+        config: dict[str, Any] | None = None, prepare: Callable[[Daemon], None] | None = None) -> int:
+    """Runs the component until a signal; returns the exit code. `prepare` is called before it asks for the lease: what a leader needs
+    to begin at once can be got while another one leads."""
     gc.set_threshold(10_000, 20, 20)  # what comes from the wire is freed by its counts: looking for cycles took a twentieth
     logs.configure(args.v, json=args.logging_format == "json")
     try:
-        return uvloop.run(_main(name, args, work, extra or {}, config or {}))
+        return uvloop.run(_main(name, args, work, extra or {}, config or {}, prepare))
     except ConfigError as error:
         log.error("Cannot start", error)
         return 1
 
 
-async def _main(name: str, args: argparse.Namespace, work: Work, extra: Mapping[str, Handler], config: dict[str, Any]) -> int:
+async def _main(name: str, args: argparse.Namespace, work: Work, extra: Mapping[str, Handler], config: dict[str, Any],
+                prepare: Callable[[Daemon], None] | None) -> int:
     clock = SystemClock()
     found = find(args.kubeconfig, server=args.master)
     client = HttpClient(found, user_agent=name)
@@ -120,6 +122,8 @@ async def _main(name: str, args: argparse.Namespace, work: Work, extra: Mapping[
     log.info("Starting", component=name, pid=os.getpid(), server=found.server)
     try:
         server = await _serve(daemon, extra)
+        if prepare is not None:
+            prepare(daemon)
         job = daemon.tasks.start(_lead(daemon, leader_client, work), "work")
         stop = daemon.tasks.start(_wait(stopping), "stop")
         await asyncio.wait({job, stop}, return_when=asyncio.FIRST_COMPLETED)

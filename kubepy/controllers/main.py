@@ -157,7 +157,10 @@ def main(argv: list[str]) -> int:
     except (manager.UnknownController, OSError, ValueError) as error:
         flags.error(str(error))
 
-    async def work(shell: daemon.Daemon) -> None:
+    prepared: list[tuple[Environment, manager.Runtimes, Identities | None]] = []
+
+    def prepare(shell: daemon.Daemon) -> None:
+        """Controllers and their tokens, which take a second or two to get, are there before this one leads."""
         found = find(args.kubeconfig, server=args.master)
         tasks = Tasks("controllers", shell.clock)
         identities = Identities(shell.client, found, shell.clock, tasks) if args.use_service_account_credentials else None
@@ -174,17 +177,22 @@ def main(argv: list[str]) -> int:
 
         informers = InformerFactory(shell.client, transform=Sharing(), clock=shell.clock)
         env = Environment(client_for, informers, tasks, settings, shell.clock, metadata, kubelet)
-        shell.health.ready["informer-sync"] = informers.synced
+        prepared.append((env, manager.build(env, entries), identities))
+
+    async def work(shell: daemon.Daemon) -> None:
+        [(env, runtimes, identities)] = prepared
+        shell.health.ready["informer-sync"] = env.informers.synced
         try:
-            await manager.run(env, entries, identities.wait if identities is not None else None)
+            await manager.run(env, runtimes, identities.wait if identities is not None else None)
         finally:
-            await tasks.stop()
-            await metadata.close()
+            await env.tasks.stop()
+            if env.metadata_client is not None:
+                await env.metadata_client.close()
             if identities is not None:
                 await identities.close()
 
     config = {"kubecontrollermanager.config.k8s.io": {"Generic": {"Controllers": args.controllers}}}
-    return daemon.run(NAME, args, work, config=config)
+    return daemon.run(NAME, args, work, config=config, prepare=prepare)
 
 
 if __name__ == "__main__":

@@ -143,10 +143,11 @@ def choose(selection: Sequence[str]) -> list[Entry]:
     return [entry for entry in CONTROLLERS if entry.name in chosen]
 
 
-async def run(env: Environment, entries: Iterable[Entry], before: Callable[[], Awaitable[None]] | None = None) -> None:
-    """Builds the controllers, awaits `before`, starts caches and controllers; waits until cancelled.
+Runtimes = Sequence[tuple[str, Runtime]]
 
-    The environment's tasks end with their owner."""
+
+def build(env: Environment, entries: Iterable[Entry]) -> Runtimes:
+    """Makes the controllers; nothing is asked of the API server yet but their tokens."""
     runtimes: list[tuple[str, Runtime]] = []
     for entry in entries:
         controller = entry.build(env)
@@ -154,6 +155,11 @@ async def run(env: Environment, entries: Iterable[Entry], before: Callable[[], A
             log.info("Controller has nothing to do with this configuration", controller=entry.name)
             continue
         runtimes.append((entry.name, Runtime(controller, env.informers, env.clock)))
+    return runtimes
+
+
+async def run(env: Environment, runtimes: Runtimes, before: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Awaits `before`, starts caches and controllers; waits until cancelled. The environment's tasks end with their owner."""
     env.informers.start(env.tasks)
     if before is not None:
         await before()

@@ -37,8 +37,8 @@ def active(replica_sets: Sequence[Object]) -> list[Object]:
     return [item for item in replica_sets if replicas(item) > 0]
 
 
-def by_creation(replica_sets: Sequence[Object]) -> list[Object]:
-    return sorted(replica_sets, key=_age)
+def by_creation(replica_sets: Sequence[Object]) -> Sequence[Object]:
+    return sorted(replica_sets, key=_age) if len(replica_sets) > 1 else replica_sets
 
 
 def is_rolling(deployment: Object) -> bool:
@@ -100,6 +100,8 @@ def plan_new(deployment: Object, new: Object, everything: Sequence[Object]) -> i
 
 def plan_old(deployment: Object, new: Object, old: Sequence[Object]) -> list[Scale]:
     """Which old ReplicaSets shrink in a rolling update: first their unhealthy pods, then as many as availability allows."""
+    if not old:
+        return []
     minimum = replicas(deployment) - max_unavailable(deployment)
     spare = total(old) + replicas(new) - minimum - (replicas(new) - available(new))
     if total(old) == 0 or spare <= 0:
@@ -123,11 +125,8 @@ def plan_old(deployment: Object, new: Object, old: Sequence[Object]) -> list[Sca
 
 def needs_scaling(deployment: Object, everything: Sequence[Object]) -> bool:
     """The Deployment was scaled since its ReplicaSets were last sized."""
-    for item in active(everything):
-        known = _annotation(item, DESIRED)
-        if known is not None and known != replicas(deployment):
-            return True
-    return False
+    wanted = replicas(deployment)
+    return any(replicas(item) > 0 and _annotation(item, DESIRED) not in (None, wanted) for item in everything)
 
 
 def plan_scaling(deployment: Object, new: Object | None, old: Sequence[Object]) -> list[Scale]:
@@ -164,7 +163,8 @@ def is_stale(replica_set: Object, deployment: Object) -> bool:
 
 
 def size_annotations(deployment: Object) -> dict[str, str]:
-    return {DESIRED: str(replicas(deployment)), MAXIMUM: str(replicas(deployment) + max_surge(deployment))}
+    count = replicas(deployment)
+    return {DESIRED: str(count), MAXIMUM: str(count + max_surge(deployment))}
 
 
 def _proportion(item: Object, deployment: Object, to_add: int, added: int) -> int:

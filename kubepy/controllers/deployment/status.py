@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from kubepy.api.types import Object
 from kubepy.base.clock import format_time, parse_time
-from kubepy.controllers.deployment.rollout import available, max_unavailable, replicas, total
+from kubepy.controllers.deployment.rollout import max_unavailable, replicas, total
 from kubepy.controllers.kit.condition import find, without
 
 UNLIMITED = 2**31 - 1
+_NO_STATUS: Object = {}
 PROGRESSING, AVAILABLE, FAILURE = "Progressing", "Available", "ReplicaFailure"
 NEW_AVAILABLE, TIMED_OUT = "NewReplicaSetAvailable", "ProgressDeadlineExceeded"
 
@@ -35,25 +36,29 @@ def with_condition(conditions: Sequence[Object], new: Object) -> list[Object]:
 
 def is_complete(deployment: Object, status: Object) -> bool:
     wanted = replicas(deployment)
-    return (all(status.get(name, 0) == wanted for name in ("updatedReplicas", "replicas", "availableReplicas"))
+    return bool(status.get("updatedReplicas", 0) == status.get("replicas", 0) == status.get("availableReplicas", 0) == wanted
             and status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0))
 
 
 def counts(deployment: Object, everything: Sequence[Object], new: Object | None, now: float) -> Object:
     """The status without the Progressing condition's change."""
     old = deployment.get("status") or {}
-    ready_now = sum(available(item) for item in everything)
-
-    def summed(name: str, items: Sequence[Object]) -> int:
-        return sum(int((item.get("status") or {}).get(name) or 0) for item in items)
-
+    present = ready = ready_now = terminating = 0
+    terminating_known = True
+    for item in everything:
+        found = item.get("status") or _NO_STATUS
+        present += found.get("replicas") or 0
+        ready += found.get("readyReplicas") or 0
+        ready_now += found.get("availableReplicas") or 0
+        terminating += found.get("terminatingReplicas") or 0
+        terminating_known = terminating_known and "terminatingReplicas" in found
     status: Object = {"observedGeneration": deployment["metadata"].get("generation", 0)}
-    numbers = {"replicas": summed("replicas", everything), "updatedReplicas": summed("replicas", [new] if new else []),
-               "readyReplicas": summed("readyReplicas", everything), "availableReplicas": ready_now,
-               "unavailableReplicas": max(total(everything) - ready_now, 0)}
-    status.update({name: value for name, value in numbers.items() if value})
-    if all("terminatingReplicas" in (item.get("status") or {}) for item in everything):
-        status["terminatingReplicas"] = summed("terminatingReplicas", everything)
+    for name, value in (("replicas", present), ("updatedReplicas", ((new or {}).get("status") or _NO_STATUS).get("replicas")),
+                        ("readyReplicas", ready), ("availableReplicas", ready_now), ("unavailableReplicas", total(everything) - ready_now)):
+        if value and value > 0:
+            status[name] = value
+    if terminating_known:
+        status["terminatingReplicas"] = terminating
     if old.get("collisionCount") is not None:
         status["collisionCount"] = old["collisionCount"]
     if ready_now >= replicas(deployment) - max_unavailable(deployment):

@@ -5,6 +5,7 @@ memory of 5,000 pods, and the garbage collector has less to walk through.
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from kubepy.client.informer import drop_managed_fields
 
 LIMIT = 8192
 """Parts that are remembered; when there are more, remembering starts anew (what is shared stays so)."""
+_METADATA, _PARTS = ("labels", "annotations", "ownerReferences", "finalizers"), ("spec", "status", "data")
 _ELEMENTS = ("containers", "initContainers", "volumes")
 _UNIQUE = ("volumeMounts", "state", "lastState")
 """Fields that differ from pod to pod: only their texts are worth sharing."""
@@ -44,12 +46,12 @@ class Sharing:
 
     def update(self, old: Object, obj: Object) -> Object:
         obj = drop_managed_fields(obj)
-        _keep(old["metadata"], obj["metadata"])
-        _keep(old, obj)
+        _keep(old["metadata"], obj["metadata"], _METADATA)
+        _keep(old, obj, _PARTS)
         spec, before = obj.get("spec"), old.get("spec")
         if type(spec) is dict and type(before) is dict:
             if spec is not before:
-                _keep(before, spec)
+                _keep(before, spec, before)
             status = obj.get("status")
             if "containers" in spec and status is not None and status is not old.get("status"):
                 self._share_texts(status)
@@ -72,7 +74,7 @@ class Sharing:
                 self._share_texts(value)
 
 
-def _keep(old: Object, new: Object) -> None:
-    for key, value in new.items():
-        if type(value) is not str and (known := old.get(key)) == value:
+def _keep(old: Object, new: Object, keys: Iterable[str]) -> None:
+    for key in keys:
+        if (value := new.get(key)) is not None and (known := old.get(key)) == value:
             new[key] = known

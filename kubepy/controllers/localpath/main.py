@@ -7,9 +7,10 @@ from pathlib import Path
 from kubepy.base.task import Tasks
 from kubepy.client import daemon
 from kubepy.client.informer import InformerFactory
+from kubepy.controllers import manager
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.localpath.reconcile import build
-from kubepy.controllers.manager import Entry, run
+from kubepy.controllers.manager import Entry
 
 DESCRIPTION = """\
 Provisions volumes of the storage class with provisioner kubepy.io/local-path as directories of this node.
@@ -31,7 +32,8 @@ def main(argv: list[str]) -> int:
         env = Environment(lambda account: process.client, informers, tasks, clock=process.clock)
         process.health.ready["informer-sync"] = informers.synced
         try:
-            await run(env, [Entry("local-path-provisioner", (), lambda env: build(env, args.node_name, args.directory))])
+            entry = Entry("local-path-provisioner", (), lambda env: build(env, args.node_name, args.directory))
+            await manager.run(env, manager.build(env, [entry]))
         finally:
             await tasks.stop()
 
