@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from kubepy.api.errors import NotFound
-from kubepy.api.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES, Resource
+from kubepy.api.pod import is_terminal
+from kubepy.api.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES, Resource
 from kubepy.api.types import Object
 from kubepy.base.log import get_logger
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import key_of, split_key
 from kubepy.controllers.kit.environment import Environment
-from kubepy.controllers.volume.match import class_of, find, is_for, suits
+from kubepy.controllers.protection import claims_of
+from kubepy.controllers.volume.match import BETA_CLASS, class_of, default_class, find, is_for, mismatch
 
 log = get_logger("volume")
 
@@ -40,6 +42,8 @@ class Reconciler:
         self._volumes = env.informers.informer(PERSISTENT_VOLUMES).lister
         self._volumes.add_index("claim", _claim_of)
         self._classes = env.informers.informer(STORAGE_CLASSES).lister
+        self._pods = env.informers.informer(PODS).lister
+        self._pods.add_index("claim", claims_of)
 
     async def reconcile(self, key: str) -> float | None:
         """Keys are `claim:namespace/name` and `volume:name`."""
@@ -66,17 +70,26 @@ class Reconciler:
         if volume is not None:
             await self._bind(volume, claim)
             return None
+        if (name := self._missing_class(claim)) is not None:
+            await self._client.update(PERSISTENT_VOLUME_CLAIMS, {**claim, "spec": {**claim["spec"], "storageClassName": name}})
+            return None  # its change brings it back
         await self._set_phase(PERSISTENT_VOLUME_CLAIMS, claim, "Pending")
         return await self._provision(claim)
+
+    def _missing_class(self, claim: Object) -> str | None:
+        """A default class that came after the claim is given to it; a claim that wants none says so with an empty name."""
+        if claim["spec"].get("storageClassName") is not None or BETA_CLASS in notes(claim):
+            return None
+        return default_class(self._classes.list())
 
     async def _bind_named(self, claim: Object, name: str) -> float | None:
         volume = self._volumes.get(name)
         if volume is not None and (not volume["spec"].get("claimRef") or is_for(volume, claim)):
-            if suits(volume, claim) and class_of(volume) == class_of(claim):
+            why = mismatch(volume, claim)
+            if why is None:
                 await self._bind(volume, claim)
                 return None
-            self._tell(claim, "Warning", "VolumeMismatch",
-                       f'Cannot bind to requested volume "{name}": its size, class or modes do not match the claim')
+            self._tell(claim, "Warning", "VolumeMismatch", f'Cannot bind to requested volume "{name}": {why}')
         elif volume is not None:
             self._tell(claim, "Warning", "FailedBinding", f'volume "{name}" already bound to a different claim.')
         await self._set_phase(PERSISTENT_VOLUME_CLAIMS, claim, "Pending")
@@ -97,7 +110,12 @@ class Reconciler:
             self._tell(claim, "Normal", "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
             return self._period
         if self._waits(claim):
-            self._tell(claim, "Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
+            users = sorted(pod["metadata"]["name"] for pod in self._pods.by_index("claim", key_of(claim)) if not is_terminal(pod))
+            if users:
+                self._tell(claim, "Normal", "WaitForPodScheduled", f"waiting for pod{'s' if len(users) > 1 else ''} "
+                           f"{','.join(users)} to be scheduled")
+            else:
+                self._tell(claim, "Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
             return self._period
         storage_class = self._classes.get(name)
         if storage_class is None:
@@ -227,9 +245,10 @@ class Reconciler:
         return (f"claim:{key_of(claim)}", *(f"volume:{name}" for name in names))
 
     def keys_of_class(self, storage_class: Object) -> Sequence[str]:
+        """The claims of the class; those without any may get it as the default."""
         name = storage_class["metadata"]["name"]
         return [f"claim:{key_of(claim)}" for claim in self._claims.list()
-                if class_of(claim) == name and COMPLETED not in notes(claim)]
+                if class_of(claim) in (name, "") and COMPLETED not in notes(claim)]
 
 
 def _claim_of(volume: Object) -> Sequence[str]:
@@ -243,5 +262,6 @@ def controller(env: Environment) -> Controller:
         Watch(PERSISTENT_VOLUMES, keys=reconciler.keys_of_volume),
         Watch(PERSISTENT_VOLUME_CLAIMS, keys=reconciler.keys_of_claim),
         Watch(STORAGE_CLASSES, keys=reconciler.keys_of_class),
+        Watch(PODS, keys=None),
     )
     return Controller("persistentvolume_binder", reconciler.reconcile, watches)

@@ -8,6 +8,7 @@ from kubepy.api.selector import from_object
 from kubepy.api.types import Object
 
 BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+DEFAULT_CLASS, BETA_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"
 
 
 def class_of(obj: Object) -> str:
@@ -31,11 +32,36 @@ def is_for(volume: Object, claim: Object) -> bool:
         None, "", metadata["uid"])
 
 
+def mismatch(volume: Object, claim: Object) -> str | None:
+    """Why a claim that names its volume cannot have it (`checkVolumeSatisfyClaim`)."""
+    spec, wanted = volume["spec"], claim["spec"]
+    if capacity(volume) < asked_for(claim):
+        return "requested PV is too small"
+    if class_of(volume) != class_of(claim):
+        return "storageClassName does not match"
+    if (spec.get("volumeAttributesClassName") or "") != (wanted.get("volumeAttributesClassName") or ""):
+        return "volumeAttributesClassName does not match"
+    if (spec.get("volumeMode") or "Filesystem") != (wanted.get("volumeMode") or "Filesystem"):
+        return "incompatible volumeMode"
+    if not set(wanted.get("accessModes") or ()) <= set(spec.get("accessModes") or ()):
+        return "incompatible accessMode"
+    return None
+
+
 def suits(volume: Object, claim: Object) -> bool:
-    """Size, access modes and volume mode, which a claim that names its volume needs too."""
+    """Size, access modes and volume mode."""
     spec, wanted = volume["spec"], claim["spec"]
     return (capacity(volume) >= asked_for(claim) and set(wanted.get("accessModes") or ()) <= set(spec.get("accessModes") or ())
             and (spec.get("volumeMode") or "Filesystem") == (wanted.get("volumeMode") or "Filesystem"))
+
+
+def default_class(classes: Iterable[Object]) -> str | None:
+    """The newest storage class that is marked as default; of equally new ones the first by name."""
+    marked = [item for item in classes if (item["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true"
+              or (item["metadata"].get("annotations") or {}).get(BETA_DEFAULT_CLASS) == "true"]
+    newest = max((item["metadata"].get("creationTimestamp") or "" for item in marked), default="")
+    return min((str(item["metadata"]["name"]) for item in marked if (item["metadata"].get("creationTimestamp") or "") == newest),
+               default=None)
 
 
 def find(claim: Object, volumes: Iterable[Object]) -> Object | None:

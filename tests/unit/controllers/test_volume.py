@@ -101,3 +101,34 @@ async def test_a_claim_whose_volume_has_gone_is_lost() -> None:
         await rig.client.delete(PERSISTENT_VOLUMES, "v")
         await rig.settle()
         assert the_claim(rig)["status"]["phase"] == "Lost"
+
+
+async def test_a_default_class_that_comes_later_is_given_to_claims_that_named_none() -> None:
+    async with Rig(binder.controller) as rig:
+        await make_claim(rig)
+        without = {**claim(storageClassName=""), "metadata": {"name": "none", "namespace": "default"}}
+        await rig.client.create(PERSISTENT_VOLUME_CLAIMS, without)
+        marked = {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}
+        for name, day, provisioner in (("old", 1, "p"), ("new", 2, "q")):
+            rig.client.load(STORAGE_CLASSES, {"provisioner": provisioner, "metadata": {
+                "name": name, "creationTimestamp": f"2026-01-0{day}T00:00:00Z", **marked}})
+        await rig.settle(20)
+        found = {item["metadata"]["name"]: item for item in rig.client.all(PERSISTENT_VOLUME_CLAIMS)}
+        assert (found["c"]["spec"]["storageClassName"], found["none"]["spec"]["storageClassName"]) == ("new", "")
+        assert found["c"]["metadata"]["annotations"][binder.PROVISIONER] == "q"
+
+
+async def test_a_claim_says_for_which_pod_it_waits_and_why_the_volume_it_names_will_not_do() -> None:
+    async with Rig(binder.controller) as rig:
+        await rig.client.create(STORAGE_CLASSES, {"metadata": {"name": "local"}, "provisioner": "example.com/p",
+                                                  "volumeBindingMode": "WaitForFirstConsumer"})
+        await make_claim(rig, storageClassName="local")
+        await rig.client.create(PODS, {"metadata": {"name": "p", "namespace": "default"}, "spec": {
+            "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "c"}}]}})
+        await rig.settle(20)
+        assert ("WaitForPodScheduled", "waiting for pod p to be scheduled") in rig.events()
+        await rig.client.create(PERSISTENT_VOLUMES, volume("small", "1Mi"))
+        await rig.client.create(PERSISTENT_VOLUME_CLAIMS, {
+            **claim("1Gi", volumeName="small"), "metadata": {"name": "named", "namespace": "default"}})
+        await rig.settle()
+        assert ("VolumeMismatch", 'Cannot bind to requested volume "small": requested PV is too small') in rig.events()
