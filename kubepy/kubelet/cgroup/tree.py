@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -148,7 +149,25 @@ class Cgroups:
         return gone and (not self.parent or self.driver == "systemd" or self.remove("/" + self.parent))
 
     def remove_pod(self, uid: str) -> bool:
+        """Ends what still runs in the pod's cgroup and removes it. A runtime leaves a process behind when the making of a sandbox was
+        interrupted: only its cgroup tells whose it is."""
+        if self.per_qos:
+            for quality in ("Guaranteed", "Burstable", "BestEffort"):
+                self._kill(self.name(quality, uid))
         return not self.per_qos or all([self.remove(self.name(quality, uid)) for quality in ("Guaranteed", "Burstable", "BestEffort")])
+
+    def _kill(self, name: str) -> None:
+        for controller, directory in self.directories(name).items():
+            if controller not in ("", "pids", "memory"):
+                continue
+            for folder, _, _ in os.walk(directory):
+                with contextlib.suppress(OSError):
+                    for pid in Path(folder, "cgroup.procs").read_text().split():
+                        if pid == "0":  # a process this one cannot see
+                            continue
+                        log.info("Killing a process that is left in a pod's cgroup", cgroup=folder, pid=pid)
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(int(pid), signal.SIGKILL)
 
     def pods(self) -> set[str]:
         """The UIDs that have a cgroup."""

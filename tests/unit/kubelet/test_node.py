@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import signal
 import struct
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -320,3 +322,13 @@ def test_with_systemd_pods_are_slices_that_are_changed_when_something_changes(tm
     assert properties(Limits(102, 50_000, 64 << 20), v2=True) == [
         "CPUWeight", "t", "4", "CPUQuotaPerSecUSec", "t", "500000", "MemoryMax", "t", str(64 << 20), "TasksMax", "t", str(INFINITY)]
     assert parent_of("kubepods-burstable.slice") == "kubepods.slice"
+
+
+def test_what_still_runs_in_a_pods_cgroup_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").touch()
+    left = subprocess.Popen(["sleep", "600"])
+    leaf = tmp_path / "kubepods" / "besteffort" / "podu" / "sandbox"
+    leaf.mkdir(parents=True)
+    (leaf / "cgroup.procs").write_text(f"0\n{left.pid}\n")
+    assert not Cgroups(root=tmp_path).remove_pod("u"), "asked again when it has ended"
+    assert left.wait(30) == -signal.SIGKILL
