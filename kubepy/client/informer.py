@@ -58,14 +58,14 @@ class Informer:
 
     def __init__(self, client: Client, resource: Resource, namespace: str | None = None, *, field_selector: str = "",
                  label_selector: str = "", transform: Transform | None = drop_managed_fields, clock: Clock | None = None,
-                 paged: bool = False) -> None:
+                 paged: bool = False, fresh: bool = False) -> None:
         self.resource = resource
         self.lister = Store()
         self._client = client
         self._namespace = namespace
         self._fields, self._labels = field_selector, label_selector
         self._transform = transform
-        self._paged = paged
+        self._paged, self._fresh = paged, fresh
         self._clock = clock or SystemClock()
         self._update: Callable[[Object, Object], Object] | None = getattr(transform, "update", None)
         self._handlers: list[Handler] = []
@@ -140,11 +140,13 @@ class Informer:
         self._synced.set()
 
     async def _list(self) -> None:
-        """Fills the store. The first list may be any state the server has cached (unless it is wanted in pages, which servers only make
-        of the newest), a later one not older than ours. Pages are transformed as they come, so that they are never all there in full."""
-        consistent = self._history_lost or (self._paged and self._version is None)
+        """Fills the store. The first list may be any state the server has cached (unless it is to be fresh, or in pages, which servers
+        only make of the newest), a later one not older than ours. Pages are transformed as they come, so that they are never all there
+        in full."""
+        first = self._version is None
+        paged = self._history_lost or (first and self._paged)
         try:
-            items, version = await self._pages("" if consistent else self._version or "0", PAGE if consistent else 0)
+            items, version = await self._pages("" if paged or (first and self._fresh) else self._version or "0", PAGE if paged else 0)
         except (Gone, Expired, Timeout):
             items, version = await self._pages("", 0)
         fresh = set()
@@ -249,11 +251,14 @@ def _owner_kind(obj: Object) -> str:
 
 
 class InformerFactory:
-    """Shares informers: asking twice for the same gives the same. Informers asked for after `start` start at once."""
+    """Shares informers: asking twice for the same gives the same. Informers asked for after `start` start at once.
 
-    def __init__(self, client: Client, *, transform: Transform | None = drop_managed_fields, clock: Clock | None = None) -> None:
+    With `fresh` they begin with the newest state, not with any that the server has cached: for those who take over from another."""
+
+    def __init__(self, client: Client, *, transform: Transform | None = drop_managed_fields, clock: Clock | None = None,
+                 fresh: bool = False) -> None:
         self.client = client
-        self._transform = transform
+        self._transform, self._fresh = transform, fresh
         self._clock = clock or SystemClock()
         self._informers: dict[tuple[Resource, str | None, str, str], Informer] = {}
         self._tasks: Tasks | None = None
@@ -265,7 +270,7 @@ class InformerFactory:
         found = self._informers.get(key)
         if found is None:
             found = Informer(self.client, resource, namespace, field_selector=field_selector, label_selector=label_selector,
-                             transform=transform or self._transform, clock=self._clock, paged=paged)
+                             transform=transform or self._transform, clock=self._clock, paged=paged, fresh=self._fresh)
             self._informers[key] = found
             if self._tasks is not None:
                 self._tasks.keep(found.run, f"informer/{resource.group_resource}")

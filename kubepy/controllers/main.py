@@ -175,7 +175,8 @@ def main(argv: list[str]) -> int:
             shown = replace(found, server=url, server_name="", token="", token_file="", username="", password="", impersonate="")
             return HttpClient(shown, user_agent=NAME, connections=1)
 
-        informers = InformerFactory(shell.client, transform=Sharing(), clock=shell.clock)
+        # fresh: a new leader sees all that the last one did
+        informers = InformerFactory(shell.client, transform=Sharing(), clock=shell.clock, fresh=True)
         env = Environment(client_for, informers, tasks, settings, shell.clock, metadata, kubelet)
         prepared.append((env, manager.build(env, entries), identities))
 

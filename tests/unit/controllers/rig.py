@@ -31,7 +31,7 @@ class Rig:
 
     def _build(self) -> None:
         self.tasks = Tasks("test", self.clock)
-        self.informers = InformerFactory(self.client, clock=self.clock)
+        self.informers = InformerFactory(self.client, clock=self.clock, fresh=True)
         self.env = Environment(lambda account: self.client, self.informers, self.tasks, self._options, self.clock)
         self.runtimes = [Runtime(self._counted(controller), self.informers, self.clock)
                          for build in self._builds if (controller := build(self.env))]

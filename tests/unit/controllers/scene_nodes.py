@@ -8,20 +8,25 @@ from scene import Scene, World, names
 from kubepy.api.pod import is_terminal
 from kubepy.api.resource import (
     CLUSTER_ROLES,
+    CSI_DRIVERS,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     PODS,
+    RESOURCE_CLAIMS,
+    RESOURCE_SLICES,
     SERVICES,
     VOLUME_ATTACHMENTS,
 )
 from kubepy.base.clock import format_time
 from kubepy.controllers import (
     clusterrole,
+    devicetaint,
     podgc,
     policystatus,
     protection,
     resourceclaim,
+    selinux,
     servicecidr,
 )
 from kubepy.controllers.cloud import service as cloud_service
@@ -207,3 +212,67 @@ class Balancers(Scene):
         assert sorted(rule["resources"][0] for rule in whole.get("rules") or ()) == sorted(parts)
         assert all(item["status"]["observedGeneration"] == 1 for item in world.all(policystatus.POLICIES))
         assert not [item for item in world.all(servicecidr.SERVICE_CIDRS) if item["metadata"].get("deletionTimestamp")]
+
+
+class DeviceTaints(Scene):
+    builds = (devicetaint.controller,)
+
+    async def act(self, world: World, number: int) -> None:
+        """Each pod has a device of its own; a device's taint comes and goes."""
+        devices = world.seen.setdefault("devices", {})
+        devices[f"d{number}"] = False
+        result = {"driver": "x", "pool": "p", "device": f"d{number}"}
+        if number % 4 == 0:
+            result["tolerations"] = [{"key": "broken", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}]
+        await world.create(PODS, f"p-{number}", spec={"containers": [], "nodeName": "n", "resourceClaims": [
+            {"name": "d", "resourceClaimName": f"c-{number}"}]}, status={"phase": "Running"})
+        pod = await world.rig.client.get(PODS, f"p-{number}", "default")
+        await world.create(RESOURCE_CLAIMS, f"c-{number}", spec={}, status={
+            "allocation": {"devices": {"results": [result]}},
+            "reservedFor": [{"resource": "pods", "name": f"p-{number}", "uid": pod["metadata"]["uid"]}]})
+        for name in devices:
+            devices[name] = world.dice.random() < 0.15
+        world.seen.setdefault("ever", set()).update(name for name, broken in devices.items() if broken)
+        taint = {"key": "broken", "effect": "NoExecute", "timeAdded": format_time(world.rig.clock.now())}
+        body = {"driver": "x", "pool": {"name": "p", "generation": number}, "devices": [
+            {"name": name, **({"taints": [taint]} if broken else {})} for name, broken in devices.items()]}
+        if world.all(RESOURCE_SLICES):
+            await world.patch(RESOURCE_SLICES, world.all(RESOURCE_SLICES)[0], {"spec": body})
+        else:
+            await world.create(RESOURCE_SLICES, "s", None, spec=body)
+
+    def check(self, world: World) -> None:
+        going = {pod["metadata"]["name"][2:] for pod in world.all(PODS) if pod["metadata"].get("deletionTimestamp")}
+        gone = {name[1:] for name in world.seen["devices"]} - {pod["metadata"]["name"][2:] for pod in world.all(PODS)}
+        assert {name[1:] for name, broken in world.seen["devices"].items() if broken} <= going | gone <= {
+            name[1:] for name in world.seen["ever"]}
+
+
+class Labels(Scene):
+    """Nothing is written but events: what is known of conflicts is what there is."""
+
+    builds = (selinux.controller,)
+
+    async def begin(self, world: World) -> None:
+        await world.create(CSI_DRIVERS, "d", None, spec={"seLinuxMount": True})
+
+    async def act(self, world: World, number: int) -> None:
+        volume = number % 3
+        await world.create(PERSISTENT_VOLUMES, f"v{volume}", None, spec={
+            "csi": {"driver": "d"}, "claimRef": {"namespace": "default", "name": f"c{volume}"}})
+        await world.create(PERSISTENT_VOLUME_CLAIMS, f"c{volume}", spec={"volumeName": f"v{volume}"})
+        level = world.dice.choice(("s0:c1", "s0:c2"))
+        await world.create(PODS, f"p-{number}", status={"phase": "Running"}, spec={
+            "nodeName": "n", "securityContext": {"seLinuxOptions": {"level": level}},
+            "containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}],
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": f"c{world.dice.randrange(3)}"}}]})
+        if world.dice.random() < 0.4 and (pod := world.some(PODS)) is not None:
+            await world.delete(PODS, pod, grace_period_seconds=0)
+
+    def check(self, world: World) -> None:
+        uses = [(pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"], pod["spec"]["securityContext"]["seLinuxOptions"]["level"],
+                 f"default/{pod['metadata']['name']}") for pod in world.all(PODS)]
+        assert selinux.SHOWN.source is not None
+        assert sorted((item.pod, item.other) for item in selinux.SHOWN.source.present()) == sorted(
+            (one, two) for claim, level, one in uses for other_claim, other_level, two in uses
+            if claim == other_claim and level != other_level)

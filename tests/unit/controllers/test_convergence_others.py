@@ -9,7 +9,7 @@ from chaos import chaos, settled
 from rig import Rig
 from scene import Scene, World
 from scene_cluster import Autoscalers, Bootstraps, Certificates, Clouds, LegacyTokens, LocalPaths
-from scene_nodes import Attachments, Balancers, Claims, Nodes, Volumes
+from scene_nodes import Attachments, Balancers, Claims, DeviceTaints, Labels, Nodes, Volumes
 from scene_workloads import Budgets, Crons, Endpoints, Garbage, Namespaces, Orphans, Quotas, Replication
 
 from kubepy.controllers import replicaset
@@ -21,7 +21,8 @@ from kubepy.controllers.statefulset import reconcile as statefulset
 
 SEEDS = range(3)
 SCENES = (Namespaces, Garbage, Endpoints, Replication, Budgets, Quotas, Crons, Orphans, Nodes, Volumes, Attachments, Claims, Balancers,
-          Autoscalers, Certificates, Bootstraps, LegacyTokens, LocalPaths, Clouds)
+          Autoscalers, Certificates, Bootstraps, LegacyTokens, LocalPaths, Clouds, DeviceTaints,
+          Labels)
 QUIET = {Nodes}
 """Scenes whose nodes fall silent when nobody plays them: what is written then is right."""
 WORKLOADS = {deployment.controller, replicaset.replicaset, statefulset.controller, daemonset.controller, job.controller}
