@@ -54,13 +54,13 @@ def firewall(port: PortName) -> str:
     return _named("firewall", port)
 
 
-def endpoints(chain: str) -> str:
-    """The map from which a service's chain chooses."""
-    return f"endpoints-{chain}"
+def endpoints(protocol: str, number: int) -> str:
+    """A map from which the chains of some services choose."""
+    return f"service-endpoints-{protocol}-{number}"
 
 
 def choices(chain: str) -> str:
-    """The same with session affinity: it leads to chains."""
+    """The map from which a service's chain chooses that has session affinity: it leads to chains."""
     return f"choices-{chain}"
 
 

@@ -2,9 +2,9 @@
 
 A new connection goes from the base chains to `services`, whose verdict maps lead by address or node port to the service's chain:
 `service-…` from inside, `external-…` from outside, which masquerades or keeps to the node (`local-…`) as the policy says. There a
-random number picks an endpoint from the map `endpoints-…` and the packet is translated. Ports without endpoints are rejected or
-dropped by way of maps of their own, `firewall-ips` holds the load balancers with source ranges, and packets to a cluster IP that has
-no such port are rejected.
+random number picks an endpoint from the chain's part of a map (`service-endpoints-…`, see `place`) and the packet is translated. Ports
+without endpoints are rejected or dropped by way of maps of their own, `firewall-ips` holds the load balancers with source ranges, and
+packets to a cluster IP that has no such port are rejected.
 
 Known difference: upstream has a chain for each endpoint. Those exist here only for services with session affinity: 5,000 services of
 10 endpoints would be 55,000 chains, which the kernel takes a minute and a half to check. Pods that reach themselves are told by their
@@ -13,12 +13,13 @@ address before and after translation (`hairpin-connections`), not by a rule for 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubepy.proxy.endpoint import Serving, serving
 from kubepy.proxy.model import Endpoint, Family, LocalTraffic, NodeInfo, PortName, ServicePort, State
 from kubepy.proxy.nftables import name
+from kubepy.proxy.nftables.place import Places
 
 Elements = dict[str, str]
 """Key -> value; the value of a set's element is empty."""
@@ -55,16 +56,20 @@ class Bundle:
     collections: dict[str, Collection] = field(default_factory=dict)
     shared: list[tuple[str, str, str]] = field(default_factory=list)
     """(collection, key, value)"""
+    endpoints: dict[str, Elements] = field(default_factory=dict)
+    """Its elements of the maps of endpoints; no other has the same keys."""
 
 
 @dataclass(slots=True)
 class Table:
-    """Everything: the base chains and shared collections, and what each service port has: the same object as long as nothing changes."""
+    """Everything: the base chains and shared collections, and what each service port has: the same object as long as nothing changes.
+    `maps` are the names of the maps of endpoints, and their protocols."""
 
     family: Family
     chains: dict[str, list[str]]
     collections: dict[str, Collection]
     own: dict[PortName, Bundle]
+    maps: Mapping[str, str] = field(default_factory=dict)
 
 
 class Renderer:
@@ -74,6 +79,7 @@ class Renderer:
         self.options = options or Options()
         self._kept: dict[PortName, tuple[ServicePort, tuple[Endpoint, ...], Bundle]] = {}
         self._node: NodeInfo | None = None
+        self._places = Places()
 
     def render(self, state: State) -> Table:
         if state.node != self._node:
@@ -85,10 +91,15 @@ class Renderer:
             if old is not None and (old[0] is service or old[0] == service) and (old[1] is ends or old[1] == ends):
                 kept[port] = old
             else:
-                kept[port] = (service, ends, port_rules(port, service, serving(ends, service, state.node), state, self.options))
+                made = port_rules(port, service, serving(ends, service, state.node), state, self.options, self._places)
+                kept[port] = (service, ends, made)
+        for port in before.keys() - kept.keys():
+            for chain in before[port][2].chains:
+                self._places.free(chain)
         self._kept = kept
         own = {port: bundle for port, (_, _, bundle) in kept.items()}
-        return Table(state.family, base_chains(state.family, self.options), _shared(own, state, self.options), own)
+        return Table(state.family, base_chains(state.family, self.options), _shared(own, state, self.options), own,
+                     dict(self._places.maps))
 
 
 def ip(family: Family) -> str:
@@ -161,7 +172,8 @@ def _shared(own: dict[PortName, Bundle], state: State, options: Options) -> dict
     return found
 
 
-def port_rules(port: PortName, service: ServicePort, ends: Serving, state: State, options: Options) -> Bundle:
+def port_rules(port: PortName, service: ServicePort, ends: Serving, state: State, options: Options, places: Places
+               ) -> Bundle:
     """Everything for one service port."""
     out = Bundle()
     protocol = service.protocol.lower()
@@ -198,7 +210,7 @@ def port_rules(port: PortName, service: ServicePort, ends: Serving, state: State
                                       (name.local(port), ends.local, service.internal_local)):
         if chosen:
             first = list(_masquerade_inside(service, state.family, options)) if own_policy else []
-            out.chains[chain] = [*first, *_balance(out, port, service, chain, chosen, state.family)]
+            out.chains[chain] = [*first, *_balance(out, port, service, chain, chosen, state.family, places)]
     if service.affinity_seconds:
         for endpoint in ends.reachable:
             _remembering(out, port, service, endpoint, state.family)
@@ -246,8 +258,8 @@ def _masquerade_inside(service: ServicePort, family: Family, options: Options) -
         yield f"{rule} {others} jump {name.MARK_MASQ}"
 
 
-def _balance(out: Bundle, port: PortName, service: ServicePort, chain: str, endpoints: Sequence[Endpoint], family: Family
-             ) -> Iterator[str]:
+def _balance(out: Bundle, port: PortName, service: ServicePort, chain: str, endpoints: Sequence[Endpoint], family: Family,
+             places: Places) -> Iterator[str]:
     """First to where the client was before (affinity), else to one of all."""
     if service.affinity_seconds:
         for endpoint in endpoints:
@@ -257,10 +269,16 @@ def _balance(out: Bundle, port: PortName, service: ServicePort, chain: str, endp
             str(index): f"goto {name.endpoint(port, endpoint)}" for index, endpoint in enumerate(endpoints)})
         yield f"numgen random mod {len(endpoints)} vmap @{mine}"
         return
-    mine = name.endpoints(chain)
-    out.collections[mine] = Collection(f"map {{ typeof numgen random mod 1 : {ip(family)} daddr . {service.protocol.lower()} dport ; }}", {
-        str(index): f"{endpoint.ip} . {endpoint.port}" for index, endpoint in enumerate(endpoints)})
-    yield f"meta l4proto {service.protocol.lower()} dnat {ip(family)} to numgen random mod {len(endpoints)} map @{mine}"
+    place = places.find(chain, service.protocol.lower(), len(endpoints))
+    out.endpoints.setdefault(place.map, {}).update({
+        str(number): f"{endpoint.ip} . {endpoint.port}" for number, endpoint in enumerate(endpoints, place.start)})
+    yield (f"meta l4proto {service.protocol.lower()} dnat {ip(family)} to numgen random mod {len(endpoints)} offset {place.start} "
+           f"map @{place.map}")
+
+
+def endpoint_map(family: Family, protocol: str) -> str:
+    """The declaration of a map of endpoints."""
+    return f"map {{ typeof numgen random mod 1 : {ip(family)} daddr . {protocol} dport ; }}"
 
 
 def _remembering(out: Bundle, port: PortName, service: ServicePort, endpoint: Endpoint, family: Family) -> None:

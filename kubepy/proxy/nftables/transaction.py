@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from kubepy.proxy.nftables import name
 from kubepy.proxy.nftables.kernel import Present
-from kubepy.proxy.nftables.rule import Bundle, Collection, Table, ip
+from kubepy.proxy.nftables.rule import Bundle, Collection, Table, endpoint_map, ip
 
 AT_ONCE = 200
 """Elements in one command."""
@@ -18,7 +18,12 @@ def full(table: Table, now: Present) -> str:
     """Writes everything, whatever is there: but clients that the kernel remembers for session affinity stay remembered."""
     where = f"{ip(table.family)} {name.TABLE}"
     out = [f'add table {where} {{ comment "rules for kube-proxy" ; }}']
-    collections = [*table.collections.items(), *(item for bundle in table.own.values() for item in bundle.collections.items())]
+    endpoints = {one: Collection(endpoint_map(table.family, protocol)) for one, protocol in table.maps.items()}
+    for bundle in table.own.values():
+        for one, elements in bundle.endpoints.items():
+            endpoints[one].elements.update(elements)
+    collections = [*table.collections.items(), *endpoints.items(),
+                   *(item for bundle in table.own.values() for item in bundle.collections.items())]
     for one, collection in collections:
         if one not in now.collections:
             out.append(_declare(where, one, collection))
@@ -39,9 +44,12 @@ def full(table: Table, now: Present) -> str:
 def partial(old: Table, new: Table) -> str:
     """Writes what differs; "" where nothing does. Base chains never differ."""
     where = f"{ip(new.family)} {name.TABLE}"
-    first: list[str] = []
+    first = [_declare(where, one, Collection(endpoint_map(new.family, protocol))) for one, protocol in new.maps.items()
+             if one not in old.maps]
     rules: list[str] = []
     last: list[str] = []
+    for port in old.own.keys() - new.own.keys():
+        _change_endpoints(where, old.own[port], Bundle(), last)
     for port, bundle in new.own.items():
         before = old.own.get(port)
         if before is not bundle:
@@ -65,7 +73,7 @@ def stale(old: Table, new: Table) -> str:
 
 def left_over(table: Table, now: Present) -> str:
     """Deletes what an earlier proxy has left in the table."""
-    chains, collections = set(table.chains), set(table.collections)
+    chains, collections = set(table.chains), {*table.collections, *table.maps}
     for bundle in table.own.values():
         chains.update(bundle.chains)
         collections.update(bundle.collections)
@@ -83,6 +91,7 @@ def delete(table: Table, chains: Iterable[str], collections: Mapping[str, str]) 
 
 
 def _change(where: str, old: Bundle, new: Bundle, first: list[str], rules: list[str], last: list[str]) -> None:
+    _change_endpoints(where, old, new, last)
     for one, collection in new.collections.items():
         before = old.collections.get(one)
         if before is None:
@@ -104,6 +113,11 @@ def _change(where: str, old: Bundle, new: Bundle, first: list[str], rules: list[
         first += [f"flush chain {where} {one}" for one in old.chains if one not in written]
     for one in written:
         rules += _rules(where, one, new.chains[one])
+
+
+def _change_endpoints(where: str, old: Bundle, new: Bundle, out: list[str]) -> None:
+    for one in old.endpoints.keys() | new.endpoints.keys():
+        _update(where, one, old.endpoints.get(one, {}), new.endpoints.get(one, {}), out)
 
 
 def _update(where: str, one: str, old: Mapping[str, str], new: Mapping[str, str], out: list[str]) -> None:

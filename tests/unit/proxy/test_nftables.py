@@ -8,6 +8,7 @@ import pytest
 from kubepy.proxy.model import LocalTraffic, NodeInfo, build
 from kubepy.proxy.nftables import name, transaction
 from kubepy.proxy.nftables.kernel import Present
+from kubepy.proxy.nftables.place import Places
 from kubepy.proxy.nftables.rule import Options, Renderer
 from tests.unit.proxy.golden_case import CASES, HERE, THERE, compare, pieces, service, state
 
@@ -30,7 +31,7 @@ def test_everything_referred_to_is_there(case):
     for rule in [*rules, *(rule for lines in table.chains.values() for rule in lines)]:
         words = rule.split()
         assert {after for word, after in itertools.pairwise(words) if word in ("goto", "jump")} <= chains
-        assert {word[1:] for word in words if word.startswith("@")} <= collections.keys()
+        assert {word[1:] for word in words if word.startswith("@")} <= {*collections, *table.maps}
 
 
 @pytest.mark.parametrize(("local", "expected"), [
@@ -60,7 +61,7 @@ def test_no_change_writes_nothing():
 def test_another_endpoint_changes_elements_alone():
     two = ("10.244.1.7", "other", "ready")
     written, cleared = change(([WEB], {"ns/web": pieces(THERE)}), ([WEB], {"ns/web": pieces(two)}))
-    assert [line.split(" endpoints-")[0] for line in written] == ["delete element ip kube-proxy", "add element ip kube-proxy"]
+    assert [line.split(" service-endpoints-")[0] for line in written] == ["delete element ip kube-proxy", "add element ip kube-proxy"]
     assert written[1].endswith("{ 0 : 10.244.1.7 . 8080 }")
     assert cleared == []
 
@@ -68,8 +69,25 @@ def test_another_endpoint_changes_elements_alone():
 def test_a_service_that_goes_is_first_out_of_use_and_then_deleted():
     written, cleared = change(([WEB], {"ns/web": pieces(THERE)}), ([], {}))
     assert {line.split(" {")[0] for line in written} == {f"delete element ip kube-proxy {one}" for one in (
-        name.CLUSTER_IPS, name.SERVICE_IPS)}
-    assert [line.split(" ip ")[0] for line in cleared] == ["flush chain", "delete map", "delete chain"]
+        name.CLUSTER_IPS, name.SERVICE_IPS, name.endpoints("tcp", 0))}
+    assert [line.split(" ip ")[0] for line in cleared] == ["flush chain", "delete chain"]
+
+
+def test_places_differ_and_move_only_with_growth():
+    places = Places()
+    taken = {chain: places.find(chain, "tcp", count) for chain, count in ((f"c{number}", number % 40 + 1) for number in range(200))}
+    assert len(places.maps) == 4  # of 64 chains each
+    keys = [(place.map, key) for place in taken.values() for key in range(place.start, place.start + place.size)]
+    assert len(keys) == len(set(keys))
+    assert places.find("c1", "tcp", 16) == taken["c1"]
+    grown = places.find("c1", "tcp", 17)
+    assert grown.map == taken["c1"].map
+    assert not {(grown.map, key) for key in range(grown.start, grown.start + grown.size)} & set(keys)
+    for chain in taken:
+        places.free(chain)
+    for number in range(256):
+        places.find(f"d{number}", "tcp", 1)
+    assert len(places.maps) == 4
 
 
 def test_what_an_earlier_proxy_left_goes_and_remembered_clients_stay():
