@@ -3,13 +3,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from kubepy.base.backoff import Backoff
 from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.log import get_logger
 
 log = get_logger("task")
+T = TypeVar("T")
+
+
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """Does what must not be broken off: a caller that is cancelled meanwhile ends when `work` has."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        if not task.cancelled():
+            task.exception()  # nobody is left to hear of it
+        raise
 
 
 class Tasks:

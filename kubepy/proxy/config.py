@@ -9,6 +9,7 @@ from kubepy.base.flag import add_boolean, add_duration, comma_list, duration
 from kubepy.client import daemon
 from kubepy.proxy.mode import Settings
 from kubepy.proxy.model import Family, LocalTraffic
+from kubepy.proxy.tuning import Tuning
 
 DESCRIPTION = """\
 Makes Services reachable on this node: keeps the kernel's packet rules in step with Services and their endpoints. Needs root.
@@ -51,6 +52,14 @@ def parser() -> argparse.ArgumentParser:
         add_duration(ipvs, f"--ipvs-{name}-timeout", "0", f"of {what}; 0 leaves the kernel's")
     add_duration(ipvs, "--ipvs-min-sync-period", "1s", "least time between two writes")
     add_duration(ipvs, "--ipvs-sync-period", "30s", "how often to look whether everything is still there")
+    flows = made.add_argument_group("connection tracking (0 leaves the kernel's own)")
+    flows.add_argument("--conntrack-max-per-core", type=int, default=32768, metavar="N", help="connections held for each CPU")
+    flows.add_argument("--conntrack-min", type=int, default=131072, metavar="N", help="connections held at least")
+    add_duration(flows, "--conntrack-tcp-timeout-established", "24h", "of idle TCP connections")
+    add_duration(flows, "--conntrack-tcp-timeout-close-wait", "1h", "of TCP connections closed by one side")
+    add_boolean(flows, "--conntrack-tcp-be-liberal", False, "do not take packets outside of the window for invalid")
+    add_duration(flows, "--conntrack-udp-timeout", "0", "of UDP packets without an answer")
+    add_duration(flows, "--conntrack-udp-timeout-stream", "0", "of UDP flows that were answered")
     own.add_argument("--nodeport-addresses", type=comma_list, default=[], metavar="CIDRS", help="local addresses NodePorts answer on; "
                      "\"primary\" is the node's own (default: all; with nftables: primary)")
     own.add_argument("--healthz-bind-address", default="0.0.0.0:10256", metavar="IP:PORT", help="default 0.0.0.0:10256; empty: not served")
@@ -69,7 +78,7 @@ def apply_config(args: argparse.Namespace, config: Object) -> None:
     local, tables, ipvs = config.get("detectLocal") or {}, config.get("iptables") or {}, config.get("ipvs") or {}
     if mode == "nftables":
         tables = config.get("nftables") or {}
-    common = ipvs if mode == "ipvs" else tables
+    common, flows = ipvs if mode == "ipvs" else tables, config.get("conntrack") or {}
     values: dict[str, Any] = {
         "kubeconfig": (config.get("clientConnection") or {}).get("kubeconfig"), "proxy_mode": config.get("mode"),
         "cluster_cidr": config.get("clusterCIDR"), "hostname_override": config.get("hostnameOverride"),
@@ -79,7 +88,12 @@ def apply_config(args: argparse.Namespace, config: Object) -> None:
         "nodeport_addresses": config.get("nodePortAddresses"), "healthz_bind_address": config.get("healthzBindAddress"),
         "metrics_bind_address": config.get("metricsBindAddress"), "ipvs_scheduler": ipvs.get("scheduler"),
         "ipvs_exclude_cidrs": ipvs.get("excludeCIDRs"), "ipvs_strict_arp": ipvs.get("strictARP"),
+        "conntrack_max_per_core": flows.get("maxPerCore"), "conntrack_min": flows.get("min"),
+        "conntrack_tcp_be_liberal": flows.get("tcpBeLiberal"),
     }
+    for flag, key in (("tcp_timeout_established", "tcpEstablishedTimeout"), ("tcp_timeout_close_wait", "tcpCloseWaitTimeout"),
+                      ("udp_timeout", "udpTimeout"), ("udp_timeout_stream", "udpStreamTimeout")):
+        values[f"conntrack_{flag}"] = None if flows.get(key) is None else duration(flows[key])
     periods = "ipvs" if mode == "ipvs" else "iptables"
     for name, value in ((f"{periods}_min_sync_period", common.get("minSyncPeriod")), (f"{periods}_sync_period", common.get("syncPeriod")),
                         ("ipvs_tcp_timeout", ipvs.get("tcpTimeout")), ("ipvs_tcpfin_timeout", ipvs.get("tcpFinTimeout")),
@@ -111,8 +125,14 @@ def settings_of(args: argparse.Namespace) -> dict[Family, Settings]:
             every_address=bool(args.nodeport_addresses) and not _limited(args.nodeport_addresses, family),
             scheduler=args.ipvs_scheduler, exclude=tuple(args.ipvs_exclude_cidrs), strict_arp=args.ipvs_strict_arp,
             tcp_timeout=round(args.ipvs_tcp_timeout), tcp_fin_timeout=round(args.ipvs_tcpfin_timeout),
-            udp_timeout=round(args.ipvs_udp_timeout))
+            udp_timeout=round(args.ipvs_udp_timeout), drop_invalid=not args.conntrack_tcp_be_liberal)
     return found
+
+
+def tuning_of(args: argparse.Namespace) -> Tuning:
+    return Tuning(args.conntrack_max_per_core, args.conntrack_min, args.conntrack_tcp_timeout_established,
+                  args.conntrack_tcp_timeout_close_wait, args.conntrack_tcp_be_liberal, args.conntrack_udp_timeout,
+                  args.conntrack_udp_timeout_stream)
 
 
 def _limited(ranges: list[str], family: Family) -> bool:

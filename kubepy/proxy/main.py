@@ -19,7 +19,7 @@ from kubepy.client import daemon
 from kubepy.client.events import EventRecorder
 from kubepy.client.informer import InformerFactory
 from kubepy.client.serving import answer_slis
-from kubepy.proxy import config, health
+from kubepy.proxy import config, health, tuning
 from kubepy.proxy.backend import Backend, BackendError
 from kubepy.proxy.mode import MODES, Settings, make
 from kubepy.proxy.model import Family
@@ -112,6 +112,7 @@ async def _work(process: daemon.Daemon, settings: dict[Family, Settings]) -> Non
                 if await make(mode, Settings(), family).left_over():
                     log.info("Removing the rules of another mode", mode=mode, family=family)
                     await _remove(mode)
+    tuning.tune(config.tuning_of(args))
     name = args.hostname_override or socket.gethostname().lower()
     ipvs = args.proxy_mode == "ipvs"
     check = args.ipvs_sync_period if ipvs else args.iptables_sync_period

@@ -31,6 +31,8 @@ class Settings:
     tcp_timeout: int = 0
     tcp_fin_timeout: int = 0
     udp_timeout: int = 0
+    drop_invalid: bool = True
+    """For iptables: packets that connection tracking takes for invalid are dropped."""
 
 
 def make(mode: str, settings: Settings, family: Family) -> Backend:
@@ -44,7 +46,8 @@ def make(mode: str, settings: Settings, family: Family) -> Backend:
             tcp_fin_timeout=settings.tcp_fin_timeout, udp_timeout=settings.udp_timeout), family)
     return IptablesBackend(IptablesOptions(
         local_match=local, remote_match=remote,
-        masquerade_all=settings.masquerade_all, mark=settings.mark, localhost_node_ports=settings.localhost_node_ports), family)
+        masquerade_all=settings.masquerade_all, mark=settings.mark, localhost_node_ports=settings.localhost_node_ports,
+        drop_invalid=settings.drop_invalid), family)
 
 
 def iptables_match(local: LocalTraffic, negated: str = "") -> str:

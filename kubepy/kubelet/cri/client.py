@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from kubepy.base.task import whole
 from kubepy.kubelet import metric
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError
@@ -114,10 +115,11 @@ class GrpcRuntime:
 
     async def create_container(self, sandbox_id: str, config: pb.ContainerConfig, sandbox: pb.PodSandboxConfig) -> str:
         request = pb.CreateContainerRequest(pod_sandbox_id=sandbox_id, config=config, sandbox_config=sandbox)
-        return (await self._call("CreateContainer", request, pb.CreateContainerResponse)).container_id
+        return (await whole(self._call("CreateContainer", request, pb.CreateContainerResponse))).container_id
 
     async def start_container(self, container_id: str) -> None:
-        await self._call("StartContainer", pb.StartContainerRequest(container_id=container_id), pb.StartContainerResponse)
+        # Of a pod that is deleted meanwhile as well: broken off, a start is a failure of the container that its status would show.
+        await whole(self._call("StartContainer", pb.StartContainerRequest(container_id=container_id), pb.StartContainerResponse))
 
     async def stop_container(self, container_id: str, timeout: int) -> None:
         request = pb.StopContainerRequest(container_id=container_id, timeout=timeout)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubepy.proxy import config
+from kubepy.proxy import config, tuning
 from kubepy.proxy.model import LocalTraffic
 
 
@@ -50,3 +50,19 @@ def test_the_nftables_section_counts_in_nftables_mode():
 ])
 def test_which_addresses_node_ports_of_nftables_answer_on(ranges, expected):
     assert settings(f"--nodeport-addresses={ranges}")[0].every_address is expected
+
+
+@pytest.mark.parametrize(("wanted", "current", "expected"), [
+    pytest.param({}, {tuning.MAX: 65536, "nf_conntrack_tcp_timeout_close_wait": 60, "nf_conntrack_tcp_timeout_established": 86400},
+                 {tuning.MAX: 131072, "nf_conntrack_tcp_timeout_close_wait": 3600}, id="what differs, as kube-proxy has it"),
+    pytest.param({}, {tuning.MAX: 1 << 20}, {}, id="a larger table stays; what the kernel does not have is left"),
+    pytest.param({"maxPerCore": 1 << 17, "tcpCloseWaitTimeout": "0s", "tcpBeLiberal": True, "udpTimeout": "10s"},
+                 {tuning.MAX: 65536, "nf_conntrack_tcp_timeout_close_wait": 60, "nf_conntrack_tcp_be_liberal": 0,
+                  "nf_conntrack_udp_timeout": 30},
+                 {tuning.MAX: 1 << 18, "nf_conntrack_tcp_be_liberal": 1, "nf_conntrack_udp_timeout": 10}, id="what a file says"),
+    pytest.param({"maxPerCore": 0}, {tuning.MAX: 65536}, {}, id="no limit of its own"),
+])
+def test_connection_tracking(wanted, current, expected):
+    found, args = settings(conntrack=wanted)
+    assert tuning.plan(config.tuning_of(args), 2, current.get) == expected
+    assert found.drop_invalid is not wanted.get("tcpBeLiberal", False)
