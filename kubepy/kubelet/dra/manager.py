@@ -31,6 +31,10 @@ _SERVICE, _VERSION = "k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin", "v1.DRAPlugin"
 _CALL, _WIPE = 45.0, 30.0
 
 
+EXTENDED = ""
+"""Stands for the pod's name of the claim that the scheduler made for extended resources which drivers serve."""
+
+
 class ClaimError(Exception):
     """A claim that is not ready; the message is part of the FailedPrepareDynamicResources event."""
 
@@ -50,7 +54,8 @@ class Claim:
 
 def claim_names(pod: Object) -> dict[str, str | None]:
     """By the pod's name for it, the claim's own name; None for one whose template made none. Raises ClaimError."""
-    made = {entry["name"]: entry.get("resourceClaimName") for entry in (pod.get("status") or {}).get("resourceClaimStatuses") or ()}
+    status = pod.get("status") or {}
+    made = {entry["name"]: entry.get("resourceClaimName") for entry in status.get("resourceClaimStatuses") or ()}
     found: dict[str, str | None] = {}
     for entry in pod["spec"].get("resourceClaims") or ():
         name = entry["name"]
@@ -60,7 +65,14 @@ def claim_names(pod: Object) -> dict[str, str | None]:
             raise ClaimError(f"resource claim {name} for pod {podspec.describe(pod)} is not created yet")
         else:
             found[name] = made[name]
+    if extended := status.get("extendedResourceClaimStatus"):
+        found[EXTENDED] = extended["resourceClaimName"]
     return found
+
+
+def wanted_of(pod: Object) -> bool:
+    """The pod has claims of its own, or one that the scheduler made for its extended resources."""
+    return bool(pod["spec"].get("resourceClaims") or (pod.get("status") or {}).get("extendedResourceClaimStatus"))
 
 
 class Claims:
@@ -214,6 +226,8 @@ class Claims:
     def devices(self, pod: Object, container: Object) -> list[tuple[Claim, str, dict[str, object]]]:
         """What the container has of its pod's claims: (claim, driver, device)."""
         wanted = [(entry["name"], entry.get("request") or "") for entry in (container.get("resources") or {}).get("claims") or ()]
+        mapped = ((pod.get("status") or {}).get("extendedResourceClaimStatus") or {}).get("requestMappings") or ()
+        wanted += [(EXTENDED, entry["requestName"]) for entry in mapped if entry["containerName"] == container["name"]]
         if not wanted:
             return []
         names, namespace = claim_names(pod), pod["metadata"].get("namespace") or "default"

@@ -21,7 +21,7 @@ from kubepy.client.events import Recorder
 from kubepy.kubelet import metric
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.cri.interface import CriError
-from kubepy.kubelet.dra.manager import ClaimError, Claims
+from kubepy.kubelet.dra.manager import ClaimError, Claims, wanted_of
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.actor import Actor, StartError
 from kubepy.kubelet.pod.allocation import Allocations
@@ -221,7 +221,7 @@ class Worker:
         except VolumeError as error:
             shared.events.event(pod, "Warning", "FailedMount", str(error))
             raise
-        if shared.claims is not None and pod["spec"].get("resourceClaims"):
+        if shared.claims is not None and wanted_of(pod):
             try:
                 await shared.claims.prepare(pod)
             except ClaimError as error:

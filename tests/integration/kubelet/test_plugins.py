@@ -182,6 +182,10 @@ async def test_claims_are_prepared_before_their_pods_and_given_back_after_the_la
     spec = {"resourceClaims": [{"name": "c", "resourceClaimName": "claim"}], "claims": [{"name": "c", "request": "req"}]}
     for name in ("first", "second"):
         await world.client.create(PODS, pod(name, **spec), "default")
+    third = pod("third")  # whose extended resources a scheduler has made a claim for
+    third["metadata"]["uid"] = "uid-third"
+    world.client.load(PODS, {**third, "status": {"extendedResourceClaimStatus": {"resourceClaimName": "claim", "requestMappings": [
+        {"containerName": "third", "resourceName": "example.com/dev", "requestName": "req"}]}}})
     uids = {entry["metadata"]["name"]: entry["metadata"]["uid"] for entry in world.client.all(PODS)}
 
     def said(text: str) -> bool:
@@ -203,6 +207,7 @@ async def test_claims_are_prepared_before_their_pods_and_given_back_after_the_la
     assert (resource.claim_name, resource.claim_resources[0].device_name) == ("claim", "dev0")
 
     await world.gone("first")
+    await world.gone("third")
     assert ("unprepare", "claim") not in driver.calls
     await world.kubelet.stop()
     await world.client.delete(PODS, "second", "default", grace_period_seconds=0)
