@@ -24,13 +24,15 @@ from typing import Any
 
 import uvloop
 
+from kubepy import KUBERNETES_VERSION
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import CONFIGMAPS
 from kubepy.base import log as logs
 from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.flag import add_boolean, add_duration, comma_list
+from kubepy.base.http.tls import CIPHERS, TLS13, VERSIONS, openssl_names
 from kubepy.base.task import Tasks
-from kubepy.client.delegated import Delegated
+from kubepy.client.delegated import Delegated, Lifetimes
 from kubepy.client.events import EventRecorder
 from kubepy.client.http import HttpClient
 from kubepy.client.interface import Client
@@ -55,6 +57,10 @@ class Daemon:
     """Shown by /configz; the component adds its own."""
 
 
+_ACCEPTED = ("--feature-gates", "--cert-dir", "--vmodule", "--log-flush-frequency", "--show-hidden-metrics-for-version",
+             *(f"--requestheader-{name}" for name in ("client-ca-file", "allowed-names", "extra-headers-prefix", "group-headers",
+                                                      "uid-headers", "username-headers")))
+"""Flags of the Go components that change nothing here: no front proxy is believed, a certificate that is made stays in memory."""
 Work = Callable[[Daemon], Awaitable[None]]
 
 
@@ -79,6 +85,13 @@ def parser(name: str, *, secure_port: int, description: str, leader_elect: bool 
                          help="CA of client certificates (default: what the cluster publishes)")
     for what, flag in (("token", "--authentication-kubeconfig"), ("access", "--authorization-kubeconfig")):
         serving.add_argument(flag, default="", metavar="FILE", help=f"kubeconfig for {what} reviews (default: --kubeconfig)")
+    for flag, text in (("--authentication-token-webhook-cache-ttl", "what a token review said"),
+                       ("--authorization-webhook-cache-authorized-ttl", "that somebody may"),
+                       ("--authorization-webhook-cache-unauthorized-ttl", "that somebody may not")):
+        add_duration(serving, flag, "10s", f"how long it is remembered {text}")
+    add_boolean(serving, "--authentication-skip-lookup", False, "do not ask the cluster for its CA of client certificates")
+    serving.add_argument("--tls-min-version", default="VersionTLS12", choices=list(VERSIONS), help="oldest TLS (default VersionTLS12)")
+    serving.add_argument("--tls-cipher-suites", type=_suites, default=[], metavar="NAMES", help="suites of TLS 1.2, as Go names them")
     serving.add_argument("--authorization-always-allow-paths", type=comma_list, default=["/healthz", "/readyz", "/livez"],
                          metavar="PATHS", help="paths that need no authorization (default /healthz,/readyz,/livez)")
     if leader_elect is not None:
@@ -92,8 +105,21 @@ def parser(name: str, *, secure_port: int, description: str, leader_elect: bool 
         leader.add_argument("--leader-elect-resource-namespace", default="kube-system", metavar="NS", help="its namespace")
     logging = result.add_argument_group("logging")
     logging.add_argument("-v", "--v", dest="v", type=int, default=0, metavar="N", help="verbosity, 0 to 10 (default 0)")
+    same = result.add_argument_group("accepted for compatibility")
+    for flag in _ACCEPTED:
+        same.add_argument(flag, default="", metavar="X", help=argparse.SUPPRESS)
+    for flag in ("--profiling", "--contention-profiling", "--authentication-tolerate-lookup-failure"):
+        add_boolean(same, flag, True, argparse.SUPPRESS)
+    result.add_argument("--version", action="version", version=f"Kubernetes {KUBERNETES_VERSION}", help="print the version and end")
     logging.add_argument("--logging-format", default="text", choices=["text", "json"], help="form of log lines (default text)")
     return result
+
+
+def _suites(text: str) -> list[str]:
+    names = comma_list(text)
+    if unknown := [name for name in names if name not in (*CIPHERS, *TLS13)]:
+        raise argparse.ArgumentTypeError(f"not supported: {', '.join(unknown)}")
+    return names
 
 
 def run(name: str, args: argparse.Namespace, work: Work, *, extra: Mapping[str, Handler] | None = None,
@@ -166,13 +192,16 @@ async def _serve(daemon: Daemon, extra: Mapping[str, Handler]) -> HealthServer |
     if not args.secure_port:
         return None
     client_ca = _read(args.client_ca_file) if args.client_ca_file else b""
-    tls = ServingTls(args.tls_cert_file, args.tls_private_key_file, client_ca, socket.gethostname())
+    tls = ServingTls(args.tls_cert_file, args.tls_private_key_file, client_ca, socket.gethostname(), minimum=VERSIONS[args.tls_min_version],
+                     ciphers=openssl_names(args.tls_cipher_suites))
     delegated = Delegated(_reviewer(daemon, args.authentication_kubeconfig), _reviewer(daemon, args.authorization_kubeconfig),
-                          daemon.clock, tuple(args.authorization_always_allow_paths))
+                          daemon.clock, tuple(args.authorization_always_allow_paths), Lifetimes(
+                              args.authentication_token_webhook_cache_ttl, args.authorization_webhook_cache_authorized_ttl,
+                              args.authorization_webhook_cache_unauthorized_ttl))
     server = HealthServer(daemon.health, delegated, lambda: daemon.config, extra)
     await server.start(args.bind_address, args.secure_port, tls.context)
     daemon.tasks.start(tls.keep_current(), "tls")
-    if not client_ca:
+    if not client_ca and not args.authentication_skip_lookup:
         daemon.tasks.keep(lambda: _published_ca(daemon, tls), "client-ca")
     return server
 

@@ -6,7 +6,7 @@ import datetime
 import os
 import ssl
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,11 +123,12 @@ async def answer_slis(request: web.Request) -> web.Response:
 class ServingTls:
     """A server's TLS context from files that may be replaced while it runs, or from a certificate made on the spot."""
 
-    def __init__(self, cert_file: str, key_file: str, client_ca: bytes, name: str) -> None:
+    def __init__(self, cert_file: str, key_file: str, client_ca: bytes, name: str, *,
+                 minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2, ciphers: Sequence[str] = ()) -> None:
         self._cert, self._key = cert_file, key_file
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.set_ciphers(STRONG)
+        self.context.minimum_version = minimum
+        self.context.set_ciphers(":".join(ciphers) or STRONG)
         self.context.set_alpn_protocols(["http/1.1"])
         if client_ca:
             self.trust(client_ca)

@@ -14,6 +14,7 @@ from kubepy.client.informer import InformerFactory
 from kubepy.client.interface import Client
 from kubepy.client.kubeconfig import find
 from kubepy.controllers import manager
+from kubepy.controllers.certificate.request import CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY
 from kubepy.controllers.cloud.inventory import Inventory
 from kubepy.controllers.cloud.pool import parse_pool
 from kubepy.controllers.kit.environment import Environment
@@ -22,6 +23,8 @@ from kubepy.controllers.kit.option import Options
 from kubepy.controllers.kit.share import Sharing
 
 NAME = "kube-controller-manager"
+SIGNER_FLAGS = {"kubelet-serving": KUBELET_SERVING, "kubelet-client": KUBELET_CLIENT, "kube-apiserver-client": CLIENT,
+                "legacy-unknown": LEGACY}
 WORKERS = {
     "cron-job": 5, "daemonset": 2, "deployment": 5, "disruption": 5, "endpoint": 5, "ephemeralvolume": 5, "gc": 20,
     "horizontal-pod-autoscaler": 5, "job": 5, "namespace": 10, "node": 1, "rc": 5, "replicaset": 5, "resource-claim": 5,
@@ -59,6 +62,10 @@ def parser() -> argparse.ArgumentParser:
     pki.add_argument("--service-account-private-key-file", default="", metavar="FILE", help="key that signs legacy token secrets")
     pki.add_argument("--cluster-signing-cert-file", default="", metavar="FILE", help="CA that signs certificate requests")
     pki.add_argument("--cluster-signing-key-file", default="", metavar="FILE", help="its key")
+    for flag, signer in SIGNER_FLAGS.items():
+        pki.add_argument(f"--cluster-signing-{flag}-cert-file", dest=f"{flag}_cert", default="", metavar="FILE",
+                         help=f"another CA for the signer {signer}")
+        pki.add_argument(f"--cluster-signing-{flag}-key-file", dest=f"{flag}_key", default="", metavar="FILE", help="its key")
     add_duration(pki, "--cluster-signing-duration", "8760h", "longest validity of signed certificates")
     node = result.add_argument_group("nodes and pods")
     add_duration(node, "--node-monitor-period", "5s", "how often nodes are looked at")
@@ -88,7 +95,6 @@ def parser() -> argparse.ArgumentParser:
     volume = result.add_argument_group("local-path volumes (kubepy's own)")
     volume.add_argument("--local-path-node", default="", metavar="NAME", help="the node this runs on: its local-path volumes are made here")
     volume.add_argument("--local-path-directory", default="/var/lib/kubepy/volumes", metavar="DIR", help="where (default %(default)s)")
-    add_boolean(result, "--profiling", True, "accepted for compatibility")
     add_boolean(result, "--enable-garbage-collector", True, "whether objects whose owners are gone are removed")
     add_boolean(result, "--enable-dynamic-provisioning", True, "accepted for compatibility: provisioners are separate")
     add_boolean(result, "--enable-hostpath-provisioner", False, "accepted for compatibility: use the local-path class")
@@ -100,7 +106,6 @@ def parser() -> argparse.ArgumentParser:
                          help="mirrored Endpoints worked on at once (default 5)")
     add_duration(network, "--mirroring-endpointslice-updates-batch-period", "0s", "wait this long to put changes of Endpoints together")
     add_number(network, "--mirroring-max-endpoints-per-subset", 1000, "addresses of a subset that are mirrored")
-    result.add_argument("--feature-gates", default="", metavar="A=B", help="accepted for compatibility")
     result.add_argument("--cloud-provider", default="", metavar="NAME", help="accepted for compatibility: only '' and external")
     return result
 
@@ -116,6 +121,8 @@ def options(args: argparse.Namespace) -> Options:
         cluster_name=args.cluster_name,
         root_ca=Path(args.root_ca_file).read_text() if args.root_ca_file else "",
         cluster_signing_cert_file=args.cluster_signing_cert_file, cluster_signing_key_file=args.cluster_signing_key_file,
+        signers={signer: (getattr(args, f"{flag}_cert"), getattr(args, f"{flag}_key"))
+                 for flag, signer in SIGNER_FLAGS.items() if getattr(args, f"{flag}_cert")},
         cluster_signing_duration=args.cluster_signing_duration,
         node_monitor_period=args.node_monitor_period, node_monitor_grace_period=args.node_monitor_grace_period,
         node_startup_grace_period=args.node_startup_grace_period, node_eviction_rate=args.node_eviction_rate,

@@ -1,4 +1,4 @@
-"""The kubernetes.io signers (`csrsigning`): approved requests get certificates of the cluster's CA.
+"""The kubernetes.io signers (`csrsigning`): approved requests get certificates of the cluster's CA, or of the signer's own.
 
 The CA's files are read for each certificate, so that a new CA needs no restart.
 """
@@ -80,15 +80,16 @@ def _key_usage(wanted: frozenset[str]) -> x509.KeyUsage:
 
 def controller(env: Environment) -> Controller | None:
     options = env.options
-    if not options.cluster_signing_cert_file or not options.cluster_signing_key_file:
+    files = (options.cluster_signing_cert_file, options.cluster_signing_key_file)
+    authorities = {signer: Authority(*options.signers.get(signer, files)) for signer in SIGNERS if all(options.signers.get(signer, files))}
+    if not authorities:
         return None
-    authority = Authority(options.cluster_signing_cert_file, options.cluster_signing_key_file)
     client = env.client_for("certificate-controller")
     cache = env.informers.informer(CERTIFICATE_SIGNING_REQUESTS).lister
 
     async def reconcile(name: str) -> None:
         obj = cache.get(name)
-        if obj is None or obj["spec"].get("signerName") not in SIGNERS or (obj.get("status") or {}).get("certificate"):
+        if obj is None or obj["spec"].get("signerName") not in authorities or (obj.get("status") or {}).get("certificate"):
             return
         if not has_condition(obj, "Approved") or has_condition(obj, "Denied") or has_condition(obj, "Failed"):
             return
@@ -98,7 +99,7 @@ def controller(env: Environment) -> Controller | None:
             wish = parse(obj)
             if signer != LEGACY:
                 check(signer, wish, usages(obj))
-            pem = authority.sign(wish, usages(obj), duration(obj, options.cluster_signing_duration), now)
+            pem = authorities[signer].sign(wish, usages(obj), duration(obj, options.cluster_signing_duration), now)
             new = {**status, "certificate": base64.b64encode(pem).decode()}
             log.info("Certificate signed", request=name, signer=signer, subject=wish.name)
         except Refused as error:

@@ -40,6 +40,8 @@ class Options:
     hpa_downscale_stabilization: float = 300.0
     hpa_cpu_initialization_period: float = 300.0
     hpa_initial_readiness_delay: float = 30.0
+    signers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Certificate and key files of signers' CAs where they are not the cluster's, by the signer's name."""
     local_path_node: str = ""
     """The node this manager runs on, for which it makes local-path volumes; "" for none."""
     local_path_directory: str = "/var/lib/kubepy/volumes"

@@ -13,6 +13,7 @@ from rig import Rig
 from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS, SUBJECT_ACCESS_REVIEWS, Resource
 from kubepy.api.types import Object
 from kubepy.client.memory import MemoryClient
+from kubepy.controllers import main
 from kubepy.controllers.certificate import approve, clean, joined, request, sign
 from kubepy.controllers.kit.option import Options
 
@@ -102,3 +103,17 @@ def address(name: str, *ips: str) -> Object:
 def test_what_is_approved_for_joined_nodes(obj: Object, expected: str) -> None:
     nodes = [address("n1", "192.0.2.1", "192.0.2.9", "10.96.0.1", "127.0.0.1"), address("n2", "192.0.2.2", "192.0.2.9")]
     assert joined.recognize(obj, nodes, ["10.96.0.0/16"]) == expected
+
+
+async def test_a_signer_may_have_an_authority_of_its_own_and_then_needs_no_other(tmp_path: Path) -> None:
+    cert, key = write_authority(tmp_path)
+    args = main.parser().parse_args(["--cluster-signing-kubelet-client-cert-file", cert, "--cluster-signing-kubelet-client-key-file", key])
+    async with Rig(sign.controller, options=main.options(args)) as rig:
+        approved = {"conditions": [{"type": "Approved", "status": "True"}]}
+        for name, signer in (("own", request.KUBELET_CLIENT), ("none", request.LEGACY)):
+            body = csr(signer=signer)
+            rig.client.load(CERTIFICATE_SIGNING_REQUESTS, {**body, "metadata": {**body["metadata"], "name": name}, "status": approved})
+        await rig.settle()
+        found = {item["metadata"]["name"]: item["status"] for item in rig.client.all(CERTIFICATE_SIGNING_REQUESTS)}
+        assert "certificate" in found["own"]
+        assert found["none"] == approved

@@ -81,3 +81,12 @@ async def test_each_identity_gets_its_account_and_token_and_start_waits_for_all(
     assert [item["metadata"]["name"] for item in client.all(SERVICE_ACCOUNTS)] == ["a", "b"]
     await identities.close()
     await tasks.stop()
+
+
+def test_the_flags_that_kubeadm_writes_are_taken() -> None:
+    args = main.parser().parse_args("""--allocate-node-cidrs=true --authentication-kubeconfig=a --authorization-kubeconfig=a
+        --bind-address=127.0.0.1 --client-ca-file=ca --cluster-cidr=10.244.0.0/16 --cluster-name=kubernetes --cluster-signing-cert-file=ca
+        --cluster-signing-key-file=key --controllers=*,bootstrapsigner,tokencleaner --kubeconfig=a --leader-elect=true
+        --requestheader-client-ca-file=ca --root-ca-file=ca --service-account-private-key-file=key --tls-min-version=VersionTLS13
+        --service-cluster-ip-range=10.96.0.0/12 --use-service-account-credentials=true --profiling=false""".split())  # noqa: SIM905
+    assert (args.tls_min_version, args.authorization_webhook_cache_authorized_ttl) == ("VersionTLS13", 10.0)
