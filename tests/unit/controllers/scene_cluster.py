@@ -303,7 +303,8 @@ class LocalPaths(Scene):
             "accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "resources": {"requests": {"storage": "1Mi"}}})
         if world.dice.random() < 0.4 and (found := world.some(PERSISTENT_VOLUME_CLAIMS)) is not None:
             size = f"{world.dice.randrange(2, 5)}Mi"
-            if size > found["spec"]["resources"]["requests"]["storage"]:
+            bound = (found.get("status") or {}).get("phase") == "Bound"  # no other may grow
+            if bound and size > found["spec"]["resources"]["requests"]["storage"]:
                 await world.patch(PERSISTENT_VOLUME_CLAIMS, found, {"spec": {"resources": {"requests": {"storage": size}}}})
         if world.dice.random() < 0.4 and (found := world.some(PERSISTENT_VOLUME_CLAIMS)) is not None:
             await world.delete(PERSISTENT_VOLUME_CLAIMS, found)
