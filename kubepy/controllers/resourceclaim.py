@@ -92,8 +92,8 @@ class Reconciler:
             if pod is None or is_done(pod) or pod["metadata"].get("deletionTimestamp") is not None:
                 if pod is not None:
                     self._made = {known: made for known, made in self._made.items() if known[0] != pod["metadata"]["uid"]}
-                    for claim in [item for item in self._claims.list(namespace) if owned_by(item, pod)]:
-                        await self._sync_claim(claim)  # its status may never have told of them
+                    for own in [item for item in self._claims.list(namespace) if owned_by(item, pod)]:
+                        await self._sync_claim(own)  # its status may never have told of them
                 return None
             return await self._sync_pod(pod)
         claim = self._claims.get(name, namespace)

@@ -17,6 +17,8 @@ TABLE: dict[str, dict[str, list[str]]] = {}
 for _file in sorted((TESTS / "conformance").glob("*.yaml")):
     for _sig, _behaviours in yaml.safe_load(_file.read_text()).items():
         TABLE.setdefault(_sig, {}).update(_behaviours)
+DOCUMENTED = "sig-autoscaling"
+"""Not in the list: what the documentation promises."""
 WHOLE = ("sig-apps", "sig-node", "sig-storage", "sig-network")
 AREAS = ("Garbage collector", "Namespaces [Serial]", "OrderedNamespaceDeletion", "] ResourceQuota", "] ServiceAccounts", "EndpointSlice",
          "Endpoints")
@@ -41,4 +43,4 @@ def test_no_behaviour_is_missing() -> None:
     wanted = {(sig, item["test"].replace(f"[{sig}] ", "").replace(" [Conformance]", ""))
               for sig, items in yaml.safe_load(Path(path).read_text()).items() for item in items
               if sig in WHOLE or any(area in item["test"] for area in AREAS)}
-    assert wanted == {(sig, behaviour) for sig, behaviours in TABLE.items() for behaviour in behaviours}
+    assert wanted == {(sig, behaviour) for sig, behaviours in TABLE.items() if sig != DOCUMENTED for behaviour in behaviours}
