@@ -21,7 +21,7 @@ from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.log import get_logger
 from kubepy.base.metrics import Counter, counter
 from kubepy.base.task import Tasks
-from kubepy.client.informer import InformerFactory
+from kubepy.client.informer import ASK_AGAIN, Informer, InformerFactory
 from kubepy.client.queue import ShutDown, WorkQueue
 from kubepy.client.store import join_key, key_of
 
@@ -101,11 +101,15 @@ class Runtime:
             self._register(watch)
 
     async def run(self) -> None:
-        """Waits for the caches, then works until cancelled."""
+        """Waits for the caches, then works until cancelled. As long as the server lacks a resource that is watched, it stands by."""
         log = get_logger(self.controller.name)
-        for watch in self.controller.watches:
-            await self.informers.informer(watch.resource, watch.namespace, field_selector=watch.field_selector,
-                                          label_selector=watch.label_selector).wait_synced()
+        watched = [self._informer(watch) for watch in self.controller.watches]
+        for informer in watched:
+            await informer.wait_synced()
+        if lacking := [informer.resource.group_resource for informer in watched if informer.missing]:
+            log.warning("Standing by: the server does not serve what this controller works with", resources=",".join(lacking))
+            while any(informer.missing for informer in watched):
+                await self.clock.sleep(ASK_AGAIN)
         log.v(1).info("Starting workers", count=self.controller.workers)
         tasks = Tasks(self.controller.name, self.clock)
         start = self.controller.start
@@ -118,9 +122,12 @@ class Runtime:
             await self.queue.shut_down()
             await tasks.stop()
 
+    def _informer(self, watch: Watch) -> Informer:
+        return self.informers.informer(watch.resource, watch.namespace, field_selector=watch.field_selector,
+                                       label_selector=watch.label_selector)
+
     def _register(self, watch: Watch) -> None:
-        informer = self.informers.informer(watch.resource, watch.namespace, field_selector=watch.field_selector,
-                                           label_selector=watch.label_selector)
+        informer = self._informer(watch)
         keys, observe, when, delay = watch.keys, watch.observe, watch.when, watch.delay
         if keys is None and observe is None:
             return

@@ -156,10 +156,11 @@ async def test_a_deployment_lives_on_a_server_of_v1_30(world: World) -> None:
     assert older.asked["PATCH", STATUS] - patched <= 1, "the node's status is written although nothing has changed"
     assert older.asked.total() - before < 60
     assert not list(repeated(older.missed, 4))
+    assert "dynamic resource allocation is off" in world.log("scheduler")
+    assert 'resource_claim] "Standing by' in world.log("controller-manager")
     for module in ("scheduler", "controller-manager"):
         log = world.log(module)
         assert "Traceback" not in log, log
-        assert "Not served" in log
         assert log.count("Cannot list yet") <= 3, log
 
 
