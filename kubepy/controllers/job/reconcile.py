@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kubepy.api.errors import NotFound
+from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.pod import controller_of, phase
 from kubepy.api.resource import JOBS, PODS
 from kubepy.api.selector import from_object
@@ -195,6 +195,9 @@ class Reconciler:
                 job = await self._client.update(JOBS, {**job, "status": status}, subresource="status")
             except NotFound:
                 return job
+            if status["uncountedTerminatedPods"] and not (job.get("status") or {}).get("uncountedTerminatedPods"):
+                # without a note of those that have ended they would be replaced for ever
+                raise ApiError("the server does not keep uncountedTerminatedPods (Kubernetes before v1.23): its Jobs cannot be counted")
             self._count(job, found)
         await self._release([*found.release, *found.new_succeeded, *found.new_failed, *found.ignored])
         return job
