@@ -88,9 +88,8 @@ class Enforcer:
             await self._clock.sleep(GATHER)
 
     def _say_ready(self) -> None:
-        if self._ready is not None:
+        if self._ready is not None and not boot.marked(self._ready):  # or no longer: somebody has tidied up
             boot.mark(self._ready)
-            self._ready = None
 
     async def sync(self) -> None:
         """Writes what differs from what was written last; everything where it is not there (any more)."""

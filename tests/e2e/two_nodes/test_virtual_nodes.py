@@ -93,8 +93,9 @@ def virtual(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
         raise
     finally:
         cluster.down()
+        if ssh := os.environ.pop("KUBEPY_SSH", ""):
+            subprocess.run([*ssh.split(), "-O", "exit", "machine"], check=False, capture_output=True)
         machine.remove()  # which was another host to the cluster
-        os.environ.pop("KUBEPY_SSH", None)
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -105,10 +106,14 @@ def by_ssh(cluster: LocalCluster, machine: Node, directory: Path) -> RemoteNode:
     machine.run("sh", "-c", SERVE_SSH.format(sshd=SSHD), input=key.read_text())
     (directory / "known").write_text(f"{machine.address} {key.with_suffix('.pub').read_text()}")
     subprocess.run(["ip", "-n", cluster.switch, "address", "add", f"{NETWORK}.2/24", "dev", "br0"], check=True)
-    os.environ["KUBEPY_SSH"] = (f"nsenter --net=/run/netns/{cluster.switch} ssh -F none -i {key} -o IdentitiesOnly=yes "
-                                f"-o UserKnownHostsFile={directory}/known")
+    # One connection for all: to agree on its keys is what takes such a machine seconds.
+    ssh = (f"nsenter --net=/run/netns/{cluster.switch} ssh -F none -i {key} -o IdentitiesOnly=yes -o UserKnownHostsFile={directory}/known "
+           f"-o KexAlgorithms=curve25519-sha256 -o ControlPath={directory}/ssh")
+    os.environ["KUBEPY_SSH"] = ssh
     node = make(cluster, machine.number, f"ssh:root@{machine.address}")
     assert isinstance(node, RemoteNode)
+    subprocess.run([*ssh.split(), "-o", "ControlMaster=yes", "-fN", node.target], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, timeout=120)
     return node
 
 
