@@ -28,6 +28,7 @@ set -e
 mkdir -p -m 755 /run/sshd /etc/kubepy-ssh
 grep -q ^sshd: /etc/passwd || echo 'sshd:x:103:65534::/run/sshd:/usr/sbin/nologin' >> /etc/passwd
 usermod -p '*' root
+rm -f /root/.bashrc  # this machine's, which may do much before each command
 umask 077
 cat > /etc/kubepy-ssh/key
 ssh-keygen -y -f /etc/kubepy-ssh/key > /etc/kubepy-ssh/authorized
