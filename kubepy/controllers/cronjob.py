@@ -47,7 +47,11 @@ class Plan:
 
 
 class BadSchedule(ValueError):
-    """A schedule or time zone that cannot be read; the message is for the event."""
+    """The schedule or its time zone cannot be read; `reason` is the event's."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def times(owner: Object, now: float) -> tuple[float | None, float, int]:
@@ -58,7 +62,7 @@ def times(owner: Object, now: float) -> tuple[float | None, float, int]:
         try:
             zone = ZoneInfo(spec["timeZone"])
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise BadSchedule(f"unknown time zone {spec['timeZone']}") from error
+            raise BadSchedule("UnknownTimeZone", f'invalid timeZone: "{spec["timeZone"]}": unknown time zone {spec["timeZone"]}') from error
     status = owner.get("status") or {}
     start = parse_time(status.get("lastScheduleTime") or owner["metadata"]["creationTimestamp"])
     deadline = spec.get("startingDeadlineSeconds")
@@ -79,7 +83,7 @@ def times(owner: Object, now: float) -> tuple[float | None, float, int]:
             upcoming = next(series)
         return latest, upcoming, count
     except (ValueError, KeyError) as error:
-        raise BadSchedule(f"unparseable schedule: {spec['schedule']} : {error}") from error
+        raise BadSchedule("UnparseableSchedule", f'unparseable schedule: "{spec["schedule"]}" : {error}') from error
 
 
 def _series(schedule: str, zone: tzinfo, start: float, *, back: bool = False) -> Iterator[float]:
@@ -179,7 +183,7 @@ class Reconciler:
         try:
             todo = plan(owner, jobs, now)
         except BadSchedule as error:
-            self._recorder.event(owner, "Warning", "UnparseableSchedule", str(error))
+            self._recorder.event(owner, "Warning", error.reason, str(error))
             await self._write(owner, status)
             return None
         if todo.missed >= MANY:

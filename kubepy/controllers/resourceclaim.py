@@ -4,6 +4,8 @@ For a pod that was bound to a node without the scheduler, allocated claims are r
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kubepy.api.errors import AlreadyExists, NotFound
 from kubepy.api.hash import compute
 from kubepy.api.pod import is_terminal
@@ -38,6 +40,11 @@ def claim_names(pod: Object) -> set[str]:
     return {entry["resourceClaimName"] for entry in (*(pod["spec"].get("resourceClaims") or ()),
                                                      *((pod.get("status") or {}).get("resourceClaimStatuses") or ()))
             if entry.get("resourceClaimName")}
+
+
+def _claims_of(pod: Object) -> Sequence[str]:
+    """Their keys; nearly every pod has none."""
+    return [f"{pod['metadata']['namespace']}/{name}" for name in claim_names(pod)] if pod["spec"].get("resourceClaims") else ()
 
 
 def reserved(claim: Object, pod: Object) -> Object | None:
@@ -80,7 +87,7 @@ class Reconciler:
         self._client = env.client_for("resource-claim-controller")
         self._recorder = env.recorder("resource_claim", "resource-claim-controller")
         self._pods, self._claims = env.informers.informer(PODS).lister, env.informers.informer(CLAIMS).lister
-        self._pods.add_index("resource-claim", lambda pod: [f"{pod['metadata']['namespace']}/{name}" for name in claim_names(pod)])
+        self._pods.add_index("resource-claim", _claims_of)
         self._templates = env.informers.informer(TEMPLATES).lister
         self._made: dict[tuple[str, str], str] = {}  # (pod's UID, entry) -> claim that the cache may not show yet
 

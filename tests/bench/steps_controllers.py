@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0, help="so many a second (default: all at once)")
     parser.add_argument("--top", type=int, default=30)
     parser.add_argument("--fast", action="store_true", help="count requests, events and reconciliations only")
+    parser.add_argument("--log", action="store_true", help="show the manager's log")
     options = parser.parse_args()
     if options.fast:
         os.environ["KUBEPY_STEPS_OFF"] = "1"
@@ -111,6 +112,9 @@ def main() -> None:
         try:
             asyncio.run(run(options, server, manager))
             rows = counted(target)
+            print(f"{len(manager.log().splitlines())} lines of log")
+            if options.log:
+                print(manager.log())
         finally:
             manager.kill()
     show(rows, options.count, options.top)

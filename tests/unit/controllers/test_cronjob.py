@@ -76,10 +76,14 @@ def test_a_job_says_for_which_time_it_is(zone: str | None, stamp: str) -> None:
     assert job["metadata"]["annotations"][cronjob.TIMESTAMP] == stamp
 
 
-@pytest.mark.parametrize("spec", [{"schedule": "nonsense"}, {"timeZone": "Mars/Phobos"}])
-def test_what_cannot_be_read_is_said(spec: Object) -> None:
-    with pytest.raises(cronjob.BadSchedule):
+@pytest.mark.parametrize(("spec", "reason", "message"), [
+    pytest.param({"schedule": "nonsense"}, "UnparseableSchedule", 'unparseable schedule: "nonsense" : ', id="schedule"),
+    pytest.param({"timeZone": "Mars/X"}, "UnknownTimeZone", 'invalid timeZone: "Mars/X": unknown time zone Mars/X', id="zone"),
+])
+def test_what_cannot_be_read_is_said(spec: Object, reason: str, message: str) -> None:
+    with pytest.raises(cronjob.BadSchedule) as found:
         cronjob.plan(owner(**spec), [], NOON)
+    assert (found.value.reason, str(found.value).startswith(message)) == (reason, True)
 
 
 async def test_a_job_is_started_each_minute_and_history_kept_short() -> None:
