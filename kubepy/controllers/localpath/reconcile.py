@@ -37,7 +37,7 @@ log = get_logger("local-path")
 ACCOUNT = "local-path-provisioner"
 RETRY = 15.0
 SWEEP = 600.0
-RETRY_ELSEWHERE = 60.0
+RETRY_ELSEWHERE = 10.0
 
 
 class Reconciler:

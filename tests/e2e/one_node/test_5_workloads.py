@@ -217,8 +217,22 @@ def test_pods_are_run_and_debugged(cluster: Cluster) -> None:
     eventually("the process of the other container is seen", lambda: cluster.kubectl(
         "logs", "bare", "-c", "look", check=False).startswith("httpd -f"))
     cluster.kubectl("debug", "bare", "--copy-to=copied", f"--set-image=*={IMAGE}", "--same-node", "--attach=false")
+    node = items(cluster, "nodes")[0]["metadata"]["name"]
+    said = cluster.kubectl("debug", f"node/{node}", f"--image={IMAGE}", "--profile=sysadmin", "--attach=false", "--",
+                           "sh", "-c", "ls /host/proc/1/exe && hostname")
+    debugger = next(word for word in said.split() if word.startswith("node-debugger-"))
+    eventually("the node's own files are seen", lambda: "/host/proc/1/exe" in cluster.kubectl("logs", debugger, check=False))
+    assert node in cluster.kubectl("logs", debugger), "it shares the node's names"
     cluster.kubectl("wait", "--for=condition=Ready", "pod/copied", "--timeout=60s")
-    cluster.kubectl("delete", "pod/bare", "pod/copied", "service/bare", "--wait=false")
+    cluster.kubectl("set", "selector", "service/bare", "app=other")
+    assert cluster.get("service", "bare")["spec"]["selector"] == {"app": "other"}
+    cluster.kubectl("create", "rolebinding", "readers", "--clusterrole=view", "--user=one")
+    cluster.kubectl("set", "subject", "rolebinding/readers", "--serviceaccount=default:default", "--user=two")
+    assert [item["name"] for item in cluster.get("rolebinding", "readers")["subjects"]] == ["one", "two", "default"]
+    cluster.kubectl("taint", "nodes", node, "here=yes:PreferNoSchedule")
+    cluster.kubectl("taint", "nodes", node, "here-")
+    assert not cluster.get("node", node)["spec"].get("taints")
+    cluster.kubectl("delete", "pod/bare", "pod/copied", f"pod/{debugger}", "service/bare", "rolebinding/readers", "--wait=false")
 
 
 def test_the_api_server_has_endpoints_and_slices(cluster: Cluster) -> None:
