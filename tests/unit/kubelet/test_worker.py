@@ -226,22 +226,37 @@ async def test_a_shorter_grace_period_takes_the_place_of_a_longer_one(world: Wor
     assert await world.until(ended, 20.0) <= 8.0
 
 
-async def test_an_absent_api_server_disturbs_no_pod_and_hears_the_news_later(world: World) -> None:
+async def test_a_minute_without_the_api_server_disturbs_no_pod_and_the_news_come_later(world: World) -> None:
+    """A container that ends is restarted, one that fails its probe too; nothing else happens, and then all of it is told."""
+    probe = {"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 2}
     await world.create("p")
-    await world.passes(1.0)
+    await world.create("probed", container("sick", livenessProbe=probe))
+    await world.create("steady", container("steady"))
+    await world.passes(3.0)
+    steady = await world.entry("steady")
 
     def away(action: Any) -> None:
         raise ConnectionError("away")
 
     world.client.before = away
+    world.client.drop_watches()
     world.runtime.exit("c", 7)
-    await world.passes(20.0)
-    assert world.runtime.running() == ["c"]
-    assert (await world.entry())["restartCount"] == 0
+    await world.passes(30.0)
+    world.runtime.on_exec = lambda name, command: (1, b"sick")
+    await world.passes(4.0)
+    world.runtime.on_exec = lambda name, command: (0, b"")
+    await world.passes(30.0)
+    assert sorted(world.runtime.running()) == ["c", "sick", "steady"]
+    assert [(await world.entry(name))["restartCount"] for name in ("p", "probed")] == [0, 0], "nobody could be told"
     world.client.before = None
-    await world.passes(10.0)
-    entry = await world.entry()
-    assert (entry["restartCount"], entry["lastState"]["terminated"]["exitCode"]) == (1, 7)
+
+    async def told() -> bool:
+        p, probed = [(await world.entry(name))["restartCount"] for name in ("p", "probed")]
+        return p == 1 and probed >= 1
+
+    assert await world.until(told, 30.0) <= 15.0
+    assert (await world.entry("p"))["lastState"]["terminated"]["exitCode"] == 7
+    assert (await world.entry("steady")) == steady
 
 
 async def test_an_absent_runtime_makes_the_node_unready_until_it_is_back(world: World) -> None:
