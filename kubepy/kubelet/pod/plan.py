@@ -69,7 +69,8 @@ def plan_pod(pod: Object, seen: PodView, now: float, backoff: KeyedBackoff, prob
     sandbox = seen.sandbox
     assert sandbox is not None
     if (since := restarted_at(pod, seen, sandbox)) is not None:
-        old = [view for view in seen.running() if view.created_at <= since]
+        fresh = _since(pod, seen, since)
+        old = [view for view in seen.running() if view not in fresh]
         if old:
             kills = tuple(Kill(view.id, view.name, f"Container {view.name} is restarted with all containers of the pod") for view in old)
             return Plan(kills=kills, waiting={view.name: ("RestartingAllContainers", "") for view in old})
@@ -77,7 +78,7 @@ def plan_pod(pod: Object, seen: PodView, now: float, backoff: KeyedBackoff, prob
     if since is not None:
         # What ran before does not count any more, but for the number of the next instance.
         draft.before = seen
-        seen = draft.seen = replace(seen, containers=tuple(view for view in seen.containers if view.created_at > since))
+        seen = draft.seen = replace(seen, containers=fresh)
     initialized = _initialized(pod, seen, sandbox)
     for container in podspec.ephemeral_containers(pod):
         if seen.newest(container["name"]) is None:
@@ -96,6 +97,15 @@ def restarted_at(pod: Object, seen: PodView, sandbox: SandboxView) -> float | No
     rules = {container["name"]: container for container in podspec.every_container(pod) if container.get("restartPolicyRules")}
     return max((view.finished_at for view in seen.containers if view.name in rules and view.sandbox_id == sandbox.id
                 and view.state == EXITED and podspec.rule_action(rules[view.name], view.exit_code) == "RestartAllContainers"), default=None)
+
+
+def _since(pod: Object, seen: PodView, since: float) -> tuple[ContainerView, ...]:
+    """The instances that were made for the restart of all containers. What was started after the exit that asked for it, but before the
+    first init container ran again, was still meant for what was before."""
+    for first in podspec.init_containers(pod)[:1]:
+        since = min((view.created_at for view in seen.instances(first["name"]) if view.created_at > since), default=float("inf"))
+        return tuple(view for view in seen.containers if view.created_at >= since)
+    return tuple(view for view in seen.containers if view.created_at > since)
 
 
 def sandbox_change(pod: Object, seen: PodView) -> tuple[bool, int]:

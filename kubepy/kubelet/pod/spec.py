@@ -101,6 +101,12 @@ def rule_action(container: Object, exit_code: int) -> str | None:
     return None
 
 
+def restarts_all(pod: Object) -> bool:
+    """Some container's end may restart all of them."""
+    return any(rule.get("action") == "RestartAllContainers" for container in every_container(pod)
+               for rule in container.get("restartPolicyRules") or ())
+
+
 def restart_wanted(pod: Object, container: Object, exit_code: int) -> bool:
     """Whether a container that ended with `exit_code` is to run again: its own rules and policy, else the pod's policy."""
     if (action := rule_action(container, exit_code)) is not None:

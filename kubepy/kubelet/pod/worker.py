@@ -28,7 +28,7 @@ from kubepy.kubelet.pod.allocation import Allocations
 from kubepy.kubelet.pod.backoff import KeyedBackoff
 from kubepy.kubelet.pod.life import Action, Asked, Broke, Done, End, Event, Interrupted, Life, Stage, Stirred, Tick, step
 from kubepy.kubelet.pod.observed import RUNNING, PodView
-from kubepy.kubelet.pod.plan import Kill, Plan, Start, backoff_key, plan_pod
+from kubepy.kubelet.pod.plan import Kill, Plan, Start, backoff_key, plan_pod, restarted_at
 from kubepy.kubelet.pod.reporter import Reporter, merged
 from kubepy.kubelet.pod.resizer import Resizer
 from kubepy.kubelet.pod.status import Facts, Node, pod_status
@@ -264,9 +264,14 @@ class Worker:
             self._view = await shared.actor.observe(self.uid)
         await asyncio.gather(*(self._kill(kill) for kill in plan.kills))
         starts = [start for start in plan.starts if self._held(start.name) <= 0]
+        restarted = restarted_at(pod, self._view, self._view.sandbox) if self._view.sandbox is not None else None
         secrets = await self._pull_secrets() if starts else []
-        for start in starts:
+        for position, start in enumerate(starts):
             await self._start(start, volumes, secrets)
+            if podspec.restarts_all(pod) and position + 1 < len(starts):
+                self._view = await shared.actor.observe(self.uid)
+                if (current := self._view.sandbox) is not None and restarted_at(pod, self._view, current) != restarted:
+                    return 0.0  # one has ended already and wants all to begin anew: the others need not start before that
         retries = [self._held(start.name) for start in plan.starts]
         if plan.create_sandbox or plan.kills or starts:
             self._view = await shared.actor.observe(self.uid)

@@ -38,6 +38,14 @@ def say(**fields: Any) -> Case:
     return case(fields.pop("command", None), fields.pop("prints"), image=SAY, **fields)
 
 
+WORK: dict[str, Any] = {"volumes": [{"name": "w", "emptyDir": {}}]}
+MOUNTED: dict[str, Any] = {"volumeMounts": [{"name": "w", "mountPath": "/w"}]}
+
+
+def rule(action: str) -> dict[str, Any]:
+    return {"restartPolicy": "Never", "restartPolicyRules": [{"action": action, "exitCodes": {"operator": "In", "values": [42]}}]}
+
+
 CASES: dict[str, Case] = {
     "ConfigMap and Secret keys and all of them, with prefixes, in the environment": case(
         "env", "ONE=a", "TWO=top", "first=a", "second=b", "conf_first=a", "password=top", "sec_password=top", "OPTIONAL=",
@@ -95,6 +103,11 @@ CASES: dict[str, Case] = {
     "restartPolicy OnFailure: until it succeeds": case(
         "echo x >>/w/n; [ $(wc -l </w/n) -ge 2 ]", spec={"restartPolicy": "OnFailure", "volumes": [{"name": "w", "emptyDir": {}}]},
         volumeMounts=[{"name": "w", "mountPath": "/w"}]),
+    "restart rules: an exit code that starts it again": case(
+        "echo x >>/w/n; [ $(wc -l </w/n) -ge 2 ] || exit 42", spec=WORK, **MOUNTED, **rule("Restart")),
+    "restart rules: or all containers, init containers first": case(
+        "echo x >>/w/n; tr '\\n' ' ' </w/log; [ $(wc -l </w/n) -ge 2 ] || exit 42", "init init ", **MOUNTED,
+        **rule("RestartAllContainers"), spec={**WORK, "initContainers": [container("echo init >>/w/log", name="i", **MOUNTED)]}),
     "subPathExpr": case(
         "echo kept >/sub/file; cat /all/dir-x/file", "kept", env=named(KEY="x"),
         volumeMounts=[{"name": "w", "mountPath": "/sub", "subPathExpr": "dir-$(KEY)"}, {"name": "w", "mountPath": "/all"}],

@@ -129,6 +129,11 @@ CASES = {
         seen(view("i", EXITED), view("a", EXITED, code=9, finished=900.0), view("b")), NOTHING,
         Plan(kills=(Kill("b-0", "b", "Container b is restarted with all containers of the pod"),),
              waiting={"b": ("RestartingAllContainers", "")})),
+    "also one that was being started when that container ended": (
+        pod(container("a", **ALL), container("b"), init=[container("i")]),
+        seen(view("i", EXITED), view("a", EXITED, code=9, finished=900.0), view("b", created=901.0)), NOTHING,
+        Plan(kills=(Kill("b-0", "b", "Container b is restarted with all containers of the pod"),),
+             waiting={"b": ("RestartingAllContainers", "")})),
     "then the pod begins anew with its init containers": (
         pod(container("a", **ALL), container("b"), init=[container("i")]),
         seen(view("i", EXITED), view("a", EXITED, code=9, finished=900.0), view("b", EXITED, code=137)), NOTHING,
