@@ -26,30 +26,70 @@ from pathlib import Path
 import orjson
 
 from deploy.machine import Machine
+from kubepy.api.resource import ENDPOINT_SLICES, SERVICES
+from kubepy.api.service import SERVICE_LABEL
+from kubepy.base.clock import SystemClock
+from kubepy.base.task import Tasks
+from kubepy.client.informer import InformerFactory
+from kubepy.client.memory import MemoryClient
 from kubepy.proxy import mode
 from kubepy.proxy.cache import StateCache
+from kubepy.proxy.health import ProxyHealth
 from kubepy.proxy.ipvs.kernel import set_addresses
 from kubepy.proxy.model import LocalTraffic
+from kubepy.proxy.syncer import Options, Syncer
 
 CLONE_NEWNET = 0x40000000
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def service(index: int) -> dict:
+    ip = f"10.96.{index // 250}.{index % 250 + 1}"
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "ns", "name": f"svc-{index}"}, "spec": {
+        "clusterIP": ip, "clusterIPs": [ip], "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}}
+
+
+def endpoint_slice(index: int, count: int, generation: int = 0) -> dict:
+    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"namespace": "ns", "name": f"svc-{index}-x", "labels": {SERVICE_LABEL: f"svc-{index}"}},
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}], "endpoints": [
+                {"addresses": [f"10.{(index >> 8) + 1}.{index & 255}.{n + 1 + (generation if n == 0 else 0) * 20 % 200}"],
+                 "nodeName": f"node-{n}", "conditions": {"ready": True}} for n in range(count)]}
+
+
+async def rest(options: argparse.Namespace) -> float:
+    """The share of a core that a proxy takes for whom nothing changes, with the programs it runs."""
+    client, tasks, clock = MemoryClient(), Tasks("bench"), SystemClock()
+    client.load(SERVICES, *(service(index) for index in range(options.services)))
+    client.load(ENDPOINT_SLICES, *(endpoint_slice(index, options.endpoints) for index in range(options.services)))
+    health = ProxyHealth(clock, 600)
+    backend = mode.make(options.mode, mode.Settings(local=LocalTraffic("10.0.0.0/9")), "IPv4")
+    syncer, factory = Syncer({"IPv4": backend}, Options(), clock, health), InformerFactory(client)
+    syncer.register(factory)
+    factory.start(tasks)
+    tasks.keep(lambda: syncer.run(factory), "syncer")
+    while not health.healthy() or not await backend.intact():  # noqa: ASYNC110 - the kernel is asked
+        await asyncio.sleep(1)
+    await asyncio.sleep(5)
+    before, began = sum(os.times()[:4]), time.monotonic()
+    await asyncio.sleep(options.rest)
+    share = (sum(os.times()[:4]) - before) / (time.monotonic() - began)
+    await tasks.stop()
+    return share
 
 
 async def measure(options: argparse.Namespace) -> dict:
     services, slices = {}, {}
 
     def add(index: int) -> str:
-        key, ip = f"ns/svc-{index}", f"10.96.{index // 250}.{index % 250 + 1}"
-        services[key] = {"metadata": {"namespace": "ns", "name": f"svc-{index}"}, "spec": {
-            "clusterIP": ip, "clusterIPs": [ip], "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}}
+        key = f"ns/svc-{index}"
+        services[key] = service(index)
         endpoints(index, 0)
         return key
 
     def endpoints(index: int, generation: int) -> str:
         key = f"ns/svc-{index}"
-        slices[key] = [{"addressType": "IPv4", "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}], "endpoints": [
-            {"addresses": [f"10.{(index >> 8) + 1}.{index & 255}.{n + 1 + (generation if n == 0 else 0) * 20 % 200}"],
-             "nodeName": f"node-{n}", "conditions": {"ready": True}} for n in range(options.endpoints)]}]
+        slices[key] = [endpoint_slice(index, options.endpoints, generation)]
         return key
 
     cache = StateCache("IPv4", services.get, lambda key: slices.get(key, []))
@@ -112,7 +152,7 @@ def calibrate() -> dict:
 def in_machine(options: argparse.Namespace) -> None:
     """Runs all in a virtual machine (for IPVS), with the same fixed work there and here: how much slower it is."""
     words = shlex.join([sys.executable, "-m", "tests.bench.proxy", "--calibrate", "--mode", options.mode,
-                        "--endpoints", str(options.endpoints)])
+                        "--endpoints", str(options.endpoints), "--rest", str(options.rest)])
     sizes = [options.services] if options.services else [10, 1000, 5000]
     with tempfile.TemporaryDirectory(prefix="proxy-", dir=options.directory) as directory:
         machine = Machine(Path(directory), 1024)
@@ -123,6 +163,9 @@ def in_machine(options: argparse.Namespace) -> None:
         finally:
             machine.stop()
         rows = [orjson.loads(line) for line in (machine.directory / "log").read_text().splitlines() if line.startswith("{")]
+    if options.rest:
+        print(*(orjson.dumps(row).decode() for row in rows), sep="\n")
+        return
     here = calibrate()
     for row in rows:
         print(orjson.dumps({**row, "slower": {name: round(row["calibration"][name] / value, 1) for name, value in here.items()}}).decode())
@@ -134,6 +177,7 @@ def main() -> None:
     parser.add_argument("--services", type=int, default=0, help="default 1000; in a machine: 10, 1000 and 5000")
     parser.add_argument("--endpoints", type=int, default=10)
     parser.add_argument("--calibrate", action="store_true", help="also measure fixed work, to compare machines")
+    parser.add_argument("--rest", type=float, default=0, metavar="SECONDS", help="only the CPU of a proxy for whom nothing changes")
     parser.add_argument("--machine", action="store_true", help="in a virtual machine, whose kernel has IPVS")
     parser.add_argument("--directory", help="for the machine's files")
     options = parser.parse_args()
@@ -145,6 +189,11 @@ def main() -> None:
         in_machine(options)
         return
     options.services = options.services or 1000
+    if options.rest:
+        share = asyncio.run(rest(options))
+        row = {"mode": options.mode, "services": options.services, "rest_percent": round(share * 100, 3)}
+        print(orjson.dumps(row).decode(), flush=True)
+        return
     row = asyncio.run(measure(options))
     print(orjson.dumps({**row, **({"calibration": calibrate()} if options.calibrate else {})}).decode(), flush=True)
 

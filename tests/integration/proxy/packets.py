@@ -38,13 +38,16 @@ def service(family="IPv4", name="web", ip="", port=80, protocol="TCP", node_port
 
 
 def state(*services, family="IPv4", ends=("0", "1"), target=8080, protocol="TCP", about=None):
-    """Endpoints by pod: `0` here and ready, `0@` on another node, `0-` terminating but serving, `0/zone` hinted for that zone."""
+    """Endpoints by pod: `0` here and ready, `0@` on another node, `0-` terminating but serving, `0/zone` hinted for that zone,
+    `0=node` for that node."""
     endpoints = []
     for text in ends:
         entry = {"addresses": [ADDRESSES[family]["pod"].format(int(text[0]) + 2)], "nodeName": "other" if "@" in text else "me",
                  "conditions": {"ready": "-" not in text, "serving": True, "terminating": "-" in text}}
         if "/" in text:
             entry["hints"] = {"forZones": [{"name": text.partition("/")[2]}]}
+        if "=" in text:
+            entry["hints"] = {"forNodes": [{"name": text.partition("=")[2]}]}
         endpoints.append(entry)
     piece = {"addressType": family, "ports": [{"name": "p", "port": target, "protocol": protocol}], "endpoints": endpoints}
     return build(services, {f"ns/{one['metadata']['name']}": [piece] for one in services}, about or node(family), family)
@@ -116,5 +119,13 @@ CASES = (
     Case("a load balancer for a source range that has it not", {"balancer": True, "sources": ("unused",), "node_port": NODE_PORT}, ("0",), (
         fails("timeout", "client", "balancer"), answers("0"), on_port("0"))),
     Case("hints keep to the zone", {}, ("0/here", "1/there"), (answers("0"),), {"zone": "here"}),
+    Case("hints keep to the node", {}, ("0=me", "1=other"), (answers("0"), answers("0", "client"))),
+    Case("hints of other nodes alone count for nothing", {}, ("0=other", "1=other"), (answers("01"),)),
+    Case("without a hint on every endpoint hints count for nothing", {}, ("0/here", "1"), (answers("01"),), {"zone": "here"}),
+    Case("a load balancer under policy Local", {"balancer": True, "node_port": NODE_PORT, **LOCAL_OUT}, ("0", "1@"), (
+        answers("0", "client", "balancer", source="own"), on_port("0", source="own"), answers("01", "pod2", "balancer"))),
+    Case("internal and external policy Local", {"node_port": NODE_PORT, **LOCAL_OUT, **LOCAL_IN}, ("0", "1@"), (
+        answers("0"), on_port("0", source="own"))),
+    Case("a pod reaches itself from outside", {"node_port": NODE_PORT}, ("0",), (on_port("0", "pod0", source="node"),)),
     Case("hints of other zones alone count for nothing", {}, ("0/there", "1/there"), (answers("01"),), {"zone": "here"}),
 )

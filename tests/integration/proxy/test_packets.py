@@ -21,6 +21,7 @@ from kubepy.base.clock import SystemClock
 from kubepy.proxy import conntrack, mode
 from kubepy.proxy.backend import BackendError
 from kubepy.proxy.health import HealthCheckPorts, ProxyHealth
+from kubepy.proxy.ipvs.kernel import Ipvs
 from kubepy.proxy.model import LocalTraffic, build
 from tests.integration.proxy import net as networks
 from tests.integration.proxy import packets as words
@@ -28,7 +29,7 @@ from tests.integration.proxy import packets as words
 pytestmark = pytest.mark.root
 BACKENDS = os.environ.get("KUBEPY_PROXY_BACKENDS", "iptables,nftables").split(",")
 service, state, ADDRESSES = words.service, words.state, words.ADDRESSES
-A = ADDRESSES["IPv4"]
+A, NODE_PORT = ADDRESSES["IPv4"], words.NODE_PORT
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +195,29 @@ async def test_udp_follows_an_endpoints_death(net, kind):
         assert client.recv(100).startswith(b"pod-1")
 
 
+async def test_udp_to_a_node_port_follows_and_a_first_endpoint_is_found(net, kind):
+    """The client's port stays the same all the time, as that of a resolver does: what the kernel remembers of it must go."""
+    backend = make(kind)
+    one = service(name="dns", protocol="UDP", port=53, node_port=NODE_PORT, kind="NodePort")
+    states = [state(one, ends=ends, target=5353, protocol="UDP") for ends in ((), ("0",), ("1",))]
+    [name] = states[0].services
+    for address, port in ((A["cluster"], 53), (A["node"], NODE_PORT)):
+        await backend.apply(states[0])
+        with net.open(net.client, address, port, socket.SOCK_DGRAM) as client:
+            before = ()
+            for number, now in enumerate(states):
+                await backend.apply(now)
+                after = now.endpoints.get(name, ())
+                await conntrack.clear(conntrack.stale(now.services[name], before, after))
+                before = after
+                client.send(b"x")
+                if number:
+                    assert client.recv(100).startswith(b"pod-%d" % (number - 1)), (address, number)
+                else:
+                    with pytest.raises(ConnectionRefusedError):
+                        client.recv(100)
+
+
 async def test_sctp(net, kind):
     try:
         net.listen(0, 9999, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
@@ -225,17 +249,21 @@ async def test_an_open_connection_goes_on(net, kind, how):
         assert client.recv(100) == b"more"
 
 
-FLUSHES = {"iptables": (["iptables", "-t", "nat", "-F"], ["iptables", "-t", "filter", "-F"]),
-           "nftables": (["nft", "flush", "ruleset"], ["nft", "flush", "table", "ip", "kube-proxy"]),
-           "ipvs": (["iptables", "-t", "nat", "-F"], ["ip", "link", "del", "kube-ipvs0"])}
+FLUSHES = {"iptables": ("iptables -t nat -F", "iptables -t filter -F", "iptables -t mangle -F"),
+           "nftables": ("nft flush ruleset", "nft flush table ip kube-proxy", "nft delete table ip kube-proxy"),
+           "ipvs": ("iptables -t nat -F", "ip link del kube-ipvs0", "virtual servers")}
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 async def test_rules_flushed_by_others_come_back(net, kind, number):
     backend = make(kind)
     await backend.apply(state(service()))
     assert await backend.intact()
-    net.inside(net.node, *FLUSHES[kind][number])
+    if FLUSHES[kind][number] == "virtual servers":
+        with Ipvs("IPv4") as ipvs:
+            ipvs.remove(ipvs.services())
+    else:
+        net.inside(net.node, *FLUSHES[kind][number].split())
     assert not await backend.intact()
     await backend.apply(state(service()))
     assert net.call(net.client, A["cluster"], 80)[0] in ("pod-0", "pod-1")
