@@ -13,6 +13,22 @@ Check = Callable[[], Awaitable[None]]
 Answer = tuple[int, str]
 ETCD_SECONDS = 2.0
 GROUPS = ("healthz", "livez", "readyz")
+_CUSTOM, _AGGREGATED = "start-apiextensions-controllers", "apiservice-registration-controller"
+POST_START = {
+    "start-apiserver-admission-initializer": "", "generic-apiserver-start-informers": "", "priority-and-fairness-config-consumer": "",
+    "priority-and-fairness-filter": "", "storage-object-count-tracker-hook": "",
+    "start-apiextensions-informers": _CUSTOM, _CUSTOM: _CUSTOM, "crd-informer-synced": _CUSTOM,
+    **{name: name for name in (
+        "start-system-namespaces-controller", "start-cluster-authentication-info-controller", "start-legacy-token-tracking-controller",
+        "start-service-ip-repair-controllers", "rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes",
+        "priority-and-fairness-config-producer", "bootstrap-controller", "start-kubernetes-service-cidr-controller")},
+    **{name: _AGGREGATED for name in (
+        "aggregator-reload-proxy-client-cert", "start-kube-aggregator-informers", "apiservice-status-local-available-controller",
+        "apiservice-status-remote-available-controller", _AGGREGATED, "apiservice-discovery-controller",
+        "kube-apiserver-autoregistration", "autoregister-completion", "apiservice-openapi-controller", "apiservice-openapiv3-controller")},
+}
+"""Upstream's checks in its order, by what they wait for here: a hook of ours, or ("") nothing that is not there once requests are served.
+Monitoring asks for them, and excludes them, by name."""
 
 
 class Health:
@@ -36,8 +52,11 @@ class Health:
             found["etcd-readiness"] = self._etcd
             found["informer-sync"] = self._synced
         patient = group == "livez" and self.server.clock.monotonic() < self._begun + self.server.options.livez_grace_period
-        for hook in self.server.hooks:
-            found[f"poststarthook/{hook}"] = _ok if patient else self._hook(hook)
+        hooks = self.server.hooks
+        for name, hook in {**POST_START, **{hook: hook for hook in hooks if hook not in POST_START}}.items():
+            if not hook or hook in hooks:
+                full = name if name == "autoregister-completion" else f"poststarthook/{name}"
+                found[full] = _ok if patient or not hook else self._hook(hook)
         if group == "readyz":
             found["shutdown"] = self._open
         return found
