@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import pytest
+from metric_client import MetricsClient
 from mortal import Mortal
 from rig import Rig, workload
 from scene import Build
@@ -16,6 +17,7 @@ from kubepy.api.resource import (
     DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
+    HORIZONTAL_POD_AUTOSCALERS,
     JOBS,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -28,6 +30,7 @@ from kubepy.api.types import Object
 from kubepy.base.clock import settle
 from kubepy.client.memory import MemoryClient
 from kubepy.controllers import cronjob
+from kubepy.controllers.autoscale import reconcile as autoscaler
 from kubepy.controllers.daemonset import reconcile as daemonset
 from kubepy.controllers.daemonset.eligible import node_of
 from kubepy.controllers.deployment import reconcile as deployment
@@ -75,7 +78,19 @@ class User:
         elif pod["status"].get("phase") == "Pending":
             ready = {"type": "Ready", "status": "True", "lastTransitionTime": self.rig.now()}
             await self.patch(PODS, metadata["name"], {"status": {
-                "phase": self.ending, "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}], "conditions": [ready]}}, "status")
+                "phase": self.ending, "startTime": self.rig.now(),
+                "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}], "conditions": [ready]}}, "status")
+
+
+class MortalMetrics(MetricsClient, Mortal):
+    def __init__(self, last: int = 0) -> None:
+        Mortal.__init__(self, last)
+        self.values = {}
+        self.cpu = 90
+
+    async def raw(self, method: str, path: str, body: bytes | None = None, *, headers: dict[str, str] | None = None) -> bytes:
+        await self._alive()
+        return await super().raw(method, path, body, headers=headers)
 
 
 class Case(NamedTuple):
@@ -83,6 +98,7 @@ class Case(NamedTuple):
     play: Callable[[User], Awaitable[None]]
     made: dict[str, int]
     ending: str = "Running"
+    client: Callable[[int], Mortal] = Mortal
 
 
 async def roll_out(user: User) -> None:
@@ -148,6 +164,16 @@ async def serve(user: User) -> None:
     await user.settle(6)
 
 
+async def autoscale(user: User) -> None:
+    body = workload("ReplicaSet", replicas=1)
+    body["spec"]["template"]["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "100m"}}
+    await MemoryClient.create(user.client, REPLICA_SETS, body)
+    await MemoryClient.create(user.client, HORIZONTAL_POD_AUTOSCALERS, {"metadata": {"name": "h", "namespace": "default"}, "spec": {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web"}, "maxReplicas": 3, "metrics": [
+            {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}]}})
+    await user.settle(40)
+
+
 CASES = {
     "a rollout": Case((deployment.controller, replicaset), roll_out, {"replicasets": 2, "pods": 4}),
     "adoption and release": Case((replicaset,), adopt, {"pods": 2}),
@@ -157,6 +183,7 @@ CASES = {
     "a Job": Case((job.controller, job.orphans), work, {"pods": 4}, "Succeeded"),
     "an indexed Job": Case((job.controller, job.orphans), indexed, {"pods": 3}, "Succeeded"),
     "a cron job": Case((cronjob.controller,), minutes, {"jobs": 2}),
+    "autoscaling": Case((autoscaler.controller, replicaset), autoscale, {"pods": 3}, client=MortalMetrics),
     "a service's slices": Case((slices.controller, replicaset), serve, {"pods": 2, "endpointslices": 2}),
 }
 SHOWN = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, ENDPOINT_SLICES, PERSISTENT_VOLUME_CLAIMS)
@@ -168,14 +195,14 @@ def outcome(client: Mortal) -> dict[str, Any]:
     pods = [pod for pod in client.all(PODS) if is_active(pod) or pod["status"]["phase"] == "Succeeded"]
     found["pods"] = Counter((pod["status"]["phase"], len(pod["metadata"].get("ownerReferences") or ()),
                              pod["spec"]["containers"][0]["image"] if pod["spec"]["containers"] else "") for pod in pods)
-    found["replicas"] = [(item["spec"]["replicas"], item["status"]["replicas"], item["status"].get("availableReplicas", 0))
-                         for resource in (DEPLOYMENTS, STATEFUL_SETS) for item in client.all(resource)]
+    found["replicas"] = [(item["spec"]["replicas"], item["status"].get("replicas", 0), item["status"].get("availableReplicas", 0))
+                         for resource in (DEPLOYMENTS, STATEFUL_SETS, REPLICA_SETS) for item in client.all(resource)]
     found["succeeded"] = [(item.get("status") or {}).get("succeeded") for item in client.all(JOBS)]
     return found
 
 
 async def run(case: Case, last: int) -> Mortal:
-    client = Mortal(last)
+    client = case.client(last)
     async with Rig(*case.builds, client=client) as rig:
         await case.play(User(rig, client, case.ending))
     assert not client.dead
