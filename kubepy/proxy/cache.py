@@ -35,7 +35,7 @@ class StateCache:
                     flows += conntrack.stale(state.services.pop(name), state.endpoints.pop(name, ()), ())
             for name, port in ports.items():
                 found = groups.get((name.port, name.protocol))
-                endpoints: tuple[Endpoint, ...] = tuple(sorted(found.values(), key=str)) if found else ()
+                endpoints: tuple[Endpoint, ...] = tuple(found[where] for where in sorted(found)) if found else ()
                 flows += conntrack.stale(state.services.get(name, port), state.endpoints.get(name, ()), endpoints)
                 state.services[name] = port
                 if endpoints:

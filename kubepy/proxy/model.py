@@ -70,8 +70,10 @@ class ServicePort:
         return self.internal_local or (self.external_local and self.external)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Endpoint:
+_NONE: frozenset[str] = frozenset()
+
+
+class Endpoint(NamedTuple):
     """An endpoint of one service port. `placed` says whether its node is known, `local` whether it is ours. `zones` and `nodes` are the
     topology hints, empty where there are none."""
 
@@ -82,8 +84,8 @@ class Endpoint:
     serving: bool = True
     terminating: bool = False
     placed: bool = True
-    zones: frozenset[str] = frozenset()
-    nodes: frozenset[str] = frozenset()
+    zones: frozenset[str] = _NONE
+    nodes: frozenset[str] = _NONE
 
     def __str__(self) -> str:
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
@@ -155,9 +157,10 @@ def slice_endpoints(pieces: Iterable[Object], family: Family, node: str) -> dict
                 made = _endpoint(entry, int(port["port"]), node)
                 if made is None:
                     continue
-                old = group.get(str(made))
+                where = str(made)
+                old = group.get(where)
                 if old is None or (not old.ready and (made.ready or (made.serving and not old.serving))):
-                    group[str(made)] = made
+                    group[where] = made
     return found
 
 
@@ -172,8 +175,8 @@ def _endpoint(entry: Object, port: int, node: str) -> Endpoint | None:
         ip=addresses[0], port=port, local=bool(node) and entry.get("nodeName") == node, ready=ready,
         serving=ready if serving is None else bool(serving), terminating=bool(conditions.get("terminating")),
         placed=bool(entry.get("nodeName")),
-        zones=frozenset(zone["name"] for zone in hints.get("forZones") or ()),
-        nodes=frozenset(hint["name"] for hint in hints.get("forNodes") or ()),
+        zones=frozenset(zone["name"] for zone in hints.get("forZones") or ()) if hints else _NONE,
+        nodes=frozenset(hint["name"] for hint in hints.get("forNodes") or ()) if hints else _NONE,
     )
 
 
@@ -190,7 +193,7 @@ def build(services: Iterable[Object], slices: Mapping[str, Iterable[Object]], no
             state.services[name] = port
             found = groups.get((name.port, name.protocol))
             if found:
-                state.endpoints[name] = tuple(sorted(found.values(), key=lambda endpoint: str(endpoint)))
+                state.endpoints[name] = tuple(found[where] for where in sorted(found))
     return state
 
 

@@ -8,7 +8,7 @@ shows them, so that a proxy that starts again can tell which of them are there.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -151,14 +151,15 @@ def port_rules(name: PortName, service: ServicePort, ends: Serving, node: NodeIn
                             f"-j {policy_chain(name)}")
     if service.external and ends.reachable:
         _external(out, name, service, ends, match, node, options)
+    targets = {endpoint: chain.endpoint(name, endpoint) for endpoint in ends.reachable}
     if ends.cluster:
         out.own[chain.cluster(name)] = [*_masquerade_inside(name, service, options, not service.internal_local),
-                                        *_balance(name, service, ends.cluster, many)]
+                                        *_balance(name, service, ends.cluster, targets, many)]
     if ends.local:
         out.own[chain.local(name)] = [*_masquerade_inside(name, service, options, service.internal_local),
-                                      *_balance(name, service, ends.local, many)]
-    for endpoint in ends.reachable:
-        out.own[chain.endpoint(name, endpoint)] = list(_endpoint(name, service, endpoint, many))
+                                      *_balance(name, service, ends.local, targets, many)]
+    for endpoint, target in targets.items():
+        out.own[target] = list(_endpoint(name, service, endpoint, target, many))
     return out
 
 
@@ -227,11 +228,12 @@ def _masquerade_inside(name: PortName, service: ServicePort, options: Options, o
         yield f"{options.remote_match} {to} {rest}" if "-s " in options.remote_match else f"{to} {options.remote_match} {rest}"
 
 
-def _balance(name: PortName, service: ServicePort, endpoints: Sequence[Endpoint], many: bool) -> Iterator[str]:
+def _balance(name: PortName, service: ServicePort, endpoints: Sequence[Endpoint], targets: Mapping[Endpoint, str], many: bool
+             ) -> Iterator[str]:
     """First to where the client was before (affinity), else one in n, one in n-1, …, the last takes the rest."""
     if service.affinity_seconds:
         for endpoint in endpoints:
-            target = chain.endpoint(name, endpoint)
+            target = targets[endpoint]
             comment = "" if many else f'-m comment --comment "{name} -> {endpoint}" '
             yield (f"{comment}-m recent --rcheck --seconds {service.affinity_seconds} --reap --name {target} {_whole(endpoint)} --rsource "
                    f"-j {target}")
@@ -239,7 +241,7 @@ def _balance(name: PortName, service: ServicePort, endpoints: Sequence[Endpoint]
     for index, endpoint in enumerate(endpoints):
         comment = "" if many else f'-m comment --comment "{name} -> {endpoint}" '
         chance = f"-m statistic --mode random --probability {_probability(count - index)} " if index < count - 1 else ""
-        yield f"{comment}{chance}-j {chain.endpoint(name, endpoint)}"
+        yield f"{comment}{chance}-j {targets[endpoint]}"
 
 
 @lru_cache(maxsize=4096)
@@ -248,12 +250,12 @@ def _probability(among: int) -> str:
     return f"{int((1 << 31) / among + 0.5) / (1 << 31):0.11f}"
 
 
-def _endpoint(name: PortName, service: ServicePort, endpoint: Endpoint, many: bool) -> Iterator[str]:
+def _endpoint(name: PortName, service: ServicePort, endpoint: Endpoint, target: str, many: bool) -> Iterator[str]:
     """A pod that reaches itself through the service is masqueraded (hairpin); everything is translated."""
     protocol = service.protocol.lower()
     comment = "" if many else f'-m comment --comment "{name}" '
     yield f"-s {_single(endpoint.ip)} {comment}-j {chain.MARK_MASQ}"
-    remember = f"-m recent --set --name {chain.endpoint(name, endpoint)} {_whole(endpoint)} --rsource " if service.affinity_seconds else ""
+    remember = f"-m recent --set --name {target} {_whole(endpoint)} --rsource " if service.affinity_seconds else ""
     yield f"-p {protocol} {comment}{remember}-m {protocol} -j DNAT --to-destination {endpoint}"
 
 

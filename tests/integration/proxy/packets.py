@@ -56,7 +56,7 @@ def state(*services, family="IPv4", ends=("0", "1"), target=8080, protocol="TCP"
 @dataclass(frozen=True)
 class Probe:
     """A connection from `who` (client, node, podN) to an address. `pods` may answer (the digits), seeing the `source` (own, node or, "",
-    whatever); or it is `refused` or gets no answer (`timeout`)."""
+    whatever); or it is `refused` or gets no answer (`timeout`). `ipvs`: those who may answer there, where upstream's differ too."""
 
     who: str
     to: str = "cluster"
@@ -64,6 +64,7 @@ class Probe:
     pods: str = ""
     source: str = ""
     error: str = ""
+    ipvs: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Case:
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def answers(pods: str, who: str = "pod2", to: str = "cluster", port: int = 80, source: str = "") -> Probe:
-    return Probe(who, to, port, pods, source)
+def answers(pods: str, who: str = "pod2", to: str = "cluster", port: int = 80, source: str = "", ipvs: str = "") -> Probe:
+    return Probe(who, to, port, pods, source, ipvs=ipvs)
 
 
 def fails(error: str, who: str = "pod2", to: str = "cluster", port: int = 80) -> Probe:
@@ -123,7 +124,7 @@ CASES = (
     Case("hints of other nodes alone count for nothing", {}, ("0=other", "1=other"), (answers("01"),)),
     Case("without a hint on every endpoint hints count for nothing", {}, ("0/here", "1"), (answers("01"),), {"zone": "here"}),
     Case("a load balancer under policy Local", {"balancer": True, "node_port": NODE_PORT, **LOCAL_OUT}, ("0", "1@"), (
-        answers("0", "client", "balancer", source="own"), on_port("0", source="own"), answers("01", "pod2", "balancer"))),
+        answers("0", "client", "balancer", source="own"), on_port("0", source="own"), answers("01", "pod2", "balancer", ipvs="0"))),
     Case("internal and external policy Local", {"node_port": NODE_PORT, **LOCAL_OUT, **LOCAL_IN}, ("0", "1@"), (
         answers("0"), on_port("0", source="own"))),
     Case("a pod reaches itself from outside", {"node_port": NODE_PORT}, ("0",), (on_port("0", "pod0", source="node"),)),

@@ -91,18 +91,19 @@ def check(net, kind, a, probe):
         got = net.call(ns, a[probe.to], probe.port, timeout=0.4 if "timeout" in error else 3.0)
         shown = got if isinstance(got, str) else "answered"
         return None if shown in error else f"{got} instead of {error}"
+    pods = probe.ipvs if kind == "ipvs" and probe.ipvs else probe.pods
     seen = {}
     for _ in range(60):
         got = net.call(ns, a[probe.to], probe.port)
         if isinstance(got, str):
             return got
         seen.setdefault(got[0], set()).add(got[1])
-        if len(seen) == len(probe.pods) > 1:
+        if len(seen) == len(pods) > 1:
             break
-        if len(probe.pods) == 1 and sum(map(len, seen.values())) and _ >= 7:
+        if len(pods) == 1 and sum(map(len, seen.values())) and _ >= 7:
             break
     sources = set().union(*seen.values())
-    if set(seen) != {f"pod-{digit}" for digit in probe.pods}:
+    if set(seen) != {f"pod-{digit}" for digit in pods}:
         return f"answers of {sorted(seen)}"
     if (probe.source == "own" and sources != {own}) or (probe.source == "node" and own in sources):
         return f"source {sources}"
