@@ -118,9 +118,10 @@ class Probes:
         if pod is not None:
             metric.PROBES.labels(kind, "successful" if outcome.ok else "failed", container["name"], pod["metadata"]["name"],
                                  pod["metadata"].get("namespace") or "default").inc()
-        if not outcome.ok and pod is not None:
+        if pod is not None and (outcome.warning or not outcome.ok):
+            reason, how = ("ProbeWarning", "warning") if outcome.ok else ("Unhealthy", "failed")
             part = "initContainers" if podspec.is_init(pod, container["name"]) else "containers"
-            self._events.event(pod, "Warning", "Unhealthy", f"{kind} probe failed: {outcome.output}",
+            self._events.event(pod, "Warning", reason, f"{kind} probe {how}: {outcome.output}",
                              field_path=f"spec.{part}{{{container['name']}}}")
 
     def probed(self, view: PodView) -> Probed:

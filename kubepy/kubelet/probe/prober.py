@@ -22,6 +22,8 @@ class Outcome:
 
     ok: bool | None
     output: str = ""
+    warning: bool = False
+    """A success that somebody should know of."""
 
 
 async def probe(runtime: Runtime, container: Object, container_id: str, spec: Object, pod_ip: str) -> Outcome:
@@ -62,7 +64,9 @@ async def _http(container: Object, action: Object, pod_ip: str, timeout: float) 
         return Outcome(False, f'Get "{url}": dial tcp {error.host}:{error.port}: connect: {_words(error.os_error)}')
     except (aiohttp.ClientError, OSError) as error:
         return Outcome(False, f'Get "{url}": {error}')
-    if 200 <= status < 400:
+    if 300 <= status < 400:
+        return Outcome(True, f"Probe terminated redirects, Response body: {body}", warning=True)
+    if 200 <= status < 300:
         return Outcome(True, body)
     return Outcome(False, f"HTTP probe failed with statuscode: {status}")
 

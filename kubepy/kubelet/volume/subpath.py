@@ -24,7 +24,7 @@ def prepare_subpath(volume: Path, subpath: str, target: Path) -> Path:
     resolved = Path(os.path.realpath(root / subpath))
     if resolved != root and root not in resolved.parents:
         raise SubPathError(f"subpath {str(resolved)!r} not within volume path {str(root)!r}")
-    descriptor = _open(root, resolved.relative_to(root).parts)
+    descriptor = open_inside(root, resolved.relative_to(root).parts)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if is_mount_point(target):
@@ -39,20 +39,25 @@ def prepare_subpath(volume: Path, subpath: str, target: Path) -> Path:
     return target
 
 
-def _open(root: Path, parts: tuple[str, ...]) -> int:
+def open_inside(root: Path, parts: tuple[str, ...]) -> int:
+    """A descriptor of what is at the path; a directory that had to be made gets the volume's mode, whatever the umask."""
     current = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    mode, made = stat.S_IMODE(os.fstat(current).st_mode), False
     try:
         for part in parts:
             try:
                 following = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=current)
             except FileNotFoundError:
-                os.mkdir(part, os.fstat(current).st_mode & 0o777, dir_fd=current)
+                os.mkdir(part, mode, dir_fd=current)
+                made = True
                 following = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=current)
             if stat.S_ISLNK(os.fstat(following).st_mode):
                 os.close(following)
                 raise SubPathError(f"unexpected symlink found at {part!r}")
             os.close(current)
             current = following
+        if made:
+            os.chmod(f"/proc/self/fd/{current}", mode)
     except BaseException:
         os.close(current)
         raise

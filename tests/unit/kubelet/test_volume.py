@@ -5,6 +5,7 @@ import asyncio
 import base64
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from kubepy.kubelet.volume.bundle import CLUSTER_TRUST_BUNDLES, Bundles
 from kubepy.kubelet.volume.certificate import POD_CERTIFICATE_REQUESTS, PodCertificates
 from kubepy.kubelet.volume.hostpath import HostPathError, check_host_path
 from kubepy.kubelet.volume.payload import Inputs, PayloadError, payload
-from kubepy.kubelet.volume.subpath import SubPathError, prepare_subpath
+from kubepy.kubelet.volume.subpath import SubPathError, open_inside, prepare_subpath
 from kubepy.kubelet.volume.token import Tokens
 from kubepy.kubelet.volume.writer import Content, write_atomically
 from tests.unit.kubelet.test_plan import container, pod
@@ -93,6 +94,18 @@ def test_host_paths_are_checked_and_made(tmp_path: Path) -> None:
                                 ("f", "BlockDevice", "is not a block device")):
         with pytest.raises(HostPathError, match=message):
             check_host_path(tmp_path / path, kind)
+
+
+def test_a_subpath_that_is_made_has_the_volume_s_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2777)
+    before = os.umask(0o022)
+    try:
+        os.close(open_inside(tmp_path, ("a", "b")))
+        (tmp_path / "own").mkdir(mode=0o700)
+        os.close(open_inside(tmp_path, ("own",)))
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / path).stat().st_mode) for path in ("a/b", "own")] == [0o2777, 0o2700]
 
 
 def test_a_subpath_cannot_leave_its_volume(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from kubepy.kubelet.agent import Kubelet
 from kubepy.kubelet.cri.fake import FakeRuntime
 from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.node.shutdown import CRITICAL, REASON, Class
+from kubepy.kubelet.probe import prober
 from kubepy.kubelet.settings import Settings
 from tests.unit.kubelet.test_plan import container
 
@@ -195,6 +196,18 @@ async def test_a_failed_liveness_probe_restarts_after_its_threshold(world: World
     assert 20.0 <= took <= 24.0
     assert world.reasons().count("Unhealthy") == 1  # counted, not repeated
     assert "Container c failed liveness probe, will be restarted" in [entry["message"] for entry in world.client.all(EVENTS)]
+
+
+async def test_a_probe_that_is_sent_to_another_host_succeeds_with_a_warning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def elsewhere(*_: Any, **__: Any) -> tuple[int, str]:
+        return 302, '<a href="http://0.0.0.0/">Found</a>.'
+
+    monkeypatch.setattr(prober, "http_get", elsewhere)
+    await world.create("p", container(livenessProbe={"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1, "failureThreshold": 1}))
+    await world.passes(5.0)
+    assert (await world.entry())["restartCount"] == 0
+    assert [entry["message"] for entry in world.client.all(EVENTS) if entry["reason"] == "ProbeWarning"] == [
+        'Liveness probe warning: Probe terminated redirects, Response body: <a href="http://0.0.0.0/">Found</a>.']
 
 
 async def test_readiness_follows_its_probe(world: World) -> None:
