@@ -41,14 +41,17 @@ class Statistics:
         self._lock = asyncio.Lock()
         self._started = clock.now()
         self._created: dict[str, float] = {}
-        """When each container was made, seconds since the epoch."""
+        """When each container was made, seconds since the epoch; and its image."""
+        self._images: dict[str, str] = {}
 
     async def _measure(self) -> tuple[list[pb.ContainerStats], list[pb.PodSandboxStats]]:
         async with self._lock:
             now = self._clock.monotonic()
             if self._held is None or now - self._held[0] > _CACHE:
                 containers = list(await self._runtime.container_stats())
-                self._created = {entry.id: entry.created_at / 1e9 for entry in await self._runtime.list_containers()}
+                known = await self._runtime.list_containers()
+                self._created = {entry.id: entry.created_at / 1e9 for entry in known}
+                self._images = {entry.id: entry.image.user_specified_image or entry.image.image for entry in known}
                 try:
                     sandboxes = list(await self._runtime.sandbox_stats())
                 except CriError:
@@ -159,7 +162,8 @@ class Statistics:
         lines = _Lines()
         for stat in containers:
             labels = stat.attributes.labels
-            shown = {"container": stat.attributes.metadata.name, "id": f"/{stat.attributes.id}", "name": stat.attributes.id, "image": "",
+            shown = {"container": stat.attributes.metadata.name, "id": f"/{stat.attributes.id}", "name": stat.attributes.id,
+                     "image": self._images.get(stat.attributes.id, ""),
                      "namespace": labels.get(podspec.POD_NAMESPACE, ""), "pod": labels.get(podspec.POD_NAME, "")}
             lines.add("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", {**shown, "cpu": "total"},
                       stat.cpu.usage_core_nano_seconds.value / 1e9)
@@ -169,6 +173,14 @@ class Statistics:
                       "Current memory usage in bytes, including all memory regardless of when it was accessed", shown,
                       stat.memory.usage_bytes.value or stat.memory.working_set_bytes.value)
             lines.add("container_memory_rss", "gauge", "Size of RSS in bytes.", shown, stat.memory.rss_bytes.value)
+            for kind, value in (("pgfault", stat.memory.page_faults.value), ("pgmajfault", stat.memory.major_page_faults.value)):
+                lines.add("container_memory_failures_total", "counter", "Cumulative count of memory allocation failures.",
+                          {**shown, "failure_type": kind, "scope": "container"}, value)
+            lines.add("container_fs_usage_bytes", "gauge", "Number of bytes that are consumed by the container on this filesystem.",
+                      {**shown, "device": ""}, stat.writable_layer.used_bytes.value)
+            lines.add("container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds.", shown,
+                      self._created.get(stat.attributes.id, 0.0))
+            lines.add("container_last_seen", "gauge", "Last time a container was seen by the exporter", shown, self._clock.now())
             if self._pressures is not None:
                 group = self._pressures.container(labels.get(podspec.POD_UID, ""), stat.attributes.id)
                 stalls = pressure.of_group(group)
@@ -182,6 +194,12 @@ class Statistics:
             lines.add("container_network_receive_bytes_total", "counter", "Cumulative count of bytes received", shown, usage.rx_bytes.value)
             lines.add("container_network_transmit_bytes_total", "counter", "Cumulative count of bytes transmitted", shown,
                       usage.tx_bytes.value)
+            lines.add("container_network_receive_errors_total", "counter", "Cumulative count of errors encountered while receiving", shown,
+                      usage.rx_errors.value)
+            lines.add("container_network_transmit_errors_total", "counter", "Cumulative count of errors encountered while transmitting",
+                      shown, usage.tx_errors.value)
+        lines.add("machine_cpu_cores", "gauge", "Number of logical CPU cores.", {}, os.cpu_count() or 0)
+        lines.add("machine_memory_bytes", "gauge", "Amount of memory installed on the machine.", {}, meminfo().get("MemTotal", 0))
         return lines.text()
 
 

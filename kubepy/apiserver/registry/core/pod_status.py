@@ -30,10 +30,11 @@ def status_update(obj: Object, old: Object) -> Errors:
     if nominated and nominated != before.get("nominatedNodeName"):
         errors += check.named(name.subdomain, nominated, _STATUS.child("nominatedNodeName"))
     errors += check.immutable(new.get("qosClass"), before.get("qosClass"), _STATUS.child("qosClass"))
-    sidecars = {container.get("name") for container in spec.get("initContainers") or () if container.get("restartPolicy") == "Always"}
-    restart = spec.get("restartPolicy")
-    for key, policy, restartable in zip(_LISTS, (restart, restart, "Never"), (set(), sidecars, set()), strict=True):
-        errors += _ended(new.get(key) or [], before.get(key) or [], _STATUS.child(key), policy, restartable)
+    restart, everything = spec.get("restartPolicy"), _all_may_restart(spec)
+    lists = ("containers", "initContainers", "ephemeralContainers")
+    for key, policy, containers in zip(_LISTS, (restart, restart, "Never"), lists, strict=True):
+        if not everything or key == _LISTS[2]:
+            errors += _ended(new.get(key) or [], before.get(key) or [], _STATUS.child(key), policy, spec.get(containers) or [])
     errors += _claims(new.get("resourceClaimStatuses") or [], spec)
     errors += _addresses(new.get("podIPs") or [], _STATUS.child("podIPs"))
     errors += _host_addresses(new)
@@ -46,14 +47,32 @@ def status_update(obj: Object, old: Object) -> Errors:
                      for position, status in enumerate(new.get(_LISTS[2]) or ()) if status.get("allocatedResourcesStatus")]
 
 
-def _ended(new: list[Object], old: list[Object], path: Path, restart: Any, restartable: set[Any]) -> Errors:
+def _all_may_restart(spec: Object) -> bool:
+    """A container's exit may restart all of the pod's."""
+    return any(rule.get("action") == "RestartAllContainers" for key in ("containers", "initContainers") for container in spec.get(key) or ()
+               for rule in container.get("restartPolicyRules") or ())
+
+
+def _may_run_again(container: Object, exit_code: int) -> bool:
+    """By its own rules and policy, which win over the pod's."""
+    for rule in container.get("restartPolicyRules") or ():
+        codes = rule.get("exitCodes") or {}
+        if (exit_code in (codes.get("values") or ())) == (codes.get("operator") == "In"):
+            return str(rule.get("action")) == "Restart"
+    policy = container.get("restartPolicy")
+    return bool(policy == "Always" or (policy == "OnFailure" and exit_code))
+
+
+def _ended(new: list[Object], old: list[Object], path: Path, restart: Any, containers: list[Object]) -> Errors:
     """ValidateContainerStateTransition: what has ended for good does not run again."""
     if restart == "Always":
         return []
     errors: Errors = []
+    by_name = {container.get("name"): container for container in containers}
     for position, status in enumerate(old):
         ended = (status.get("state") or {}).get("terminated")
-        if ended is None or (restart == "OnFailure" and ended.get("exitCode")) or status.get("name") in restartable:
+        if ended is None or (restart == "OnFailure" and ended.get("exitCode")) or \
+                _may_run_again(by_name.get(status.get("name"), {}), int(ended.get("exitCode") or 0)):
             continue
         errors += [field.forbidden(path.index(position).child("state"), "may not be transitioned to non-terminated state")
                    for current in new

@@ -5,13 +5,16 @@ import asyncio
 import struct
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
-from kubepy.base.clock import parse_time
+from kubepy.base.clock import SystemClock, parse_time
 from kubepy.base.http.spdy import DICTIONARY
+from kubepy.kubelet.server.app import App
+from kubepy.kubelet.server.listener import Listener
 from tests.integration.kubelet.inside.world import World
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="session")]
@@ -84,6 +87,22 @@ async def test_the_nodes_own_logs_are_listed_and_read_and_nothing_else(world: Wo
     assert Path("/var/log/dpkg.log").read_bytes()[:40] in await ask(server, "GET /logs/dpkg.log HTTP/1.1\nconnection: close\n")  # noqa: ASYNC240
     for path in ("/logs/../../etc/passwd", "/logs/nothing", "/logs/%2e%2e/%2e%2e/etc/passwd"):
         assert b" 404 " in await ask(server, f"GET {path} HTTP/1.1\nconnection: close\n")
+
+
+async def test_the_nodes_services_are_asked_for_their_logs_where_that_is_allowed(world: World, server: int) -> None:
+    close = "HTTP/1.1\nconnection: close\n"
+    assert b"<a href=" in await ask(server, f"GET /logs/?query=dpkg {close}"), "off by default"
+    settings = replace(world.settings, system_log_query=True)
+    app = App(settings, world.kubelet.pods, world.runtime, world.kubelet.statistics, SystemClock(), None)
+    listener = Listener(app)
+    port = await listener.start("127.0.0.1", 0, None)
+    answer = await ask(port, f"GET /logs/?query=dpkg {close}")  # journald knows no such unit: its usual file
+    assert Path("/var/log/dpkg.log").read_bytes()[:40] in answer  # noqa: ASYNC240
+    assert Path("/var/log/dpkg.log").read_bytes()[:40] in await ask(port, f"GET /logs/?query=/dpkg.log {close}")  # noqa: ASYNC240
+    assert b"log not found for nosuch" in await ask(port, f"GET /logs/?query=nosuch {close}")
+    assert b" 406 " in await ask(port, f"GET /logs/?query=/../shadow {close}")
+    assert b" 406 " in await ask(port, f"GET /logs/sub?query=dpkg {close}")
+    await listener.stop()
 
 
 async def test_metrics_are_what_the_metrics_server_reads(world: World, server: int) -> None:

@@ -116,6 +116,23 @@ def test_a_status_keeps_its_class_and_one_address_of_a_family() -> None:
     assert [error.field for error in status_update({**old, "status": twice}, old)] == ["status.qosClass", "status.podIPs"]
 
 
+@pytest.mark.parametrize(("container", "code", "policy", "allowed"), [
+    ({}, 1, "Never", False), ({}, 1, "OnFailure", True), ({}, 0, "OnFailure", False), ({"restartPolicy": "OnFailure"}, 1, "Never", True),
+    ({"action": "Restart"}, 42, "Never", True), ({"action": "Restart"}, 1, "Never", False),
+    ({"action": "RestartAllContainers"}, 0, "Never", True),
+], ids=["never", "on failure", "not after success", "by its own policy", "by its own rule", "another code", "with all containers"])
+def test_an_ended_container_runs_again_only_where_it_may(container: dict[str, Any], code: int, policy: str, allowed: bool) -> None:
+    if action := container.get("action"):
+        container = {"restartPolicy": "Never", "restartPolicyRules": [{"action": action, "exitCodes": {"operator": "In", "values": [42]}}]}
+
+    def shown(state: dict[str, Any]) -> dict[str, Any]:
+        return {**pod(container=container, restartPolicy=policy), "status": {"qosClass": "BestEffort", "containerStatuses": [
+            {"name": "c", "state": state}]}}
+
+    found = status_update(shown({"running": {}}), shown({"terminated": {"exitCode": code}}))
+    assert [error.reason for error in found] == [] if allowed else found[0].field == "status.containerStatuses[0].state"
+
+
 def test_a_refused_change_is_shown_as_a_diff_of_go_values() -> None:
     old, new = pod(container={"env": [{"name": "A", "value": "<b>"}]}), pod(container={"env": [{"name": "A", "value": "c"}]})
     assert pod_diff(old["spec"], new["spec"]) == (
