@@ -125,7 +125,7 @@ def main() -> None:
     process = multiprocessing.Process(target=serve, args=(options.services, port), daemon=True)
     process.start()
     try:
-        print(orjson.dumps(uvloop.run(load(port.get(timeout=30), options, process.pid))).decode())
+        print(orjson.dumps(uvloop.run(load(port.get(timeout=120), options, process.pid))).decode())
     finally:
         process.terminate()
 

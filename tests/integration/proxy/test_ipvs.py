@@ -16,7 +16,7 @@ from kubepy.proxy.ipvs.backend import IpvsBackend
 
 pytestmark = pytest.mark.root
 REPOSITORY = Path(__file__).resolve().parents[3]
-AT_LEAST = 18
+AT_LEAST = 21
 """Cases that must have passed: fewer were skipped for want of something."""
 
 
