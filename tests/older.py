@@ -4,7 +4,8 @@
         HttpClient(Config(older.url))
 
 What is newer is a table of facts. Unknown fields are dropped from what is written (as a server does that decodes into its own types) and
-from what is read; `sendInitialEvents` is refused, as by a server without WatchList. Upgrades (exec, port-forward) are not carried.
+from what is read; `sendInitialEvents` is refused, as by a server without WatchList, and SuccessCriteriaMet of a Job without a success
+policy (which is added behind the front, where Complete needs it). Upgrades (exec, port-forward) are not carried.
 """
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 _PATH = re.compile(r"^/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+/[^/]+))(?:/namespaces/[^/]+(?=/.))?/(?P<plural>[^/]+)"
                    r"(?:/(?P<name>[^/]+)(?:/(?P<sub>[^/]+))?)?$")
 KINDS = {"pods": "Pod", "nodes": "Node", "deployments": "Deployment", "replicasets": "ReplicaSet", "services": "Service",
-         "endpointslices": "EndpointSlice"}
+         "endpointslices": "EndpointSlice", "jobs": "Job"}
 _DROPPED = {"content-length", "transfer-encoding", "connection", "host", "accept-encoding", "date", "server"}
 
 
@@ -86,8 +87,13 @@ class Older:
         matched = _PATH.match(path)
         kind = KINDS.get(matched["plural"], "") if matched else ""
         body = await request.read()
-        if body and kind and "json" in request.headers.get("Content-Type", ""):
+        if body and kind and kind != "Job" and "json" in request.headers.get("Content-Type", ""):
             body = orjson.dumps(without(orjson.loads(body), kind))
+        if matched and matched["plural"] == "jobs" and matched["sub"] == "status":
+            job = orjson.loads(body)
+            if _without_criteria(job) != job:
+                return _invalid("status.conditions: Invalid value: cannot set SuccessCriteriaMet=True for Job without SuccessPolicy")
+            body = orjson.dumps(_with_criteria(job))
         headers = {key: value for key, value in request.headers.items() if key.lower() not in _DROPPED}
         if "apidiscovery" in headers.get("Accept", ""):
             headers["Accept"] = "application/json"  # the document for each group is what is rewritten here
@@ -149,10 +155,25 @@ def without(obj: Any, kind: str) -> Any:
     """The object, or a merge patch of it, without the kind's newer fields."""
     for path in FIELDS.get(kind, ()):
         _drop(obj, path.split("."))
+    if kind == "Job":
+        return _without_criteria(obj)
     if kind in ("Deployment", "ReplicaSet") and isinstance(obj, dict):
         for path in FIELDS["Pod"]:
             _drop(obj, ["spec", "template", *path.split(".")])
     return obj
+
+
+def _without_criteria(job: dict[str, Any]) -> dict[str, Any]:
+    conditions = (job.get("status") or {}).get("conditions")
+    if not conditions or job["spec"].get("successPolicy"):
+        return job
+    return {**job, "status": {**job["status"], "conditions": [item for item in conditions if item["type"] != "SuccessCriteriaMet"]}}
+
+
+def _with_criteria(job: dict[str, Any]) -> dict[str, Any]:
+    conditions = (job.get("status") or {}).get("conditions") or []
+    more = [{**item, "type": "SuccessCriteriaMet"} for item in conditions if item["type"] == "Complete"]
+    return {**job, "status": {**job["status"], "conditions": [*more, *conditions]}} if more else job
 
 
 def _drop(value: Any, path: list[str]) -> None:
@@ -168,7 +189,7 @@ def _drop(value: Any, path: list[str]) -> None:
 
 def _invalid(message: str) -> web.Response:
     return web.json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Invalid",
-                              "message": f"ListOptions.meta.k8s.io \"\" is invalid: {message}", "code": 422}, status=422)
+                              "message": f"it is invalid: {message}", "code": 422}, status=422)
 
 
 def repeated(counts: Counter[str], most: int) -> Iterable[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kubepy.api.errors import ApiError, NotFound
+from kubepy.api.errors import ApiError, Invalid, NotFound
 from kubepy.api.pod import controller_of, phase
 from kubepy.api.resource import JOBS, PODS
 from kubepy.api.selector import from_object
@@ -192,7 +192,7 @@ class Reconciler:
         cached = self._jobs.get(job["metadata"]["name"], job["metadata"]["namespace"])
         if cached is None or _tidy(cached.get("status") or {}) != status:
             try:
-                job = await self._client.update(JOBS, {**job, "status": status}, subresource="status")
+                job = await self._update(job, status)
             except NotFound:
                 return job
             if status["uncountedTerminatedPods"] and not (job.get("status") or {}).get("uncountedTerminatedPods"):
@@ -201,6 +201,15 @@ class Reconciler:
             self._count(job, found)
         await self._release([*found.release, *found.new_succeeded, *found.new_failed, *found.ignored])
         return job
+
+    async def _update(self, job: Object, status: Object) -> Object:
+        try:
+            return await self._client.update(JOBS, {**job, "status": status}, subresource="status")
+        except Invalid as error:  # servers of v1.30 and v1.31 take SuccessCriteriaMet only of Jobs with a success policy
+            if "SuccessCriteriaMet" not in error.message or job["spec"].get("successPolicy"):
+                raise
+            plain = [item for item in status.get("conditions") or () if item["type"] != "SuccessCriteriaMet"]
+            return await self._client.update(JOBS, {**job, "status": {**status, "conditions": plain}}, subresource="status")
 
     def _count(self, job: Object, found: Snapshot) -> None:
         """What the status says now for the first time."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kubepy.api.errors import AlreadyExists, NotFound
-from kubepy.api.resource import DEPLOYMENTS, ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES
+from kubepy.api.resource import DEPLOYMENTS, ENDPOINT_SLICES, JOBS, LEASES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES
 from kubepy.api.types import Object
 from kubepy.base.clock import SystemClock
 from kubepy.client.http import HttpClient
@@ -40,6 +40,8 @@ TEMPLATE: Object = {"metadata": {"labels": {"app": "web"}}, "spec": {"terminatio
     {"name": "c", "image": "busybox", "imagePullPolicy": "IfNotPresent"}]}}
 DEPLOYMENT: Object = {"metadata": {"name": "web"}, "spec": {
     "replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE}}
+JOB: Object = {"metadata": {"name": "once"}, "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [
+    {"name": "work", "image": "busybox", "imagePullPolicy": "IfNotPresent"}]}}}}
 SERVICE: Object = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
 
 
@@ -65,7 +67,8 @@ class World:
         self._run("controller-manager", *common, "--root-ca-file", str(self.home / "ca.crt"), "--service-cluster-ip-range", "10.96.0.0/16",
                   "--cluster-cidr", "10.244.0.0/16", "--allocate-node-cidrs")
         settings = Settings(node_name=NODE, node_ip="192.0.2.1", root_dir=str(self.home / "root"), pod_logs_dir=str(self.home / "logs"),
-                            container_logs_dir=str(self.home / "links"), node_status_update_frequency=0.5)
+                            container_logs_dir=str(self.home / "links"), node_status_update_frequency=0.5,
+                            eviction_hard={}, image_gc_high=100)  # this machine's disk is nothing to this test
         self.kubelet = Kubelet(settings, self._client, self.runtime, SystemClock())
         self.kubelet.cgroups.root, self.kubelet.cgroups.v2 = cgroup, True
         await self.kubelet.start()
@@ -94,7 +97,9 @@ class World:
                 if found := await what():
                     return found
             await asyncio.sleep(0.05)
-        raise AssertionError("it did not come about in time:\n" + self.log("scheduler")[-1500:] + self.log("controller-manager")[-1500:])
+        nodes = await self.direct.list(NODES)
+        logs = self.log("scheduler")[-1500:] + self.log("controller-manager")[-1500:]
+        raise AssertionError(f"it did not come about in time:\n{nodes['items']}\n{logs}")
 
     async def ready(self) -> bool:
         node = await self.direct.get(NODES, NODE)
@@ -150,6 +155,15 @@ async def test_a_deployment_lives_on_a_server_of_v1_30(world: World) -> None:
     await world.until(gone)
     await world.until(lambda: _true(not world.runtime.running()))
 
+    await client.create(JOBS, JOB, "default")
+    await world.until(lambda: _true("work" in world.runtime.running()))
+    world.runtime.exit("work", 0)
+
+    async def finished() -> bool:
+        conditions = ((await client.get(JOBS, "once", "default")).get("status") or {}).get("conditions") or ()
+        return "Complete" in [entry["type"] for entry in conditions]
+
+    await world.until(finished)
     before, patched = older.asked.total(), older.asked["PATCH", STATUS]
     looks = 4
     await asyncio.sleep(looks * 0.5)  # what nobody asked for must not happen while this long nothing does
