@@ -153,7 +153,8 @@ class Volumes:
             mounts.mount_tmpfs(path, size=min(limit, memory) if limit and memory else limit or memory)
         elif medium.startswith("HugePages") and not mounts.is_mount_point(path):
             mounts.mount_tmpfs(path, hugepage=medium.removeprefix("HugePages-").removeprefix("HugePages").removesuffix("i") or "2M")
-        path.chmod(0o777)
+        if path.stat().st_mode & 0o777 != 0o777:  # a tmpfs is so already, and keeps its sticky bit
+            path.chmod(0o777)
         gid = (pod["spec"].get("securityContext") or {}).get("fsGroup")
         if gid is not None:
             set_group(path, gid)

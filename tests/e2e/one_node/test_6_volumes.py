@@ -89,7 +89,8 @@ def empty() -> dict[str, Case]:
     found = {}
     for medium, more in (("disk", {}), ("memory", {"medium": "Memory"})):
         found[f"emptyDir on {medium}: its mode"] = mounted(
-            {"emptyDir": more}, "777", "tmpfs" if more else "(?!tmpfs).*", command=f"{MODE}; grep ' /v ' /proc/mounts | cut -d' ' -f3")
+            {"emptyDir": more}, *(("1777", "tmpfs") if more else ("777", "(?!tmpfs).*")),
+            command=f"{MODE}; grep ' /v ' /proc/mounts | cut -d' ' -f3")
         for who, user in (("root", 0), ("another user", 1001)):
             found |= {f"emptyDir on {medium}: a file of mode {mode} of {who}": mounted(
                 {"emptyDir": more}, f"{mode} {user} x",
