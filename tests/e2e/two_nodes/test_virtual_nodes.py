@@ -63,6 +63,22 @@ kind: Service
 metadata: {name: web}
 spec: {type: NodePort, clusterIP: 10.96.7.7, selector: {app: web}, ports: [{port: 80, targetPort: 8080, nodePort: 30081}]}
 """
+STAYS = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: stays}}
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 1
+  volumes: [{{name: notes, emptyDir: {{}}}}]
+  containers:
+  - name: c
+    image: localhost/kubepy/echo:1
+    imagePullPolicy: Never
+    command: [sh, -c, "echo began >> /notes/starts; sync; exec httpd -f -p 8080 -h /www"]
+    volumeMounts: [{{name: notes, mountPath: /notes}}]
+"""
+"""Is not moved when its node is lost for a while (five minutes are tolerated), and starts again on it."""
 PATH = "cgi-bin/index.cgi"
 
 
@@ -136,6 +152,13 @@ def ready(cluster: LocalCluster, node: Any) -> str:
     return next(str(item["status"]) for item in conditions if item["type"] == "Ready")
 
 
+def starts(cluster: LocalCluster) -> list[int]:
+    """How often the pod that stays was restarted, and how often it says that it began."""
+    status = json.loads(cluster.kubectl("get", "pod", "stays", "-o", "json"))["status"]["containerStatuses"][0]
+    assert status["ready"]
+    return [status["restartCount"], len(cluster.kubectl("exec", "stays", "--", "cat", "/notes/starts").split())]
+
+
 def everyone_answers(cluster: LocalCluster) -> bool:
     """Asked from a pod of each machine, through its proxy, by cluster IP."""
     names = {pod["metadata"]["name"] for pod in pods(cluster)}
@@ -171,9 +194,12 @@ def test_two_machines_join_run_pods_answer_through_ipvs_and_iptables_and_one_is_
     assert isinstance(ipvs, VirtualNode)
     virtual.kubectl("delete", "deployment,service", "web", "--ignore-not-found")  # of an attempt before this one
     eventually("nothing is left", lambda: not pods(virtual), 120, 1)
+    virtual.kubectl("delete", "pod", "stays", "--ignore-not-found")
+    virtual.kubectl("apply", "-f", "-", input=STAYS.format(node=ipvs.name))
     virtual.kubectl("apply", "-f", "-", input=WEB)
     virtual.kubectl("rollout", "status", "deployment/web", "--timeout=150s", timeout=170)
     assert len(pods(virtual, ipvs)) == len(pods(virtual, iptables)) == 2
+    assert starts(virtual) == [0, 1]
 
     eventually("every pod answers on both machines", lambda: everyone_answers(virtual), 90, 1)
     assert "10.96.7.7" in ipvs.run("sh", "-c", "ip addr show kube-ipvs0")
@@ -190,6 +216,7 @@ def test_two_machines_join_run_pods_answer_through_ipvs_and_iptables_and_one_is_
         "get", "--raw", f"/api/v1/nodes/{ipvs.name}/proxy/stats/summary"), 60, 2)
 
     before = {pod["metadata"]["name"] for pod in pods(virtual, ipvs)}
+    ipvs.run("sync")  # images that are not on the disk yet are lost with the power: that is the file system's affair, and containerd's
     ipvs.cut_power()
     eventually("the node is not ready", lambda: ready(virtual, ipvs) == "Unknown", 120, 1)
     eventually("all pods run on the other machine", lambda: len(pods(virtual, iptables)) == 4 and not pods(virtual, ipvs), 120, 2)
@@ -201,6 +228,7 @@ def test_two_machines_join_run_pods_answer_through_ipvs_and_iptables_and_one_is_
     eventually("the node is ready", lambda: ready(virtual, ipvs) == "True", 120, 1)
     eventually("its pods of before are gone", lambda: not before & {
         pod["metadata"]["name"] for pod in json.loads(virtual.kubectl("get", "pods", "-o", "json"))["items"]}, 120, 2)
+    eventually("the pod that stayed has started again", lambda: starts(virtual) == [1, 2], 120, 2)
     virtual.kubectl("scale", "deployment/web", "--replicas=6")
     virtual.kubectl("rollout", "status", "deployment/web", "--timeout=150s", timeout=170)
     assert pods(virtual, ipvs)
