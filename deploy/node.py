@@ -73,6 +73,11 @@ class Node:
         return f"{NETWORK}.{self.number + 10}"
 
     @property
+    def port(self) -> str:
+        """Its link's name on the switch."""
+        return f"n{self.number}"
+
+    @property
     def data(self) -> Path:
         return self.cluster.directory / self.name
 
@@ -88,11 +93,10 @@ class Node:
     def create(self) -> None:
         """Its directory, and a namespace with a link to the switch."""
         self.data.mkdir(parents=True)
-        port = f"n{self.number}"
         ip("netns", "add", self.namespace)
         ip("-n", self.namespace, "link", "set", "lo", "up")
-        ip("-n", self.cluster.switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
-        ip("-n", self.cluster.switch, "link", "set", port, "master", "br0", "up")
+        ip("-n", self.cluster.switch, "link", "add", self.port, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
+        ip("-n", self.cluster.switch, "link", "set", self.port, "master", "br0", "up")
         ip("-n", self.namespace, "address", "add", f"{self.address}/24", "dev", "eth0")
         ip("-n", self.namespace, "link", "set", "eth0", "up")
         ip("-n", self.namespace, "route", "add", "default", "via", f"{NETWORK}.1")
@@ -177,7 +181,7 @@ class VirtualNode(MachineNode):
     @property
     def machine(self) -> Machine:
         inside = ("nsenter", f"--net=/run/netns/{self.cluster.switch}")
-        made = Machine(self.directory, 1280, f"v{self.number}", self.directory / "disk", inside)
+        made = Machine(self.directory, 1280, self.port, self.directory / "disk", inside)
         return self._machines.setdefault(str(self.directory), made)
 
     @property
@@ -191,9 +195,8 @@ class VirtualNode(MachineNode):
         with (self.directory / "disk").open("wb") as disk:
             disk.truncate(3 << 30)
         subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=1,nodiscard", self.directory / "disk"], check=True)
-        tap = f"v{self.number}"
-        ip("-n", self.cluster.switch, "tuntap", "add", "dev", tap, "mode", "tap")
-        ip("-n", self.cluster.switch, "link", "set", tap, "master", "br0", "up")
+        ip("-n", self.cluster.switch, "tuntap", "add", "dev", self.port, "mode", "tap")
+        ip("-n", self.cluster.switch, "link", "set", self.port, "master", "br0", "up")
         self.boot()
 
     def boot(self) -> None:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from deploy.local_cluster import LocalCluster
@@ -61,10 +60,10 @@ def test_a_volume_is_a_directory_of_the_node_the_pod_is_placed_on(two_nodes: Loc
     volume = get(two_nodes, "pv", get(two_nodes, "pvc", "far")["spec"]["volumeName"])
     terms = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
     assert terms[0]["matchExpressions"][0]["values"] == [far.name]
-    path = Path(volume["spec"]["hostPath"]["path"])  # the nodes share this machine's file system
-    assert (path / "x").exists()
+    path = volume["spec"]["hostPath"]["path"]
+    assert far.run("cat", f"{path}/x") == "one\ntwo\n"
     two_nodes.kubectl("delete", "pod/two", "pvc/far")
-    eventually("the node's kubelet has removed it", lambda: not path.exists(), 60)
+    eventually("the node's kubelet has removed it", lambda: "gone" in far.run("sh", "-c", f"test -e {path} || echo gone"), 60)
     eventually("the volume is gone", lambda: not get(two_nodes, "pv")["items"], 60)
 
 
