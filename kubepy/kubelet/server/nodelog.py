@@ -17,7 +17,7 @@ from pathlib import Path
 from kubepy.kubelet.server import files
 
 _SERVICE = re.compile(r"^[a-zA-Z\-._0-9@]+$")
-_TIMEOUT, _PIECE = 30.0, 1 << 16
+_TIMEOUT, _PIECE, _ENOUGH = 30.0, 1 << 16, 256
 _NOTHING = b"-- No entries --"
 
 
@@ -130,10 +130,12 @@ async def read(query: LogQuery, root: Path) -> AsyncIterator[bytes]:
     if (program := shutil.which("journalctl")) is not None:
         async with asyncio.timeout(_TIMEOUT):
             process = await asyncio.create_subprocess_exec(program, *journal_arguments(query), stdin=asyncio.subprocess.DEVNULL,
-                                                           stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+                                                           stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
             try:
                 assert process.stdout is not None
-                piece = await process.stdout.read(_PIECE)
+                piece = b""
+                while len(piece) < _ENOUGH and (more := await process.stdout.read(_PIECE)):
+                    piece += more
                 if await _worth(process, piece):
                     while piece:
                         yield piece
@@ -150,7 +152,7 @@ async def read(query: LogQuery, root: Path) -> AsyncIterator[bytes]:
 
 async def _worth(process: asyncio.subprocess.Process, first: bytes) -> bool:
     """Whether journald has lines: it says so in words when it has none, or ends with an error."""
-    if len(first) < _PIECE and first.count(b"\n") <= 2:
+    if len(first) < _ENOUGH:
         return bool(first.strip()) and _NOTHING not in first and await process.wait() == 0
     return True
 
