@@ -8,7 +8,8 @@ import pytest
 from chaos import chaos, settled
 from rig import Rig
 from scene import Scene, World
-from scene_cluster import Autoscalers, Bootstraps, Certificates, Clouds, LegacyTokens, LocalPaths
+from scene_cluster import Autoscalers, Bootstraps, Certificates, Clouds, LegacyTokens
+from scene_directories import LocalPaths
 from scene_nodes import Attachments, Balancers, Claims, DeviceTaints, Labels, Nodes, Volumes
 from scene_workloads import Budgets, Crons, Endpoints, Garbage, Namespaces, Orphans, Quotas, Replication
 
