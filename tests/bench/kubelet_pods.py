@@ -9,6 +9,7 @@ kubelet in a minute: its CPU (of one core), its memory, and the calls it makes.
 """
 from __future__ import annotations
 
+import argparse
 import asyncio
 import cProfile
 import os
@@ -192,6 +193,9 @@ async def compare(kubelet: Kubelet, client: MemoryClient, cri: GrpcRuntime, coun
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("counts", nargs="*", metavar="N", help="pods at once (default 20); or: idle N SECONDS")
+    parser.parse_args()
     if os.environ.get("KUBEPY_BENCH_INSIDE"):
         uvloop.run(main(sys.argv[1:]))
     else:
