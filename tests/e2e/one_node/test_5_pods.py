@@ -318,11 +318,16 @@ def test_a_pod_is_submitted_watched_and_removed(lasting: Batch) -> None:
     eventually("it runs", lambda: is_ready(lasting, "guaranteed"))
     found = lasting.get("pod", "guaranteed")
     assert (found["status"]["qosClass"], found["status"]["hostIP"]) == ("Guaranteed", "198.51.100.2")
-    watch = lasting.cluster.popen("kubectl", "-n", NS, "get", "pod", "guaranteed", "--watch", "--output-watch-events")
-    lasting.kubectl("delete", "pod", "guaranteed", "--timeout=30s")
-    eventually("it is gone", lambda: not lasting.kubectl("get", "pods", "guaranteed", "--ignore-not-found", "-o", "name"))
+    watch = lasting.cluster.popen("timeout", "100", "kubectl", "-n", NS, "get", "pod", "guaranteed", "--watch", "--output-watch-events")
+    assert watch.stdout is not None
+    seen = [watch.stdout.readline(), watch.stdout.readline()]
+    assert seen[1].startswith("ADDED"), seen  # it watches from here on
+    lasting.kubectl("delete", "pod", "guaranteed", "--timeout=60s")
+    for line in iter(watch.stdout.readline, ""):
+        seen.append(line)
+        if line.startswith("DELETED"):
+            break
     watch.terminate()
-    output = watch.communicate(timeout=10)[0]
-    assert "DELETED" in output
+    assert seen[-1].startswith("DELETED"), seen
     lasting.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false")
     eventually("a collection is deleted", lambda: not lasting.kubectl("get", "pods", "-o", "name"), 60)
