@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kubepy.api.errors import NotFound
 from kubepy.api.pod import is_active, node_name
 from kubepy.api.resource import PODS, RESOURCE_CLAIMS, RESOURCE_SLICES
 from kubepy.api.scheduling import tolerates
 from kubepy.api.types import Object
-from kubepy.base.clock import format_time, parse_time
+from kubepy.base.clock import parse_time
 from kubepy.base.log import get_logger
 from kubepy.base.metrics import counter, histogram
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import key_of, split_key
-from kubepy.controllers.kit import condition
 from kubepy.controllers.kit.environment import Environment
+from kubepy.controllers.kit.eviction import evict
 from kubepy.controllers.resourceclaim import claim_names
 
 ACCOUNT = "device-taint-eviction-controller"
@@ -107,15 +106,8 @@ class Reconciler:
         return found
 
     async def _evict(self, pod: Object, due: float) -> None:
-        metadata = pod["metadata"]
-        target = condition.build("DisruptionTarget", "True", "DeletionByDeviceTaintManager",
-                                 "Device Taint manager: deleting due to NoExecute taint", format_time(self._clock.now()))
-        found = condition.merge((pod.get("status") or {}).get("conditions") or (), target)
-        patch = {"metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}, "status": {"conditions": found}}
-        try:
-            await self._client.patch(PODS, metadata["name"], patch, metadata["namespace"], subresource="status")
-            await self._client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-        except NotFound:
+        if not await evict(self._client, pod, "DeletionByDeviceTaintManager",
+                           "Device Taint manager: deleting due to NoExecute taint", self._clock.now()):
             return
         EVICTED.inc()
         LATENCY.observe(max(self._clock.now() - due, 0.0))
