@@ -9,15 +9,13 @@ from collections.abc import Iterable, Sequence
 
 from kubepy.api.pod import is_active, node_name
 from kubepy.api.resource import PODS, RESOURCE_CLAIMS, RESOURCE_SLICES
-from kubepy.api.scheduling import tolerates
 from kubepy.api.types import Object
-from kubepy.base.clock import parse_time
 from kubepy.base.log import get_logger
 from kubepy.base.metrics import counter, histogram
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import key_of, split_key
 from kubepy.controllers.kit.environment import Environment
-from kubepy.controllers.kit.eviction import evict
+from kubepy.controllers.kit.eviction import evict, leave_at
 from kubepy.controllers.resourceclaim import claim_names
 
 ACCOUNT = "device-taint-eviction-controller"
@@ -31,16 +29,9 @@ log = get_logger("devicetainteviction")
 
 def evict_at(results: Iterable[Object], taints: dict[tuple[str, str, str], Sequence[Object]]) -> float | None:
     """When the users of the allocated devices must go, in epoch seconds (0: now); None for never. `taints` by driver, pool, device."""
-    moments: list[float] = []
-    for result in results:
-        for taint in taints.get((result["driver"], result["pool"], result["device"]), ()):
-            fitting = [item for item in result.get("tolerations") or () if tolerates(item, taint)]
-            if not fitting:
-                return 0.0
-            limits = [max(float(item["tolerationSeconds"]), 0.0) for item in fitting if item.get("tolerationSeconds") is not None]
-            if limits:
-                moments.append((parse_time(taint["timeAdded"]) if taint.get("timeAdded") else 0.0) + min(limits))
-    return min(moments, default=None)
+    moments = (leave_at(result.get("tolerations") or (), taints.get((result["driver"], result["pool"], result["device"]), ()))
+               for result in results)
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def no_execute(slices: Iterable[Object]) -> dict[tuple[str, str, str], Sequence[Object]]:
@@ -110,7 +101,7 @@ class Reconciler:
                            "Device Taint manager: deleting due to NoExecute taint", self._clock.now()):
             return
         EVICTED.inc()
-        LATENCY.observe(max(self._clock.now() - due, 0.0))
+        LATENCY.observe(max(self._clock.now() - due, 0.0) if due else 0.0)
         log.info("Pod evicted by device taint", pod=key_of(pod), node=node_name(pod))
 
     def forget_taints(self, old: Object | None, new: Object | None) -> None:

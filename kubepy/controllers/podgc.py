@@ -10,14 +10,13 @@ from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.pod import is_terminal, is_true, node_name
 from kubepy.api.resource import NODES, PODS
 from kubepy.api.types import Object
-from kubepy.base.clock import format_time
 from kubepy.base.log import get_logger
 from kubepy.base.metrics import counter
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.queue import WorkQueue
 from kubepy.client.store import key_of
-from kubepy.controllers.kit import condition
 from kubepy.controllers.kit.environment import Environment
+from kubepy.controllers.kit.eviction import tell
 
 REMOVED = counter("pod_gc_collector_force_delete_pods_total",
                   "Number of pods that are being forcefully deleted since the Pod GC Controller started.", ("namespace", "reason"))
@@ -98,17 +97,14 @@ class Collector:
         metadata = pod["metadata"]
         try:
             if why and not is_terminal(pod):
-                status = pod.get("status") or {}
-                target = condition.build("DisruptionTarget", "True", "DeletionByPodGC", why, format_time(self._clock.now()))
-                patch = {"metadata": {"uid": metadata["uid"]}, "status": {
-                    "phase": "Failed", "conditions": condition.merge(status.get("conditions") or (), target)}}
-                await self._client.patch(PODS, metadata["name"], patch, metadata["namespace"], subresource="status")
+                await tell(self._client, pod, "DeletionByPodGC", why, self._clock.now(), phase="Failed")
             await self._client.delete(PODS, metadata["name"], metadata["namespace"], grace_period_seconds=0, uid=metadata["uid"])
         except NotFound:
             return
-        except (ApiError, ConnectionError):
+        except ApiError as error:  # it must not keep the others; the next round tries again
             ERRORS.labels(metadata["namespace"], reason).inc()
-            raise
+            log.warning("Cannot collect a pod now", pod=key_of(pod), err=error)
+            return
         REMOVED.labels(metadata["namespace"], reason).inc()
         log.info("Pod collected", pod=key_of(pod), why=why or "ended or never placed")
 

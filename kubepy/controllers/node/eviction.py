@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from kubepy.api.pod import node_name
 from kubepy.api.resource import NODES, PODS
-from kubepy.api.scheduling import tolerates
 from kubepy.api.types import Object
 from kubepy.base.clock import parse_time
 from kubepy.base.log import get_logger
@@ -17,7 +16,7 @@ from kubepy.base.metrics import counter, histogram
 from kubepy.client.controller import Controller, Watch
 from kubepy.client.store import key_of, split_key
 from kubepy.controllers.kit.environment import Environment
-from kubepy.controllers.kit.eviction import evict
+from kubepy.controllers.kit.eviction import evict, leave_at
 
 EVICTED = counter("taint_eviction_controller_pod_deletions_total",
                   "Total number of Pods deleted by TaintEvictionController since its start.")
@@ -29,20 +28,8 @@ log = get_logger("tainteviction")
 
 def evict_at(pod: Object, taints: Sequence[Object]) -> float | None:
     """When the pod must go, in epoch seconds (0: now); None for never."""
-    if not taints:
-        return None
-    tolerations = pod["spec"].get("tolerations") or ()
-    limits: list[float] = []
-    for taint in taints:
-        fitting = [item for item in tolerations if tolerates(item, taint)]
-        if not fitting:
-            return 0.0
-        limits += [max(float(item["tolerationSeconds"]), 0.0) for item in fitting if item.get("tolerationSeconds") is not None]
-    if not limits:
-        return None
-    added = min((parse_time(taint["timeAdded"]) for taint in taints if taint.get("timeAdded")), default=0.0)
     began = (pod.get("status") or {}).get("startTime") or pod["metadata"].get("creationTimestamp")
-    return max(added, parse_time(began) if began else 0.0) + min(limits)
+    return leave_at(pod["spec"].get("tolerations") or (), taints, parse_time(began) if began else 0.0) if taints else None
 
 
 def no_execute(node: Object | None) -> list[Object]:
@@ -95,7 +82,7 @@ class Reconciler:
                            "Taint manager: deleting due to NoExecute taint", self._clock.now()):
             return
         EVICTED.inc()
-        LATENCY.observe(max(self._clock.now() - due, 0.0))
+        LATENCY.observe(max(self._clock.now() - due, 0.0) if due else 0.0)
         log.info("Pod evicted by taint", pod=key_of(pod), node=node_name(pod))
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import orjson
+from late import Late
 from rig import Rig
 
 from kubepy.api.errors import ApiError, Conflict, Forbidden, InternalError, TooManyRequests
 from kubepy.api.resource import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, REPLICA_SETS, SECRETS, SERVICE_ACCOUNTS, Resource
 from kubepy.api.types import Object
-from kubepy.client.interface import PatchType, Propagation, WatchEvent
+from kubepy.client.interface import PatchType, Propagation
 from kubepy.client.memory import MemoryClient
 from kubepy.controllers.daemonset.eligible import node_of
 
@@ -23,7 +23,7 @@ OFTEN = 25
 """Passes over one key in two minutes: the nodes' monitor looks every five seconds, nothing more often."""
 
 
-class Flaky(MemoryClient):
+class Flaky(Late):
     """While `rate` is above 0, that part of the writes fails: refused, lost before, or (worst) lost after they took effect; and that
     part of the events comes late, each resource for itself, some of them twice.
 
@@ -36,19 +36,11 @@ class Flaky(MemoryClient):
         self.failures = 0
         self.strict = False
 
-    async def watch(self, resource: Resource, namespace: str | None = None, *, resource_version: str = "", label_selector: str = "",
-                    field_selector: str = "", bookmarks: bool = True, send_initial_events: bool = False,
-                    timeout_seconds: int | None = None) -> AsyncIterator[WatchEvent]:
-        events = super().watch(resource, namespace, resource_version=resource_version, label_selector=label_selector,
-                               field_selector=field_selector)
-        async with aclosing(cast(Any, events)):
-            async for event in events:
-                if self.random.random() < self.rate / 2:
-                    self.failures += 1
-                    await self._clock.sleep(self.random.choice((0.01, 0.1, 1.0, 5.0)))
-                yield event
-                if self.random.random() < self.rate / 2:
-                    yield event
+    async def passed(self) -> bool:
+        if self.random.random() < self.rate / 2:
+            self.failures += 1
+            await self._clock.sleep(self.random.choice((0.01, 0.1, 1.0, 5.0)))
+        return self.random.random() < self.rate / 2
 
     async def raw(self, method: str, path: str, body: bytes | None = None, *, headers: dict[str, str] | None = None) -> bytes:
         """Discovery."""

@@ -3,22 +3,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 import orjson
+from late import Late
 
 from kubepy.api.resource import EVENTS, Resource
 from kubepy.api.types import Object
-from kubepy.client.interface import PatchType, Propagation, WatchEvent
-from kubepy.client.memory import MemoryClient
+from kubepy.client.interface import PatchType, Propagation
 
 BEHIND = 5.0
 """Seconds by which the caches are behind."""
 
 
-class Mortal(MemoryClient):
+class Mortal(Late):
     """The process of which it is the client dies with its `last` write: that takes effect, and nothing is answered any more.
 
     Lists of any version are those of `lag` writes ago, watches from there come late."""
@@ -69,16 +67,10 @@ class Mortal(MemoryClient):
             found = {**found, "items": list(items.values()), "metadata": {"resourceVersion": str(revision)}}
         return found
 
-    async def watch(self, resource: Resource, namespace: str | None = None, *, resource_version: str = "", label_selector: str = "",
-                    field_selector: str = "", bookmarks: bool = True, send_initial_events: bool = False,
-                    timeout_seconds: int | None = None) -> AsyncIterator[WatchEvent]:
-        events = super().watch(resource, namespace, resource_version=resource_version, label_selector=label_selector,
-                               field_selector=field_selector)
-        async with aclosing(cast(Any, events)):
-            async for event in events:
-                if (wait := self.behind_until - self._clock.monotonic()) > 0:
-                    await self._clock.sleep(wait)
-                yield event
+    async def passed(self) -> bool:
+        if (wait := self.behind_until - self._clock.monotonic()) > 0:
+            await self._clock.sleep(wait)
+        return False
 
     async def create(self, resource: Resource, obj: Object, namespace: str | None = None, *, name: str | None = None,
                      subresource: str | None = None, dry_run: bool = False) -> Object:

@@ -169,7 +169,9 @@ TEN_PAST = parse_time("2023-11-14T22:10:00Z")
 
 
 def no_execute(*keys: str) -> list[Object]:
-    return [{"key": key, "effect": "NoExecute", "timeAdded": format_time(TEN_PAST)} for key in keys]
+    """`key`, or `key+SECONDS` for one that came later."""
+    return [{"key": key.partition("+")[0], "effect": "NoExecute", "timeAdded": format_time(TEN_PAST + int(key.partition("+")[2] or 0))}
+            for key in keys]
 
 
 @pytest.mark.parametrize(("the_pod", "keys", "expected"), [
@@ -182,6 +184,7 @@ def no_execute(*keys: str) -> list[Object]:
     pytest.param(tolerating(("a", 60)), ["a", "b"], 0.0, id="one of two is not tolerated"),
     pytest.param(tolerating(("a", -5)), ["a"], TEN_PAST, id="a time below zero is none"),
     pytest.param(tolerating(("a", 60), started="2023-11-14T22:20:00Z"), ["a"], TEN_PAST + 660, id="a pod that came after the taint"),
+    pytest.param(tolerating(("a", 600), ("b", 60)), ["a", "b+300"], TEN_PAST + 360, id="each one's time runs from when its taint came"),
 ])
 def test_when_a_pod_must_go(the_pod: Object, keys: list[str], expected: float | None) -> None:
     assert eviction.evict_at(the_pod, no_execute(*keys)) == expected
