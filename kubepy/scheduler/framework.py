@@ -175,6 +175,20 @@ class Handle:
     extenders: Sequence[Any] = ()
 
 
+class Lens(Protocol):
+    """What a filter says about one node when some of its pods are gone. The snapshot stays as it was when the lens was made."""
+
+    def enter(self, node: Node) -> None:
+        """Looks at this node from now on, with all its pods."""
+
+    def change(self, pod: Pod, sign: int) -> None:
+        """A pod leaves the node (-1), or comes back (1)."""
+
+    def reasons(self) -> Sequence[Reason]:
+        """Why the node is refused as it is now; the texts are those of `filter`."""
+        ...
+
+
 class Plugin:
     """Base of all plugins: every extension point, each doing nothing. `args` is the plugin's configuration (a dict)."""
 
@@ -210,8 +224,9 @@ class Plugin:
         """Whether pods that come to a node or leave it can change what the filter says about this pod: if not, preemption asks once."""
         return True
 
-    def needs(self, pod: Pod) -> dict[str, int] | None:
-        """What the pod needs of a node (resources, and `pods` for its place), if that is all the filter looks at; None: it is not."""
+    def lens(self, cycle: Cycle) -> Lens | None:
+        """The filter for one node after another with some of its pods gone, for preemption; None: pods are taken from the snapshot and
+        `filter` is asked about all nodes each time, which is a hundred times slower."""
         return None
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:

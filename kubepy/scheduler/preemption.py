@@ -17,7 +17,7 @@ import numpy as np
 from kubepy.api import scheduling
 from kubepy.api.types import Object
 from kubepy.scheduler.cycle import reasons_at, rivals_counted
-from kubepy.scheduler.framework import TOO_MANY, Cycle, Profile, Reason, Unfit, histogram
+from kubepy.scheduler.framework import Cycle, Lens, Profile, Reason, Unfit, histogram
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import Node, Snapshot
 
@@ -104,87 +104,95 @@ def choose(pod: Pod, snapshot: Snapshot, candidates: Sequence[Candidate]) -> Out
 
 
 class Trial:
-    """What if some pods were gone from a node? Filters that no pod's departure changes are asked once for all nodes; where only room
-    counts, it is arithmetic, else pods are lifted from the snapshot and the other filters asked again."""
+    """What if some pods were gone from a node? Filters that no pod's departure changes are asked once for all nodes; the others look at one
+    node after another through their lenses or, if one of them has none, at a snapshot from which pods are lifted."""
 
-    def __init__(self, pod: Pod, snapshot: Snapshot, profile: Profile) -> None:
-        self.pod, self.snapshot = pod, snapshot
+    def __init__(self, pod: Pod, snapshot: Snapshot, profile: Profile, *, through_lenses: bool = True) -> None:
+        self.pod = pod
         cycle = Cycle(pod, snapshot)
         for plugin in profile.points["preFilter"]:
             plugin.pre_filter(cycle)
         self._fixed = [refusal for plugin in profile.filters if not plugin.concerns(cycle) for refusal in plugin.filter(cycle)]
-        self._asked = [plugin for plugin in profile.filters if plugin.concerns(cycle)]
-        self._profile = replace(profile, filters=self._asked, points={
-            "preFilter": [plugin for plugin in profile.points["preFilter"] if plugin in self._asked], "filter": self._asked})
-        self.needs = self._asked[0].needs(pod) if len(self._asked) == 1 else None
-        """What the pod needs, if nothing but room counts."""
+        asked = [plugin for plugin in profile.filters if plugin.concerns(cycle)]
+        lenses = [lens for plugin in asked if (lens := plugin.lens(cycle)) is not None] if through_lenses else []
+        self.lens: Lens = _All(lenses) if len(lenses) == len(asked) else _Lifting(pod, snapshot, replace(profile, points={
+            "preFilter": [plugin for plugin in profile.points["preFilter"] if plugin in asked], "filter": asked}))
 
     def refused(self, node: Node) -> Sequence[Reason]:
         """Why the node is out of the question, whoever leaves it."""
         return [Reason(refusal.reason, refusal.resolvable) for refusal in self._fixed if refusal.nodes[node.slot]][:1]
 
-    def reasons(self, node: Node) -> Sequence[Reason]:
-        """Why the pod does not fit as things are in the snapshot."""
-        return reasons_at(Cycle(self.pod, self.snapshot), self._profile, node)
+
+class _All:
+    """Several lenses at once: the first that refuses says why."""
+
+    def __init__(self, lenses: Sequence[Lens]) -> None:
+        self._lenses = lenses
+
+    def enter(self, node: Node) -> None:
+        for lens in self._lenses:
+            lens.enter(node)
+
+    def change(self, pod: Pod, sign: int) -> None:
+        for lens in self._lenses:
+            lens.change(pod, sign)
+
+    def reasons(self) -> Sequence[Reason]:
+        for lens in self._lenses:
+            if reasons := lens.reasons():
+                return reasons
+        return ()
+
+
+class _Lifting:
+    """Any filters: pods are lifted from the snapshot, and must come back before anybody else looks at it."""
+
+    def __init__(self, pod: Pod, snapshot: Snapshot, profile: Profile) -> None:
+        self._pod, self._snapshot, self._profile = pod, snapshot, profile
+        self._node: Node | None = None
+
+    def enter(self, node: Node) -> None:
+        self._node = node
+
+    def change(self, pod: Pod, sign: int) -> None:
+        (self._snapshot.lift if sign < 0 else self._snapshot.put_back)(pod)
+
+    def reasons(self) -> Sequence[Reason]:
+        assert self._node is not None
+        return reasons_at(Cycle(self._pod, self._snapshot), self._profile, self._node)
 
 
 def _victims(trial: Trial, node: Node, budgets: Sequence[Budget]) -> Candidate | Sequence[Reason]:
     """The fewest, least important pods without which the pod fits on the node, or why it does not even without all lesser ones."""
-    pod, snapshot = trial.pod, trial.snapshot
-    lesser = sorted((other for other in node.pods.values() if other.priority < pod.priority), key=_importance)
+    lens = trial.lens
+    lesser = [other for other in node.pods.values() if other.priority < trial.pod.priority]
     if not lesser:
         return (Reason(NO_VICTIMS, False),)
     if refused := trial.refused(node):
         return refused
-    if trial.needs is not None:
-        return _counted(trial.needs, node, lesser, budgets)
+    lens.enter(node)
     for other in lesser:
-        snapshot.lift(other)
-    gone = list(lesser)
+        lens.change(other, -1)
+    gone = set(lesser)
     try:
-        if reasons := trial.reasons(node):
+        if reasons := lens.reasons():
             return reasons
+        lesser.sort(key=_importance)
         victims: list[Pod] = []
         violations = 0
         for group, counts in zip(_split(lesser, budgets), (True, False), strict=True):
             for other in group:
-                snapshot.put_back(other)
+                lens.change(other, 1)
                 gone.remove(other)
-                if trial.reasons(node):
-                    snapshot.lift(other)
-                    gone.append(other)
+                if lens.reasons():
+                    lens.change(other, -1)
+                    gone.add(other)
                     victims.append(other)
                     violations += counts
         return Candidate(node.name, sorted(victims, key=_importance), violations)
     finally:
         for other in gone:
-            snapshot.put_back(other)
-
-
-def _counted(wanted: dict[str, int], node: Node, lesser: Sequence[Pod], budgets: Sequence[Budget]) -> Candidate | Sequence[Reason]:
-    """The same where nothing but room counts."""
-    left = {resource: node.allocatable.get(resource, 0) - value for resource, value in wanted.items()}
-    low = {other.key for other in lesser}
-    for other in node.pods.values():
-        if other.key not in low:
-            _take(left, other)
-    if any(value < 0 for value in left.values()):
-        return [Reason(TOO_MANY if resource == "pods" else f"Insufficient {resource}") for resource, value in left.items() if value < 0]
-    victims: list[Pod] = []
-    violations = 0
-    for group, counts in zip(_split(lesser, budgets), (True, False), strict=True):
-        for other in group:
-            if all(other.requests.get(resource, 0) <= value if resource != "pods" else value for resource, value in left.items()):
-                _take(left, other)
-            else:
-                victims.append(other)
-                violations += counts
-    return Candidate(node.name, sorted(victims, key=_importance), violations)
-
-
-def _take(left: dict[str, int], pod: Pod) -> None:
-    for resource in left:
-        left[resource] -= 1 if resource == "pods" else pod.requests.get(resource, 0)
+            lens.change(other, 1)
 
 
 def _importance(pod: Pod) -> tuple[float, float, str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake
+from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Lens, Plugin, Reason, Refusal, Scores, Wake
 from kubepy.scheduler.label import Mask, by_domain, to_nodes
 from kubepy.scheduler.pod import Pod, Term
 from kubepy.scheduler.snapshot import Node, Snapshot
@@ -95,6 +95,13 @@ class InterPodAffinity(Plugin):
         pod, tallies = cycle.pod, cycle.snapshot.tallies
         return [tally for tally in where.values() if tallies.selects(tally.term.selector, pod.labels, pod.namespace)]
 
+    def lens(self, cycle: Cycle) -> Lens:
+        tallies, template = cycle.snapshot.tallies, cycle.template
+        return _Neighbours(
+            cycle, [(term, self._all_terms(cycle.snapshot, template.affinity)) for term in template.affinity],
+            [(term, tallies.matching(term.selector, living=False)) for term in template.anti_affinity],
+            [(tally.term, tally.weights) for tally in self._matching(cycle, tallies.anti)], self._selects_itself(cycle, template.affinity))
+
     def filter_node(self, cycle: Cycle, node: Node) -> Sequence[Reason]:
         snapshot, pod = cycle.snapshot, cycle.pod
         selects = snapshot.tallies.selects
@@ -162,6 +169,59 @@ class InterPodAffinity(Plugin):
         if max(values) == min(values):
             return 0
         return MAX_SCORE * (raw(node) - min(values)) // (max(values) - min(values))
+
+
+class _Neighbours:
+    """Counts per topology domain of the terms, less what has left the node. Each is (term, domains by slot, counts by domain)."""
+
+    def __init__(self, cycle: Cycle, near: Sequence[tuple[Term, Counts]], apart: Sequence[tuple[Term, Counts]],
+                 hostile: Sequence[tuple[Term, Counts]], first_of_its_kind: bool) -> None:
+        """`near`: terms with the pods that match all of them; `apart`: with those that match each; `hostile`: with those that carry it."""
+        self._tallies, self._first = cycle.snapshot.tallies, first_of_its_kind
+        self._near, self._apart, self._hostile = (
+            [(term, (column := cycle.snapshot.column(term.topology_key)).ids, by_domain(column, counts)) for term, counts in terms]
+            for terms in (near, apart, hostile))
+        self._everywhere = [float(domains.sum()) for _, _, domains in self._near]
+        self._slot = 0
+        self._gone: list[int] = []
+
+    def enter(self, node: Node) -> None:
+        self._slot = node.slot
+        self._gone = [0] * (1 + len(self._apart) + len(self._hostile))
+
+    def change(self, pod: Pod, sign: int) -> None:
+        gone, selects = self._gone, self._tallies.selects
+        if self._near and all(selects(term.selector, pod.labels, pod.namespace) for term, _, _ in self._near):
+            gone[0] -= sign
+        at = 1
+        for term, _, _ in self._apart:
+            if selects(term.selector, pod.labels, pod.namespace):
+                gone[at] -= sign
+            at += 1
+        carried = pod.template.anti_affinity
+        if not carried:
+            return
+        for term, _, _ in self._hostile:
+            gone[at] -= sign * carried.count(term)
+            at += 1
+
+    def reasons(self) -> Sequence[Reason]:
+        slot, gone = self._slot, self._gone
+        if self._near:
+            here = [ids[slot] for _, ids, _ in self._near]
+            if min(here) < 0:
+                return (Reason(AFFINITY, False),)
+            anywhere = max(self._everywhere) > gone[0]
+            if not (self._first and not anywhere) and not all(
+                    domains[domain] > gone[0] for (_, _, domains), domain in zip(self._near, here, strict=True)):
+                return (Reason(AFFINITY, False),)
+        at = 1
+        for terms, text in ((self._apart, ANTI_AFFINITY), (self._hostile, EXISTING)):
+            for _, ids, domains in terms:
+                if (domain := ids[slot]) >= 0 and domains[domain] > gone[at]:
+                    return (Reason(text),)
+                at += 1
+        return ()
 
 
 def _occupied(snapshot: Snapshot, term: Term, counts: Counts) -> Mask:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubepy.api.types import Object
-from kubepy.scheduler.framework import MAX_SCORE, TOO_MANY, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake, Where, tracked
+from kubepy.scheduler.framework import MAX_SCORE, TOO_MANY, Cycle, Event, Lens, Plugin, Reason, Refusal, Scores, Wake, Where, tracked
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import CPU, MEMORY, PODS, Node
@@ -35,8 +35,8 @@ class NodeResourcesFit(Plugin):
         group = resource.partition("/")[0] if "/" in resource else ""
         return resource not in self._ignored and (not group or group not in self._ignored_groups)
 
-    def needs(self, pod: Pod) -> dict[str, int] | None:
-        return {"pods": 1, **{resource: value for resource, value in pod.requests.items() if value and self._looked_at(resource)}}
+    def lens(self, cycle: Cycle) -> Lens:
+        return _Room(cycle, [resource for resource, value in cycle.pod.requests.items() if value and self._looked_at(resource)])
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         snapshot = cycle.snapshot
@@ -119,6 +119,31 @@ class NodeResourcesFit(Plugin):
         kept = wanted if self._type == "MostAllocated" else capacity - wanted
         rate: Scores = np.where(wanted > capacity, 0, kept * MAX_SCORE // capacity).astype(np.float64)
         return rate
+
+
+class _Room:
+    """What would be left of each resource on a node with the pod there."""
+
+    def __init__(self, cycle: Cycle, resources: Sequence[str]) -> None:
+        snapshot, pod = cycle.snapshot, cycle.pod
+        self._resources = resources
+        self._reasons = [Reason(TOO_MANY), *(Reason(f"Insufficient {resource}") for resource in resources)]
+        rows = [PODS, *(snapshot.row(resource) for resource in resources)]
+        wanted = np.array([1, *(pod.requests[resource] for resource in resources)])
+        self._left = (snapshot.allocatable[rows] - snapshot.used[rows] - wanted[:, None]).T
+        self._here: list[int] = []
+
+    def enter(self, node: Node) -> None:
+        self._here = self._left[node.slot].tolist()
+
+    def change(self, pod: Pod, sign: int) -> None:
+        here, requests = self._here, pod.requests
+        here[0] -= sign
+        for index, resource in enumerate(self._resources, 1):
+            here[index] -= sign * requests.get(resource, 0)
+
+    def reasons(self) -> Sequence[Reason]:
+        return [reason for reason, left in zip(self._reasons, self._here, strict=True) if left < 0] if min(self._here) < 0 else ()
 
 
 def _frees(pod: Pod, event: Event) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kubepy.api import scheduling
 from kubepy.api.types import Object
-from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Plugin, Reason, Refusal, Scores, Wake
+from kubepy.scheduler.framework import MAX_SCORE, Cycle, Event, Lens, Plugin, Reason, Refusal, Scores, Wake
 from kubepy.scheduler.label import Mask, by_domain, to_nodes
 from kubepy.scheduler.plugins.node_affinity import accepted_mask, accepts
 from kubepy.scheduler.pod import Pod, Spread, parse_spread
@@ -81,6 +81,11 @@ class PodTopologySpread(Plugin):
         if uneven.any():
             refusals.append(Refusal(uneven, UNEVEN))
         return refusals
+
+    def lens(self, cycle: Cycle) -> Lens:
+        hard = self._hard(cycle)
+        keyed = self._keyed(cycle.snapshot, hard)
+        return _Evenness(cycle, [(self._prepare(cycle, spread, keyed), keyed & self._included(cycle, spread)) for spread in hard])
 
     def _prepare(self, cycle: Cycle, spread: Spread, keyed: Mask) -> _Hard:
         snapshot = cycle.snapshot
@@ -221,6 +226,39 @@ class PodTopologySpread(Plugin):
         if spread.honor_taints:
             found = found & cycle.kept(self.name + "/taints", lambda: _tolerated(cycle))
         return found
+
+
+class _Evenness:
+    """Counts per domain of the hard constraints, less what has left the node."""
+
+    def __init__(self, cycle: Cycle, hard: Sequence[tuple[_Hard, Mask]]) -> None:
+        """Each with the nodes that count."""
+        self._tallies = cycle.snapshot.tallies
+        self._hard = [(ready, counted, cycle.snapshot.column(ready.spread.topology_key).ids) for ready, counted in hard]
+        self._slot = 0
+        self._gone: list[int] = []
+
+    def enter(self, node: Node) -> None:
+        self._slot = node.slot
+        self._gone = [0] * len(self._hard)
+
+    def change(self, pod: Pod, sign: int) -> None:
+        if pod.deleting:
+            return
+        for index, (ready, counted, _) in enumerate(self._hard):
+            if counted[self._slot] and self._tallies.selects(ready.spread.selector, pod.labels, pod.namespace):
+                self._gone[index] -= sign
+
+    def reasons(self) -> Sequence[Reason]:
+        for (ready, _, ids), gone in zip(self._hard, self._gone, strict=True):
+            domain = ids[self._slot]
+            if domain < 0:
+                return (Reason(NO_LABEL, False),)
+            here = ready.counts[domain] - gone
+            least = min(ready.least, here) if gone else ready.least  # where something left, the domain is one of those that count
+            if here + ready.itself - least > ready.spread.max_skew:
+                return (Reason(UNEVEN),)
+        return ()
 
 
 def _tolerated(cycle: Cycle) -> Mask:

@@ -112,15 +112,14 @@ def test_a_decision_is_a_node_that_the_plain_rules_accept(seed):
 
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=200, deadline=None)
-def test_counting_finds_the_victims_that_trying_finds(seed):
+def test_lenses_find_the_victims_that_trying_finds(seed):
     rng, snapshot = cluster.random_cluster(seed)
     pod = cluster.PARSER.parse(cluster.random_pod(rng, "new"))
     pod.priority = 5
     budgets = [preemption.Budget("default", {"matchLabels": {"group": group}}, rng.randrange(2)) for group in cluster.GROUPS]
     for plugin in FILTERS.values():
         plugin.handle = SimpleNamespace(snapshot=snapshot)
-    trial, slow = preemption.Trial(pod, snapshot, PROFILE), preemption.Trial(pod, snapshot, PROFILE)
-    slow.needs = None
+    trial, slow = preemption.Trial(pod, snapshot, PROFILE), preemption.Trial(pod, snapshot, PROFILE, through_lenses=False)
     for node in snapshot.nodes.values():
         outcomes = []
         for one in (trial, slow):
