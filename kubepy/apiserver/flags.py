@@ -102,7 +102,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "API": {
         "runtime_config": "group/version=true|false, api/beta=true …: which versions are served beside the default",
-        "feature_gates": "not used: features are as v1.36 has them",
+        "feature_gates": "A=true|false,…: features switched on or off; every gate of v1.36 may be set to its default",
         "service_cluster_ip_range": "a CIDR from which service cluster IPs are taken (two, comma separated, for dual stack)",
         "service_node_port_range": "the ports for services of type NodePort",
         "endpoint_reconciler_type": "how servers add themselves to the kubernetes service: lease or none",

@@ -87,6 +87,7 @@ async def _serve(options: Options, index: int, sock: socket.socket) -> None:
             except Exception as error:
                 log.error("Cannot leave the kubernetes service", error)
 
+    options.gates.publish()
     log.info("Serving securely", address=options.bind_address, port=options.secure_port, worker=index)
     try:
         await serve(app, sock, tls, stopping)

@@ -8,8 +8,11 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from kubepy.apiserver.feature import SWITCHABLE
 from kubepy.apiserver.flags import SECTIONS
 from kubepy.base.flag import boolean, unsigned_duration
+from kubepy.base.gate import GateError, Gates
+from kubepy.base.gate import parse as parse_gates
 from kubepy.base.http.tls import CIPHERS, TLS13, VERSIONS
 
 
@@ -142,6 +145,11 @@ class Options:
         """Those a token must be for; the issuers when none are given."""
         return self.api_audiences or self.service_account_issuer
 
+    @property
+    def gates(self) -> Gates:
+        """Raises GateError, but not for options that passed `check`."""
+        return parse_gates(self.feature_gates, SWITCHABLE)
+
     def check(self) -> list[str]:
         """What is wrong with the options, as sentences."""
         problems = []
@@ -233,11 +241,14 @@ class Options:
         defaults = Options()
         refused = {
             "service_account_lookup": "tokens of deleted service accounts are always refused",
-            "feature_gates": "features are as v1.36 has them",
             "watch_cache": "every resource has its watch cache", "watch_cache_sizes": "watch caches have no sizes",
             "kubelet_timeout": "it cannot be changed", "audit_log_format": "only json is written"}
         problems = [f"--{name.replace('_', '-')} is not supported: {why}" for name, why in refused.items()
                     if getattr(self, name) != getattr(defaults, name)]
+        try:
+            _ = self.gates
+        except GateError as error:
+            problems.append(f"--feature-gates: {error}")
         if self.endpoint_reconciler_type not in ("lease", "none"):
             problems.append("--endpoint-reconciler-type must be lease or none")
         return problems

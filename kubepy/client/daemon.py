@@ -27,6 +27,7 @@ import uvloop
 from kubepy import KUBERNETES_VERSION
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import CONFIGMAPS
+from kubepy.base import gate
 from kubepy.base import log as logs
 from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.flag import add_boolean, add_duration, comma_list
@@ -57,15 +58,17 @@ class Daemon:
     """Shown by /configz; the component adds its own."""
 
 
-_ACCEPTED = ("--feature-gates", "--cert-dir", "--vmodule", "--log-flush-frequency", "--show-hidden-metrics-for-version",
+_ACCEPTED = ("--cert-dir", "--vmodule", "--log-flush-frequency", "--show-hidden-metrics-for-version",
              *(f"--requestheader-{name}" for name in ("client-ca-file", "allowed-names", "extra-headers-prefix", "group-headers",
                                                       "uid-headers", "username-headers")))
 """Flags of the Go components that change nothing here: no front proxy is believed, a certificate that is made stays in memory."""
 Work = Callable[[Daemon], Awaitable[None]]
 
 
-def parser(name: str, *, secure_port: int, description: str, leader_elect: bool | None = True) -> argparse.ArgumentParser:
-    """The flags every component has. `leader_elect` is its default, None where there is no leader (one per node)."""
+def parser(name: str, *, secure_port: int, description: str, leader_elect: bool | None = True,
+           switchable: frozenset[str] = frozenset()) -> argparse.ArgumentParser:
+    """The flags every component has. `leader_elect` is its default, None where there is no leader (one per node); `switchable` are the
+    feature gates of which it has both states."""
     result = argparse.ArgumentParser(prog=f"kubepy {name.removeprefix('kube-')}", description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     api = result.add_argument_group("API server")
@@ -105,6 +108,7 @@ def parser(name: str, *, secure_port: int, description: str, leader_elect: bool 
         leader.add_argument("--leader-elect-resource-namespace", default="kube-system", metavar="NS", help="its namespace")
     logging = result.add_argument_group("logging")
     logging.add_argument("-v", "--v", dest="v", type=int, default=0, metavar="N", help="verbosity, 0 to 10 (default 0)")
+    gate.add_flag(result.add_argument_group("features"), switchable)
     same = result.add_argument_group("accepted for compatibility")
     for flag in _ACCEPTED:
         same.add_argument(flag, default="", metavar="X", help=argparse.SUPPRESS)
@@ -139,6 +143,7 @@ async def _main(name: str, args: argparse.Namespace, work: Work, extra: Mapping[
                 prepare: Callable[[Daemon], None] | None) -> int:
     clock = SystemClock()
     found = find(args.kubeconfig, server=args.master)
+    args.feature_gates.publish()
     client = HttpClient(found, user_agent=name)
     leader_client = HttpClient(found, user_agent=f"{name}/leader-election", timeout=5.0, connections=2)
     daemon = Daemon(name, args, client, clock, Tasks(name, clock), Health(), config)
