@@ -22,6 +22,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "external_hostname": "the host name in URLs that are given out, such as that of the keys which verify service account tokens",
         "tls_cert_file": "the serving certificate with its chain; without it a self-signed one is made in --cert-dir",
         "tls_private_key_file": "the key of --tls-cert-file",
+        "tls_sni_cert_key": "CERTIFICATE,KEY[:NAME,*.NAME]: a further certificate, for clients that ask for these names or, without "
+                            "names, for its own; may be repeated",
         "tls_min_version": "the lowest TLS version spoken: VersionTLS12 or VersionTLS13",
         "tls_cipher_suites": "the TLS 1.2 suites spoken, by Go's names; default: those with forward secrecy and authenticated encryption",
         "cert_dir": "where a self-signed serving certificate is kept when --tls-cert-file is not given",

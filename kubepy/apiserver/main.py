@@ -17,6 +17,7 @@ from kubepy.apiserver.expiry import keep_looking
 from kubepy.apiserver.options import Options, parse
 from kubepy.base import log as logs
 from kubepy.base.http.server import listen, serve, supervise
+from kubepy.base.http.sni import Named
 from kubepy.base.http.tls import VERSIONS, ServerTls, openssl_names
 from kubepy.base.log import get_logger
 
@@ -70,7 +71,8 @@ async def _serve(options: Options, index: int, sock: socket.socket) -> None:
     server = build(options)
     cas = [path for path in dict.fromkeys((options.client_ca_file, options.requestheader_client_ca_file)) if path]
     tls = ServerTls(options.tls_cert_file, options.tls_private_key_file, cas, judge_later=True, minimum=VERSIONS[options.tls_min_version],
-                    ciphers=openssl_names(options.tls_cipher_suites))
+                    ciphers=openssl_names(options.tls_cipher_suites), named=[Named.parse(text) for text in options.tls_sni_cert_key],
+                    address=options.bind_address)
     server.services.files.follow("serving certificate", tls.files, tls.load)
     server.tasks.keep(server.services.files.keep, "files")
     server.tasks.keep(lambda: keep_looking(options, server.clock), "expiry")

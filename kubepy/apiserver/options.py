@@ -13,6 +13,7 @@ from kubepy.apiserver.flags import SECTIONS
 from kubepy.base.flag import boolean, unsigned_duration
 from kubepy.base.gate import GateError, Gates
 from kubepy.base.gate import parse as parse_gates
+from kubepy.base.http.sni import Named
 from kubepy.base.http.tls import CIPHERS, TLS13, VERSIONS
 
 
@@ -47,6 +48,7 @@ class Options:
     external_hostname: str = ""
     tls_cert_file: str = ""
     tls_private_key_file: str = ""
+    tls_sni_cert_key: tuple[str, ...] = ()
     tls_min_version: str = "VersionTLS12"
     tls_cipher_suites: tuple[str, ...] = ()
     cert_dir: str = "/var/run/kubernetes"
@@ -167,6 +169,11 @@ class Options:
             problems.append("--service-node-port-range must be a range of ports such as 30000-32767")
         if bool(self.tls_cert_file) != bool(self.tls_private_key_file):
             problems.append("--tls-cert-file and --tls-private-key-file must be given together")
+        for text in self.tls_sni_cert_key:
+            try:
+                Named.parse(text)
+            except ValueError as error:
+                problems.append(f'invalid argument "{text}" for "--tls-sni-cert-key" flag: {error}')
         if self.tls_min_version not in VERSIONS:
             problems.append(f"--tls-min-version: unknown tls version {self.tls_min_version!r} (one of {', '.join(VERSIONS)})")
         problems += [f"--tls-cipher-suites: Cipher suite {name} not supported or doesn't exist" for name in self.tls_cipher_suites
@@ -308,7 +315,11 @@ def parse(argv: list[str]) -> Options:
     for name in Options.__dataclass_fields__:
         value = getattr(arguments, name)
         if isinstance(getattr(defaults, name), tuple) and name != "service_node_port_range":
-            value = getattr(defaults, name) if value is None else tuple(word for text in value for word in _words(text))
+            if value is None:
+                value = getattr(defaults, name)
+            elif name != "tls_sni_cert_key":  # its commas are its own
+                value = [word for text in value for word in _words(text)]
+            value = tuple(value)
         values[name] = value
     options = Options(**values)
     if not options.advertise_address:
