@@ -75,6 +75,8 @@ class Template:
     """Milli-CPU and bytes with the scheduler's defaults for containers that ask for nothing."""
     ports: tuple[tuple[str, str, int], ...] = ()
     images: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    """That a node must declare."""
     tolerations: tuple[Object, ...] = ()
     node_selector: Object | None = None
     node_required: Object | None = None
@@ -168,6 +170,7 @@ class Parser:
             [_scheduling_part(c) for c in spec.get("initContainers") or ()],
             spec.get("resources"), spec.get("overhead"), spec.get("nodeSelector"), affinity, spec.get("tolerations"), spread,
             [labels.get(k) for c in spread or () for k in c.get("matchLabelKeys") or ()], volumes, spec.get("resourceClaims"),
+            _image_volumes(spec),
         ))
         found = self._templates.get(key)
         if found is None:
@@ -178,7 +181,20 @@ class Parser:
 
 
 def _scheduling_part(container: Object) -> tuple[Any, ...]:
-    return (container.get("resources"), container.get("ports"), container.get("image"), container.get("restartPolicy"))
+    return (container.get("resources"), container.get("ports"), container.get("image"), container.get("restartPolicy"),
+            container.get("restartPolicyRules"))
+
+
+def _image_volumes(spec: Object) -> tuple[str, ...]:
+    return tuple(str(volume["image"].get("reference") or "") for volume in spec.get("volumes") or () if volume.get("image"))
+
+
+def required_features(spec: Object) -> tuple[str, ...]:
+    """What a node must declare (`status.declaredFeatures`) to run such a pod. Of the features of v1.36 that are declared, one shows in a
+    new pod; the others show in changes of running ones."""
+    rules = (rule for kind in ("containers", "initContainers") for container in spec.get(kind) or ()
+             for rule in container.get("restartPolicyRules") or ())
+    return ("RestartAllContainersOnContainerExits",) if any(rule.get("action") == "RestartAllContainers" for rule in rules) else ()
 
 
 def _matters(volume: Object) -> bool:
@@ -214,7 +230,8 @@ def _parse_template(namespace: str, labels: Labels, spec: Object, volumes: tuple
         requests={name: value for name, value in scheduling.pod_requests(pod).items() if value},
         nonzero=(nonzero.get("cpu", 0), nonzero.get("memory", 0)),
         ports=tuple(scheduling.host_ports(pod)),
-        images=tuple(c.get("image") or "" for c in containers),
+        images=(*(c.get("image") or "" for c in containers), *_image_volumes(spec)),
+        features=required_features(spec),
         tolerations=tuple(spec.get("tolerations") or ()),
         node_selector=spec.get("nodeSelector") or None,
         node_required=node_affinity.get(required),

@@ -317,6 +317,7 @@ def _named(event: Event) -> str:
 
 _NAMES = {
     ("Node", "label"): "NodeLabelUpdate", ("Node", "taint"): "NodeTaintUpdate", ("Node", "allocatable"): "NodeAllocatableUpdate",
+    ("Node", "features"): "NodeDeclaredFeatureUpdate",
     ("AssignedPod", "label"): "AssignedPodUpdate", ("AssignedPod", "resize"): "PodRequestScaledDown", ("Pod", "label"): "PodLabelUpdate",
     ("Pod", "resize"): "PodRequestScaledDown", ("Pod", "tolerations"): "PodTolerationUpdate",
     ("Pod", "gates"): "PodSchedulingGateEliminated", ("Pod", "spec"): "PodUpdate", ("Namespace", "label"): "NamespaceUpdate",

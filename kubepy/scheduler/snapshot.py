@@ -50,6 +50,8 @@ class Node:
     pods: dict[str, Pod] = field(default_factory=dict)
     """By key."""
     annotations: Labels = field(default_factory=dict)
+    features: frozenset[str] = frozenset()
+    """That it declares."""
 
 
 @dataclass(slots=True)
@@ -133,6 +135,7 @@ class Snapshot:
                 node.allocatable = allocatable
                 self._size(node)
         node.annotations = metadata.get("annotations") or {}
+        node.features = frozenset(status.get("declaredFeatures") or ())
         self._set_images(node, status.get("images") or ())
 
     def remove_node(self, name: str) -> None:

@@ -134,7 +134,7 @@ class Feed:
     def _node_set(self, obj: Object) -> None:
         snapshot, queue = self._snapshot, self._queue
         node = snapshot.nodes.get(obj["metadata"]["name"])
-        before = (node.labels, node.taints, node.unschedulable, node.allocatable) if node is not None else None
+        before = (node.labels, node.taints, node.unschedulable, node.allocatable, node.features) if node is not None else None
         snapshot.set_node(obj)
         after: Node = snapshot.nodes[obj["metadata"]["name"]]
         if before is None:
@@ -146,6 +146,8 @@ class Feed:
             queue.happened(Event("Node", "taint", None, after))
         if before[3] != after.allocatable:
             queue.happened(Event("Node", "allocatable", None, after))
+        if before[4] != after.features:
+            queue.happened(Event("Node", "features", None, after))
 
     def _node_gone(self, obj: Object) -> None:
         self._snapshot.remove_node(obj["metadata"]["name"])

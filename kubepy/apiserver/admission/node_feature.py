@@ -4,13 +4,12 @@ Source: `plugin/pkg/admission/nodedeclaredfeatures`. Of the features that v1.36 
 """
 from __future__ import annotations
 
-from kubepy.api.quantity import quantity
 from kubepy.api.resource import NODES, PODS, Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.interface import Plugin, refuse, same
 from kubepy.apiserver.request import Attributes, Operation
 
-GUARANTEED_CPU = "GuaranteedQoSPodCPUResize"
+INIT_CONTAINERS = "InPlacePodVerticalScalingInitContainers"
 POD_LEVEL = "InPlacePodLevelResourcesVerticalScaling"
 
 
@@ -39,13 +38,14 @@ def needed(old: Object, new: Object) -> list[str]:
     """The features that a node must have declared for a change of a pod on it."""
     before, after = old.get("spec") or {}, new.get("spec") or {}
     found = []
-    if (old.get("status") or {}).get("qosClass") == "Guaranteed" and _cpus(before) != _cpus(after):
-        found.append(GUARANTEED_CPU)
     if (before.get("resources") or {}) != (after.get("resources") or {}):
         found.append(POD_LEVEL)
+    if _first(before) != _first(after):
+        found.append(INIT_CONTAINERS)
     return found
 
 
-def _cpus(spec: Object) -> list[object]:
-    return [quantity(((container.get("resources") or {}).get("requests") or {}).get("cpu") or "0")
-            for container in spec.get("containers") or ()]
+def _first(spec: Object) -> list[Object]:
+    """Resources of the containers that run and end before the others start."""
+    return [container.get("resources") or {} for container in spec.get("initContainers") or ()
+            if container.get("restartPolicy") != "Always"]

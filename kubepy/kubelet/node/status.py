@@ -106,8 +106,8 @@ def node_status(settings: Settings, machine: Machine, state: RuntimeState, image
                      "architecture": machine.arch, **({"swap": {"capacity": machine.swap}} if machine.swap else {})},
         "images": _images(images, settings.max_images), **_features(state),
         # what the API server's NodeDeclaredFeatureValidator asks for when a pod is resized, and schedulers for pods with such rules
-        "declaredFeatures": [*(["GuaranteedQoSPodCPUResize"] if settings.cpu_manager_policy == "none" else []),
-                             "InPlacePodLevelResourcesVerticalScaling", "RestartAllContainersOnContainerExits"],
+        "declaredFeatures": ["InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers",
+                             "RestartAllContainersOnContainerExits"],
     }
 
 

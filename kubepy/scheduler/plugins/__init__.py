@@ -9,6 +9,7 @@ from kubepy.scheduler.plugins.dynamic_resources import DynamicResources
 from kubepy.scheduler.plugins.image_locality import ImageLocality
 from kubepy.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from kubepy.scheduler.plugins.node_affinity import NodeAffinity
+from kubepy.scheduler.plugins.node_declared_features import NodeDeclaredFeatures
 from kubepy.scheduler.plugins.node_name import NodeName
 from kubepy.scheduler.plugins.node_ports import NodePorts
 from kubepy.scheduler.plugins.node_resources_fit import NodeResourcesFit
@@ -25,6 +26,7 @@ DEFAULT: tuple[tuple[type[Plugin], int], ...] = (
     (PrioritySort, 0),
     (NodeUnschedulable, 0),
     (NodeName, 0),
+    (NodeDeclaredFeatures, 0),
     (TaintToleration, 3),
     (NodeAffinity, 2),
     (NodePorts, 0),

@@ -9,10 +9,11 @@ from kubepy.scheduler.snapshot import Snapshot
 PARSER = Parser()
 
 
-def node(name, cpu="4", memory="8Gi", pods="110", labels=None, taints=(), unschedulable=False, images=(), **resources):
+def node(name, cpu="4", memory="8Gi", pods="110", labels=None, taints=(), unschedulable=False, images=(), features=(), **resources):
     return {"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **(labels or {})}},
             "spec": {"taints": list(taints), "unschedulable": unschedulable},
-            "status": {"allocatable": {"cpu": cpu, "memory": memory, "pods": pods, **resources}, "images": list(images)}}
+            "status": {"allocatable": {"cpu": cpu, "memory": memory, "pods": pods, **resources}, "images": list(images),
+                       "declaredFeatures": list(features)}}
 
 
 def pod(name, namespace="default", requests=None, labels=None, node=None, ports=(), uid=None, status=None, image="app", metadata=None,

@@ -69,6 +69,8 @@ BIG = {"requests": {"cpu": "3"}}
 @pytest.mark.parametrize(("nodes", "pods", "new", "expected"), [
     pytest.param(TWO, [], {}, "n1 n2", id="NodeName: none is named"),
     pytest.param([node("n1", unschedulable=True), node("n2")], [], {}, "n2", id="NodeUnschedulable: a cordoned node"),
+    pytest.param([node("n1"), node("n2", features=["RestartAllContainersOnContainerExits"])], [], {"initContainers": [{
+        "name": "i", "restartPolicyRules": [{"action": "RestartAllContainers"}]}]}, "n2", id="NodeDeclaredFeatures: who can"),
     pytest.param([node("n1", unschedulable=True)], [], {"tolerations": [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}]},
                  "n1", id="NodeUnschedulable: tolerated"),
     pytest.param([node("n1", taints=[taint()]), node("n2", taints=[taint("PreferNoSchedule")])], [], {}, "n2",
@@ -186,8 +188,10 @@ IMAGES = [{"names": ["app:latest"], "sizeBytes": 500 * 2**20}]
     pytest.param("NodeResourcesFit", {"scoringStrategy": {"type": "LeastAllocated", "resources": [
         {"name": "cpu", "weight": 3}, {"name": "memory", "weight": 1}]}}, [node("n1", cpu="4"), node("n2", cpu="2")], [], ASKS, [75, 56],
         id="LeastAllocated: by weight"),
-    pytest.param("NodeResourcesBalancedAllocation", {}, [node("n1", cpu="4"), node("n2", cpu="1")], [], ASKS, [100, 62],
+    pytest.param("NodeResourcesBalancedAllocation", {}, [node("n1", cpu="4"), node("n2", cpu="1")], [], ASKS, [75, 56],
                  id="in proportion"),
+    pytest.param("NodeResourcesBalancedAllocation", {}, [node("n1"), node("n2")], [pod("m", requests={"memory": "2Gi"}, node="n1")],
+                 {"requests": {"cpu": "1"}}, [81, 68], id="what brings a node into balance"),
     pytest.param("ImageLocality", {}, [node("n1", images=IMAGES), node("n2")], [], {}, [23, 0], id="ImageLocality: where the image is"),
     pytest.param("PodTopologySpread", {}, ABAB[:3], [on(1, **X)], {**X, **spread(**SOFT)}, [0, 100, 0], id="spreading as a wish"),
     pytest.param("InterPodAffinity", {}, ABAB[:3], [on(1, **X)], wishes("podAffinity", 10, term("x")), [100, 0, 100], id="rather near"),

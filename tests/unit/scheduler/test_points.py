@@ -134,7 +134,7 @@ def test_points_order_plugins_as_upstream_does(monkeypatch):
     found = configured(Pairs, monkeypatch,
                        "multiPoint: {enabled: [{name: %s}]}, filter: {enabled: [{name: NodeAffinity}, {name: NodeName}]}")
     profile = found.profiles["default-scheduler"]
-    assert [plugin.name for plugin in profile.filters][:4] == ["NodeAffinity", "NodeName", "NodeUnschedulable", "TaintToleration"]
+    assert [plugin.name for plugin in profile.filters][:4] == ["NodeAffinity", "NodeName", "NodeUnschedulable", "NodeDeclaredFeatures"]
     assert [plugin.name for plugin in profile.points["permit"]] == ["Pairs"]
 
 

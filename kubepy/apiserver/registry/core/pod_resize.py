@@ -1,4 +1,4 @@
-"""What `pods/resize` may change (`ValidatePodResize`): CPU and memory of containers and sidecars, and never the QoS class."""
+"""What `pods/resize` may change (`ValidatePodResize`): CPU and memory of containers of any kind, and never the QoS class."""
 from __future__ import annotations
 
 from kubepy.api import field
@@ -27,16 +27,12 @@ def pod_resize(obj: Object, old: Object, errors: Errors) -> Errors:
         errors.append(field.forbidden(SPEC, "Pod running on node without support for resize"))
     for key in ("initContainers", "containers"):
         for position, (new, before) in enumerate(zip(new_spec.get(key) or (), old_spec.get(key) or (), strict=True)):
-            if key == "containers" or before.get("restartPolicy") == "Always":
-                errors += _removed(new, before, SPEC.child(key).index(position).child("resources"))
+            errors += _removed(new, before, SPEC.child(key).index(position).child("resources"))
     for key in ("containers", "initContainers"):
         for new, before in zip(new_spec.get(key) or (), old_spec.get(key) or (), strict=True):
-            if key == "initContainers" and before.get("restartPolicy") != "Always":
-                if not same(new, before):
-                    errors.append(field.forbidden(SPEC, "resources for non-sidecar init containers are immutable"))
-            elif not same(_rest(new), _rest(before)):
-                what = "only cpu and memory resources are mutable" if key == "containers" else \
-                    "only cpu and memory resources for sidecar containers are mutable"
+            if not same(_rest(new), _rest(before)):
+                what = "only cpu and memory resources for sidecar containers are mutable" if before.get("restartPolicy") == "Always" \
+                    else "only cpu and memory resources are mutable"
                 errors.append(field.forbidden(SPEC, what))
     return errors
 
