@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Mapping
+from dataclasses import fields
 
 from kubepy.api.errors import ApiError, MethodNotAllowed, NotAcceptable
 from kubepy.apiserver import debug, index, media
@@ -12,7 +13,7 @@ from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.filters import wrap
 from kubepy.apiserver.health import Health
 from kubepy.apiserver.server import Server
-from kubepy.base import metrics, slis
+from kubepy.base import metrics, slis, zpage
 from kubepy.base.http.cycle import App, Receive, Scope, Send
 
 VERSION = {
@@ -21,6 +22,7 @@ VERSION = {
     "goVersion": f"python{platform.python_version()}", "compiler": "cpython", "platform": "linux/amd64",
 }
 
+NAME = "kube-apiserver"
 PAGES = ("/metrics",)
 """Where the paths begin that FastAPI serves."""
 
@@ -58,6 +60,9 @@ class Shell:
         if path == "/metrics/slis" and exchange.method == "GET":
             await exchange.answer(200, slis.render(), metrics.CONTENT_TYPE.encode())
             return
+        if path in zpage.PATHS and exchange.method == "GET":
+            await self._zpage(exchange, path)
+            return
         if path.startswith("/debug/") and await debug.answer(exchange, path, profiling=self.profiling):
             return
         if not path.startswith(PAGES):
@@ -80,6 +85,16 @@ class Shell:
         if self._pages is None:
             self._pages = await asyncio.to_thread(_load_pages)
         await self._pages(scope, receive, with_headers)  # type: ignore[arg-type]
+
+    async def _zpage(self, exchange: Exchange, path: str) -> None:
+        accept = exchange.header(b"accept")
+        if path == "/statusz":
+            paths = ("/healthz", "/livez", "/metrics", "/readyz", "/version")
+            status, kind, body = zpage.statusz(NAME, VERSION["gitVersion"][1:], paths, accept, self.server.clock.now())
+        else:
+            options = self.server.options
+            status, kind, body = zpage.flagz(NAME, {one.name: getattr(options, one.name) for one in fields(options)}, accept)
+        await exchange.answer(status, body, kind.encode())
 
     async def _version(self, exchange: Exchange, path: str) -> None:
         if path.rstrip("/") != "/version":

@@ -19,7 +19,9 @@ POST_START = {
     "priority-and-fairness-filter": "", "storage-object-count-tracker-hook": "",
     "start-apiextensions-informers": _CUSTOM, _CUSTOM: _CUSTOM, "crd-informer-synced": _CUSTOM,
     **{name: name for name in (
-        "start-system-namespaces-controller", "start-cluster-authentication-info-controller", "start-legacy-token-tracking-controller",
+        "start-system-namespaces-controller", "start-cluster-authentication-info-controller",
+        "start-kube-apiserver-identity-lease-controller", "start-kube-apiserver-identity-lease-garbage-collector",
+        "start-legacy-token-tracking-controller",
         "start-service-ip-repair-controllers", "rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes",
         "priority-and-fairness-config-producer", "bootstrap-controller", "start-kubernetes-service-cidr-controller")},
     **{name: _AGGREGATED for name in (

@@ -13,6 +13,7 @@ from kubepy.apiserver import flowcontrol, kubernetes_service, trust
 from kubepy.apiserver.authn.service_account import TRACKING
 from kubepy.apiserver.authz.reconcile import reconcile_bootstrap
 from kubepy.apiserver.ensure import ensure
+from kubepy.apiserver.identity import RENEW_SECONDS, Identity
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.service.repair import Repair
 from kubepy.apiserver.service.reserve import ServiceReserver
@@ -113,6 +114,18 @@ async def token_tracking(server: Server) -> None:
     await ensure(server, CONFIGMAPS, {"metadata": {"name": TRACKING}, "data": {"since": today}}, "kube-system")
 
 
+async def identity(server: Server) -> None:
+    await namespaces(server)
+    lease = Identity(server)
+    await lease.once()
+    server.tasks.keep(lease.renew, "identity-lease", maximum=RENEW_SECONDS)
+
+
+async def identities(server: Server) -> None:
+    """Removes leases of servers that are no more."""
+    server.tasks.keep(Identity(server).clean, "identity-leases")
+
+
 HOOKS: dict[str, Hook] = {
     "rbac/bootstrap-roles": rbac,
     "start-system-namespaces-controller": namespaces,
@@ -122,6 +135,8 @@ HOOKS: dict[str, Hook] = {
     "bootstrap-controller": kubernetes,
     "start-service-ip-repair-controllers": service_repair,
     "start-cluster-authentication-info-controller": authentication,
+    "start-kube-apiserver-identity-lease-controller": identity,
+    "start-kube-apiserver-identity-lease-garbage-collector": identities,
     "start-legacy-token-tracking-controller": token_tracking,
     "start-apiextensions-controllers": custom_resources,
 }

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 import orjson
 
 from kubepy.apiserver.server import Server
+from kubepy.base import zpage
 
 PATHS = ("/", "/index.html")
 
 
 def render(server: Server, checks: Iterable[str]) -> bytes:
     """`checks` are the paths of health checks."""
-    found = {"/api", "/apis", "/apis/", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version",
+    found = {"/api", "/apis", "/apis/", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version", *zpage.PATHS,
              *server.services.documents, *checks}
     if server.options.profiling:
         found.add("/debug/pprof")

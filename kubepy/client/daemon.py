@@ -81,7 +81,8 @@ def parser(name: str, *, secure_port: int, description: str, leader_elect: bool 
     serving = result.add_argument_group("serving health and metrics")
     serving.add_argument("--bind-address", default="0.0.0.0", metavar="IP", help="address to listen on (default 0.0.0.0)")
     serving.add_argument("--secure-port", type=int, default=secure_port, metavar="PORT",
-                         help=f"HTTPS port for /healthz, /livez, /readyz, /metrics, /configz; 0 serves nothing (default {secure_port})")
+                         help="HTTPS port for /healthz, /livez, /readyz, /metrics, /configz, /statusz, /flagz; 0 serves nothing (default "
+                              f"{secure_port})")
     serving.add_argument("--tls-cert-file", default="", metavar="FILE", help="serving certificate; without it one is made at start")
     serving.add_argument("--tls-private-key-file", default="", metavar="FILE", help="its private key")
     serving.add_argument("--client-ca-file", default="", metavar="FILE",
@@ -203,7 +204,7 @@ async def _serve(daemon: Daemon, extra: Mapping[str, Handler]) -> HealthServer |
                           daemon.clock, tuple(args.authorization_always_allow_paths), Lifetimes(
                               args.authentication_token_webhook_cache_ttl, args.authorization_webhook_cache_authorized_ttl,
                               args.authorization_webhook_cache_unauthorized_ttl))
-    server = HealthServer(daemon.health, delegated, lambda: daemon.config, extra)
+    server = HealthServer(daemon.health, delegated, lambda: daemon.config, extra, name=daemon.name, flags=vars(args))
     await server.start(args.bind_address, args.secure_port, tls.context)
     daemon.tasks.start(tls.keep_current(), "tls")
     if not client_ca and not args.authentication_skip_lookup:

@@ -1,4 +1,4 @@
-"""What every component serves: /healthz, /livez, /readyz, /metrics, /metrics/slis, /configz, over TLS, to those who may ask."""
+"""What every component serves over TLS, to those who may ask: health, /metrics, /metrics/slis, /configz, /statusz, /flagz."""
 from __future__ import annotations
 
 import asyncio
@@ -6,6 +6,7 @@ import datetime
 import os
 import ssl
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from kubepy import KUBERNETES_VERSION
 from kubepy.api.errors import ApiError
-from kubepy.base import metrics, slis
+from kubepy.base import metrics, slis, zpage
 from kubepy.base.http.tls import STRONG
 from kubepy.base.log import get_logger
 from kubepy.client.delegated import ANONYMOUS, Delegated, from_certificate
@@ -29,6 +31,7 @@ log = get_logger("serving")
 Check = Callable[[], bool]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RELOAD_INTERVAL = 60.0
+PATHS = ("/configz", "/healthz", "/livez", "/metrics", "/readyz")
 
 
 @dataclass(slots=True)
@@ -55,7 +58,8 @@ class HealthServer:
     """`delegated` None (plain HTTP on loopback, tests) lets everyone in. `extra` adds paths, guarded like /metrics."""
 
     def __init__(self, health: Health, delegated: Delegated | None, configz: Callable[[], dict[str, Any]],
-                 extra: Mapping[str, Handler] | None = None) -> None:
+                 extra: Mapping[str, Handler] | None = None, *, name: str = "", flags: Mapping[str, Any] | None = None) -> None:
+        self._name, self._flags = name, flags or {}
         self._health, self._delegated, self._configz = health, delegated, configz
         self._extra = dict(extra or {})
         self._runner: web.AppRunner | None = None
@@ -69,7 +73,7 @@ class HealthServer:
         app.router.add_get("/metrics", self._answer_metrics)
         app.router.add_get("/metrics/slis", answer_slis)
         app.router.add_get("/configz", self._answer_configz)
-        for path, handler in self._extra.items():
+        for path, handler in {**zpages(self._name, self._flags, PATHS), **self._extra}.items():
             app.router.add_route("*", path, handler)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -114,6 +118,23 @@ class HealthServer:
 
     async def _answer_configz(self, request: web.Request) -> web.Response:
         return web.Response(body=orjson.dumps(self._configz(), default=str), content_type="application/json")
+
+
+def zpages(name: str, flags: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Handler]:
+    """Handlers of /statusz, which names `paths`, and /flagz."""
+
+    async def answer_statusz(request: web.Request) -> web.Response:
+        return _response(zpage.statusz(name, KUBERNETES_VERSION[1:], paths, request.headers.get("Accept", ""), time.time()))
+
+    async def answer_flagz(request: web.Request) -> web.Response:
+        return _response(zpage.flagz(name, flags, request.headers.get("Accept", "")))
+
+    return {"/statusz": answer_statusz, "/flagz": answer_flagz}
+
+
+def _response(answer: zpage.Answer) -> web.Response:
+    status, kind, body = answer
+    return web.Response(status=status, body=body, headers={"Content-Type": kind})
 
 
 async def answer_slis(request: web.Request) -> web.Response:

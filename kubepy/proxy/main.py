@@ -18,7 +18,7 @@ from kubepy.base.flag import comma_list
 from kubepy.client import daemon
 from kubepy.client.events import EventRecorder
 from kubepy.client.informer import InformerFactory
-from kubepy.client.serving import answer_slis
+from kubepy.client.serving import answer_slis, zpages
 from kubepy.proxy import config, health, tuning
 from kubepy.proxy.backend import Backend, BackendError
 from kubepy.proxy.mode import MODES, Settings, make
@@ -153,7 +153,8 @@ async def _work(process: daemon.Daemon, settings: dict[Family, Settings]) -> Non
                 "/healthz": status.answer_healthz, "/livez": status.answer_livez}))
         if args.metrics_bind_address:
             runners.append(await health.start(_address(args.metrics_bind_address), {
-                "/metrics": health.answer_metrics, "/metrics/slis": answer_slis, "/proxyMode": shown_mode, "/healthz": fine}))
+                "/metrics": health.answer_metrics, "/metrics/slis": answer_slis, "/proxyMode": shown_mode, "/healthz": fine,
+                **zpages("kube-proxy", vars(args), ("/healthz", "/metrics", "/proxyMode"))}))
         await syncer.run(factory)
     finally:
         for runner in runners:

@@ -102,4 +102,6 @@ def subresources(path: str) -> Sequence[str]:
             return ("healthz", "proxy")
         case "configz":
             return ("configz", "proxy")
+        case "statusz" | "flagz":
+            return (first, "proxy")
     return ("proxy",)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -10,7 +11,8 @@ from urllib.parse import parse_qs
 import orjson
 from prometheus_client import generate_latest
 
-from kubepy.base import metrics, slis
+from kubepy import KUBERNETES_VERSION
+from kubepy.base import metrics, slis, zpage
 from kubepy.base.clock import Clock, format_time
 from kubepy.base.http.cycle import Receive, Scope, Send
 from kubepy.base.log import get_logger
@@ -95,6 +97,8 @@ class App:
                 raise Refused(404, "404 page not found\n")
             case ["configz"]:
                 await _json(send, {"kubeletconfig": document_of(self._settings)})
+            case ["statusz" | "flagz" as page]:
+                await self._zpage(scope, send, page)
             case ["localVolumes", name] if method == "DELETE":
                 await self._remove_local_volume(send, name, query)
             case _ if not self._settings.debugging_handlers:
@@ -117,6 +121,16 @@ class App:
                 await self._checkpoint(send, namespace, name, container, query)
             case _:
                 raise Refused(404, "404 page not found\n")
+
+    async def _zpage(self, scope: Scope, send: Send, page: str) -> None:
+        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
+        if page == "statusz":
+            paths = ("/configz", "/healthz", "/metrics", "/pods")
+            code, kind, body = zpage.statusz("kubelet", KUBERNETES_VERSION[1:], paths, accept, self._clock.now())
+        else:
+            flags = {one.name: getattr(self._settings, one.name) for one in fields(self._settings)}
+            code, kind, body = zpage.flagz("kubelet", flags, accept)
+        await _answer(send, code, body, kind)
 
     # --- logs ---
 

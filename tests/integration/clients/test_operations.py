@@ -124,3 +124,13 @@ def watch(http: httpx.Client, path: str, version: str, events: list[tuple[str, s
             events.append((event["type"], event["object"]["metadata"]["name"]))
             if event["type"] == "DELETED":
                 return
+
+
+def test_a_server_says_what_it_is_and_that_it_is_there(http: httpx.Client) -> None:
+    full = "application/json;g=config.k8s.io;v=v1beta1;as=Flagz"
+    assert say(http.get("/flagz", headers={"Accept": full}))["flags"]["secure-port"] == str(http.base_url.port)
+    assert http.get("/statusz", headers={"Accept": "text/plain"}).text.startswith("\nkube-apiserver statusz\n")
+    assert http.get("/statusz", headers={"Accept": "application/json"}).status_code == 406
+    leases = say(http.get("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"))["items"]
+    [lease] = [item for item in leases if item["metadata"]["name"].startswith("apiserver-")]
+    assert lease["metadata"]["labels"]["apiserver.kubernetes.io/identity"] == "kube-apiserver"

@@ -99,11 +99,18 @@ def test_events_are_bounded(admin: httpx.Client) -> None:
 def test_a_running_pod_is_not_changed_to_what_its_node_cannot_do(admin: httpx.Client) -> None:
     admin.post("/api/v1/nodes", json={"metadata": {"name": "n1"}}).raise_for_status()
     sizes = {side: {"cpu": "1", "memory": "1Gi"} for side in ("requests", "limits")}
-    admin.post(PODS, json=pod("sized", resources=sizes, nodeName="n1")).raise_for_status()
-    bigger = {"spec": {"containers": [{"name": "c", "resources": {side: {"cpu": "2"} for side in sizes}}]}}
+    sized = pod("sized", resources=sizes, nodeName="n1")
+    sized["spec"]["initContainers"] = [{"name": "i", "image": "i", "resources": sizes}]
+    admin.post(PODS, json=sized).raise_for_status()
     headers = {"Content-Type": "application/strategic-merge-patch+json"}
-    answer = admin.patch(f"{PODS}/sized/resize", json=bigger, headers=headers)
-    assert "pod update requires features GuaranteedQoSPodCPUResize which are not available on node" in answer.json()["message"]
-    declared = {"status": {"declaredFeatures": ["GuaranteedQoSPodCPUResize"]}}
+
+    def bigger(kind: str, name: str) -> httpx.Response:
+        changed = {"spec": {kind: [{"name": name, "resources": {side: {"cpu": "2"} for side in sizes}}]}}
+        return admin.patch(f"{PODS}/sized/resize", json=changed, headers=headers)
+
+    assert bigger("containers", "c").status_code == 200
+    assert "pod update requires features InPlacePodVerticalScalingInitContainers which are not available on node" \
+        in bigger("initContainers", "i").json()["message"]
+    declared = {"status": {"declaredFeatures": ["InPlacePodVerticalScalingInitContainers"]}}
     admin.patch("/api/v1/nodes/n1/status", json=declared, headers=headers).raise_for_status()
-    assert admin.patch(f"{PODS}/sized/resize", json=bigger, headers=headers).status_code == 200
+    assert bigger("initContainers", "i").status_code == 200
