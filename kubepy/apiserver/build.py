@@ -11,11 +11,12 @@ from kubepy.apiserver.admission.chain import build_chain
 from kubepy.apiserver.admission.configuration import load as load_admission
 from kubepy.apiserver.audit.auditor import build as build_auditor
 from kubepy.apiserver.options import Options
+from kubepy.apiserver.registry.core.podspec_gated import gated
 from kubepy.apiserver.registry.core.podspec_security import capabilities
-from kubepy.apiserver.registry.kind import Kind
-from kubepy.apiserver.registry.table import KINDS
+from kubepy.apiserver.registry.optional import OPTIONAL
 from kubepy.apiserver.reload import reloads
 from kubepy.apiserver.security import Security, build_security
+from kubepy.apiserver.served import served
 from kubepy.apiserver.server import Server, stored
 from kubepy.apiserver.service.allocator import IP_ADDRESSES, NODE_PORTS, Addresses, NodePorts
 from kubepy.apiserver.service.reserve import ServiceReserver
@@ -27,6 +28,9 @@ from kubepy.apiserver.storage.interface import ResourceStore
 from kubepy.apiserver.table import KindTable
 from kubepy.apiserver.webhook import Caller
 from kubepy.base.task import Tasks
+
+_UNSERVED = {item.kind.resource: item.kind for item in OPTIONAL}
+"""Kinds that may be off while another version of them, which is stored as they are, is on."""
 
 
 class Stores(Mapping[Resource, ResourceStore]):
@@ -40,7 +44,7 @@ class Stores(Mapping[Resource, ResourceStore]):
     def __getitem__(self, resource: Resource) -> ResourceStore:
         found = self._open.get(resource)
         if found is None:
-            kind = self._kinds.find(resource.group, resource.version, resource.plural)
+            kind = self._kinds.find(resource.group, resource.version, resource.plural) or _UNSERVED.get(resource)
             if kind is None:
                 raise KeyError(resource)
             if getattr(kind, "custom", False):
@@ -70,11 +74,12 @@ class Stores(Mapping[Resource, ResourceStore]):
 def build(options: Options) -> Server:
     """Everything wired, nothing started but the caches. Call it on the event loop. Raises OSError or ValueError for bad options."""
     capabilities.allow_privileged = options.allow_privileged
+    gated.features = options.gates
     tls = TLS(options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile)
     encryption = Reloadable(options.encryption_provider_config) if options.encryption_provider_config else None
     backend = Backend.etcd(list(options.etcd_servers), tls=tls, prefix=options.etcd_prefix, transformer=encryption,
                            compaction_interval=options.etcd_compaction_interval)
-    kinds = KindTable(_served(options))
+    kinds = KindTable(served(options.runtime_config, options.gates))
     stores = Stores(backend, kinds)
     services = Services(stores, not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
                         unreachable_toleration_seconds=options.default_unreachable_toleration_seconds)
@@ -106,14 +111,3 @@ def _service_reserver(options: Options, backend: Backend, services: Services) ->
               for text in options.service_cluster_ip_range.split(",")]
     ports = NodePorts(options.service_node_port_range, cast(ResourceStore, backend.store(NODE_PORTS)))
     return ServiceReserver(ranges, ports)
-
-
-def _served(options: Options) -> list[Kind]:
-    """The built-in kinds that --runtime-config leaves on."""
-    off = set()
-    for setting in options.runtime_config:
-        name, _, value = setting.partition("=")
-        if value == "false":
-            off.add(name)
-    return [kind for kind in KINDS
-            if not off.intersection((kind.resource.api_version, f"{kind.resource.api_version}/{kind.resource.plural}"))]

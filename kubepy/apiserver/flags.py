@@ -103,7 +103,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "audit_webhook_batch_max_wait": "after which time fewer are sent",
     },
     "API": {
-        "runtime_config": "group/version=true|false, api/beta=true …: which versions are served beside the default",
+        "runtime_config": "group/version[/resource]=true|false, api/beta=true …: what is served beside the default, or not at all",
         "feature_gates": "A=true|false,…: features switched on or off; every gate of v1.36 may be set to its default",
         "service_cluster_ip_range": "a CIDR from which service cluster IPs are taken (two, comma separated, for dual stack)",
         "service_node_port_range": "the ports for services of type NodePort",

@@ -37,7 +37,7 @@ async def namespaces(server: Server) -> None:
 
 async def rbac(server: Server) -> None:
     if "RBAC" in server.options.authorization_mode:
-        await reconcile_bootstrap(server.services.stores, server.clock)
+        await reconcile_bootstrap(server.services.stores, server.clock, server.options.gates)
 
 
 async def priority_classes(server: Server) -> None:

@@ -256,6 +256,12 @@ class Options:
             _ = self.gates
         except GateError as error:
             problems.append(f"--feature-gates: {error}")
+        try:
+            from kubepy.apiserver.served import settings  # needs every kind, as the server does anyhow
+
+            settings(self.runtime_config)
+        except ValueError as error:
+            problems.append(str(error))
         if self.endpoint_reconciler_type not in ("lease", "none"):
             problems.append("--endpoint-reconciler-type must be lease or none")
         return problems

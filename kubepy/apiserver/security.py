@@ -120,7 +120,7 @@ def _authorization(options: Options, services: Services, tasks: Tasks) -> tuple[
                                  version=found.version, name=entry.name, conditions=found.conditions,
                                  deny_on_failure=found.deny_on_failure)
 
-    builder = Builder(services.stores, tasks, webhook)
+    builder = Builder(services.stores, tasks, webhook, options.gates)
     entries = _authorizers(options)
     options.authorization_mode = tuple(entry.type for entry in entries)  # what others ask, whichever way it was given
     union = Authorizers(builder.make(entries))

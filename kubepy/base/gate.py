@@ -97,6 +97,8 @@ GATES: Mapping[str, Gate] = {
     "AllowOverwriteTerminationGracePeriodSeconds": Gate(DEPRECATED, False, locked=True),
 }
 _GROUPS = {"AllAlpha": ALPHA, "AllBeta": BETA}
+_NEEDS = {"ClusterTrustBundleProjection": "ClusterTrustBundle", "DRADeviceTaintRules": "DRADeviceTaints",
+          "StorageVersionAPI": "APIServerIdentity"}
 _ENABLED = gauge("kubernetes_feature_enabled", "[BETA] This metric records the data about the stage and enablement of a k8s feature.",
                  ("name", "stage"))
 
@@ -113,6 +115,10 @@ class Gates:
 
     def __getitem__(self, name: str) -> bool:
         return self._values[name]
+
+    def enabled(self, name: str) -> bool:
+        """Whether it is on, and what it does nothing without; "" stands for what has no gate."""
+        return not name or (self[name] and self.enabled(_NEEDS.get(name, "")))
 
     def publish(self) -> None:
         """Shows them on /metrics."""
@@ -190,3 +196,7 @@ def add_flag(parser: argparse._ActionsContainer, switchable: frozenset[str] = fr
     known = f"; those that can be: {', '.join(sorted(switchable))}" if switchable else ""
     parser.add_argument("--feature-gates", action=Set, default=Gates(), metavar="A=BOOL,…",
                         help=f"features to be switched on or off; every gate of v1.36 may be set to its default{known}")
+
+
+DEFAULT = Gates()
+"""All as v1.36 has them."""

@@ -53,6 +53,7 @@ def message_name(api_version: str, kind: str) -> str | None:
     return f"meta.v1.{kind}" if kind in _META and f"meta.v1.{kind}" in _lines() else None
 
 
-_PACKAGES = {"rbac.authorization.k8s.io": "rbac", "flowcontrol.apiserver.k8s.io": "flowcontrol"}
+_PACKAGES = {"rbac.authorization.k8s.io": "rbac", "flowcontrol.apiserver.k8s.io": "flowcontrol",
+             "internal.apiserver.k8s.io": "apiserverinternal"}
 _META = frozenset(("DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions", "Status", "APIGroup", "APIGroupList",
                    "APIResourceList", "APIVersions", "PartialObjectMetadata", "PartialObjectMetadataList"))

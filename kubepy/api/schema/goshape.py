@@ -50,7 +50,11 @@ STRING_POINTER_FIELDS = _words("""
     resource.v1.DeviceConstraint.distinctAttribute resource.v1.DeviceClassSpec.extendedResourceName
     resource.v1.AllocatedDeviceStatus.shareID resource.v1.DeviceRequestAllocationResult.shareID
     resource.v1.DeviceTaintSelector.driver resource.v1.DeviceTaintSelector.pool resource.v1.DeviceTaintSelector.device
-    core.v1.PodSchedulingGroup.podGroupName
+    core.v1.PodSchedulingGroup.podGroupName resource.v1beta2.DeviceTaintSelector.driver resource.v1beta2.DeviceTaintSelector.pool
+    resource.v1beta2.DeviceTaintSelector.device resource.v1alpha3.DeviceTaintSelector.driver
+    resource.v1alpha3.DeviceTaintSelector.pool resource.v1alpha3.DeviceTaintSelector.device
+    resource.v1alpha3.ResourcePoolStatusRequestSpec.poolName resource.v1alpha3.PoolStatus.nodeName
+    resource.v1alpha3.PoolStatus.validationError apiserverinternal.v1alpha1.StorageVersionStatus.commonEncodingVersion
 """)
 
 INT_VALUES = _words("""
@@ -74,7 +78,9 @@ INT_POINTER_FIELDS = _words("""
     autoscaling.v1.HorizontalPodAutoscalerStatus.observedGeneration
     autoscaling.v1.HorizontalPodAutoscalerStatus.currentCPUUtilizationPercentage
     autoscaling.v2.MetricValueStatus.averageUtilization apps.v1.RollingUpdateStatefulSetStrategy.partition
-    storage.v1.VolumeError.errorCode
+    storage.v1.VolumeError.errorCode resource.v1alpha3.PoolStatus.resourceSliceCount resource.v1alpha3.PoolStatus.totalDevices
+    resource.v1alpha3.PoolStatus.allocatedDevices resource.v1alpha3.PoolStatus.availableDevices
+    resource.v1alpha3.PoolStatus.unavailableDevices
 """)
 """Numbers in a status that are pointers; the others there are not."""
 
@@ -106,6 +112,7 @@ EMITTED: dict[str, dict[str, Any]] = {
     "apiextensions.v1.CustomResourceDefinitionSpec": {"names": {}, "versions": None},
     "apiextensions.v1.CustomResourceDefinitionStatus": {"conditions": None, "acceptedNames": {}, "storedVersions": None},
     "apiregistration.v1.APIServiceCondition": {"lastTransitionTime": None},
+    "apiserverinternal.v1alpha1.StorageVersionCondition": {"lastTransitionTime": None},
     "apps.v1.DaemonSetCondition": {"lastTransitionTime": None},
     "apps.v1.DaemonSetSpec": {"template": {}, "updateStrategy": {}},
     "apps.v1.DeploymentCondition": {"lastUpdateTime": None, "lastTransitionTime": None},
@@ -188,7 +195,10 @@ EMITTED: dict[str, dict[str, Any]] = {
 KEEPS_EMPTY = frozenset({"autoscaling.v2.HPAScalingRules.policies"})
 """Lists for which none at all and an empty one differ in validation, although Go leaves both out when it writes."""
 
-NOT_EMITTED = frozenset({"authentication.v1.TokenReviewSpec.token", "core.v1.PodTemplate.spec", "meta.v1.ObjectMeta.creationTimestamp"})
+NOT_EMITTED = frozenset({"authentication.v1.TokenReviewSpec.token", "core.v1.PodTemplate.spec", "meta.v1.ObjectMeta.creationTimestamp",
+                         "resource.v1alpha3.ResourcePoolStatusRequest.status",
+                         "resource.v1alpha3.ResourcePoolStatusRequestStatus.poolCount",
+                         "certificates.v1beta1.PodCertificateRequestSpec.stubPKCS10Request"})
 """Required in OpenAPI and still left out when empty."""
 
 ALIASES = {

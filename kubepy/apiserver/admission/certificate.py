@@ -8,7 +8,10 @@ import base64
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS, Resource
+from kubepy.api import field
+from kubepy.api.errors import Invalid
+from kubepy.api.field import Path
+from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS, POD_CERTIFICATE_REQUESTS, Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.interface import Plugin, refuse, same
 from kubepy.apiserver.authz.interface import Access, Authorizer
@@ -44,9 +47,15 @@ class CertificateSigning(Plugin):
     validates = True
 
     def applies(self, resource: Resource, subresource: str, operation: Operation) -> bool:
+        if PodCertificateSigning.applies(resource, subresource, operation):
+            return True
         return same(resource, CERTIFICATE_SIGNING_REQUESTS) and subresource == "status" and operation == "UPDATE"
 
     async def admit_valid(self, attributes: Attributes) -> None:
+        if same(attributes.context.kind.resource, POD_CERTIFICATE_REQUESTS):
+            assert self.services.authorizer is not None
+            await PodCertificateSigning.admit(self.services.authorizer, attributes)
+            return
         old, new = (attributes.old or {}).get("status") or {}, (attributes.obj or {}).get("status") or {}
         if old.get("certificate") == new.get("certificate") and (old.get("conditions") or []) == (new.get("conditions") or []):
             return
@@ -74,6 +83,25 @@ class ClusterTrustBundleAttest(Plugin):
         for name in dict.fromkeys(filter(None, (signer, before))):
             if not await may_use_signer(self.services.authorizer, attributes.context.user, "attest", name):
                 raise refuse(attributes, f'user not permitted to attest for signerName "{name}"')
+
+
+class PodCertificateSigning:
+    """Who writes a pod's certificate must have the right to sign for the signer (upstream asks in the kind's own strategy)."""
+
+    @staticmethod
+    def applies(resource: Resource, subresource: str, operation: Operation) -> bool:
+        return same(resource, POD_CERTIFICATE_REQUESTS) and subresource == "status" and operation == "UPDATE"
+
+    @staticmethod
+    async def admit(authorizer: Authorizer, attributes: Attributes) -> None:
+        old, new = ((obj or {}).get("status") or {} for obj in (attributes.old, attributes.obj))
+        if old.get("certificateChain", "") == new.get("certificateChain", ""):
+            return
+        user, signer = attributes.context.user, _signer(attributes.old)
+        if not await may_use_signer(authorizer, user, "sign", signer):
+            problem = field.forbidden(Path("spec.signerName"), f'User "{user.name}" is not permitted to "sign" for signer "{signer}"')
+            resource = attributes.context.kind.resource
+            raise Invalid.of(resource.group, resource.kind, attributes.name, [problem])
 
 
 class CertificateSubjectRestriction(Plugin):

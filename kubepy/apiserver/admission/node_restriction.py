@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from kubepy.api.errors import NotFound
-from kubepy.api.resource import CSI_DRIVERS, NODES, PODS, Resource
+from kubepy.api.resource import CSI_DRIVERS, NODES, PODS, SERVICE_ACCOUNTS, Resource
 from kubepy.api.types import Object
 from kubepy.apiserver.admission.interface import Plugin, refuse
 from kubepy.apiserver.authz.graph import pod_refs
@@ -181,6 +181,43 @@ class NodeRestriction(Plugin):
         if _name(attributes) != node:
             raise refuse(attributes, "can only access CSINode with the same name as the requesting node")
 
+    async def _certificate_request(self, node: str, attributes: Attributes) -> None:
+        """Kubelets ask for certificates of the pods that run on their node, as these are."""
+        if attributes.operation != "CREATE" or attributes.subresource:
+            return
+        spec = (attributes.obj or {}).get("spec") or {}
+        if spec.get("nodeName") != node:
+            raise refuse(attributes, f'PodCertificateRequest.Spec.NodeName="{spec.get("nodeName", "")}", which is not the requesting node '
+                                     f'"{node}"')
+        pod = await self._live(PODS, attributes.namespace, spec.get("podName", ""))
+        if pod is None:
+            raise refuse(attributes, f'pod named "{spec.get("podName", "")}" not found')
+        metadata, wanted = pod["metadata"], pod.get("spec") or {}
+        if metadata["uid"] != spec.get("podUID"):
+            raise refuse(attributes, f'PodCertificateRequest.Spec.PodUID="{spec.get("podUID", "")}" does not match the UID of the pod, '
+                                     f'"{metadata["uid"]}"')
+        if wanted.get("nodeName") != node:
+            raise refuse(attributes, f'pod is scheduled on node "{wanted.get("nodeName", "")}", not on the requesting node "{node}"')
+        if _MIRROR in (metadata.get("annotations") or {}):
+            raise refuse(attributes, "pod is a mirror pod")
+        for resource, namespace, name, expected, kind in (
+                (NODES, "", node, spec.get("nodeUID"), "NodeUID"),
+                (SERVICE_ACCOUNTS, attributes.namespace, wanted.get("serviceAccountName", ""), spec.get("serviceAccountUID"),
+                 "ServiceAccountUID")):
+            found = await self._live(resource, namespace, name)
+            if found is None or found["metadata"]["uid"] != expected:
+                raise refuse(attributes, f'PodCertificateRequest.Spec.{kind}="{expected or ""}" does not match the UID of {name}')
+        if wanted.get("serviceAccountName") != spec.get("serviceAccountName"):
+            raise refuse(attributes, f'PodCertificateRequest.Spec.ServiceAccountName="{spec.get("serviceAccountName", "")}" is not the '
+                                     "service account of the pod")
+
+    async def _live(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """As it is now, for decisions that a cache behind its time must not make."""
+        try:
+            return (await self.services.store(resource).get(namespace, name)).decode()
+        except NotFound:
+            return None
+
     async def _resource_slice(self, node: str, attributes: Attributes) -> None:
         obj = attributes.obj if attributes.operation == "CREATE" else attributes.old
         if obj is not None and (obj.get("spec") or {}).get("nodeName") != node:
@@ -196,6 +233,7 @@ _RULES: dict[tuple[str, str], Callable[[NodeRestriction, str, Attributes], Await
     ("coordination.k8s.io", "leases"): NodeRestriction._lease,
     ("storage.k8s.io", "csinodes"): NodeRestriction._csi_node,
     ("resource.k8s.io", "resourceslices"): NodeRestriction._resource_slice,
+    ("certificates.k8s.io", "podcertificaterequests"): NodeRestriction._certificate_request,
 }
 
 

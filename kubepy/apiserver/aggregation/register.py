@@ -37,6 +37,8 @@ PRIORITIES: dict[tuple[str, str], Priority] = {
     ("autoscaling", "v2"): Priority(17500, 30),
     ("batch", "v1"): Priority(17400, 15),
     ("certificates.k8s.io", "v1"): Priority(17300, 15),
+    ("certificates.k8s.io", "v1beta1"): Priority(17300, 9),
+    ("certificates.k8s.io", "v1alpha1"): Priority(17300, 1),
     ("networking.k8s.io", "v1"): Priority(17200, 15),
     ("policy", "v1"): Priority(17100, 15),
     ("rbac.authorization.k8s.io", "v1"): Priority(17000, 15),
@@ -48,7 +50,11 @@ PRIORITIES: dict[tuple[str, str], Priority] = {
     ("node.k8s.io", "v1"): Priority(16300, 15),
     ("discovery.k8s.io", "v1"): Priority(16200, 15),
     ("resource.k8s.io", "v1"): Priority(16200, 15),
+    ("resource.k8s.io", "v1beta2"): Priority(16200, 9),
+    ("resource.k8s.io", "v1alpha3"): Priority(16200, 1),
     ("flowcontrol.apiserver.k8s.io", "v1"): Priority(16100, 21),
+    ("internal.apiserver.k8s.io", "v1alpha1"): Priority(16000, 9),
+    ("storagemigration.k8s.io", "v1beta1"): Priority(15800, 9),
 }
 
 

@@ -5,8 +5,12 @@ group, `READ`, `WRITE` and `ALL` stand for verbs, `EVENTS` for the rule that let
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kubepy.api.types import Object
+from kubepy.apiserver.authz import bootstrap_gated as gated
 from kubepy.apiserver.authz.bootstrap_controllers import CONTROLLERS
+from kubepy.base.gate import DEFAULT, Gates
 
 _VERBS = {"READ": ["get", "list", "watch"], "WRITE": ["create", "delete", "deletecollection", "patch", "update"],
           "ALL": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]}
@@ -257,8 +261,32 @@ def _rule(line: str) -> Object:
     return rule
 
 
-def cluster_roles() -> list[Object]:
-    roles = [_object("ClusterRole", name, {"rules": parse_rules(table)}) for name, table in _CLUSTER_ROLES.items()]
+def _of(tables: Mapping[str, Mapping[str, str]], features: Gates) -> dict[str, str]:
+    """What the features that are on bring, by name; what several of them say of one name is joined."""
+    found: dict[str, str] = {}
+    for feature, named in tables.items():
+        if features.enabled(feature):
+            for name, table in named.items():
+                found[name] = f"{found[name]}\n{table}" if name in found else table
+    return found
+
+
+def cluster_roles(features: Gates = DEFAULT) -> list[Object]:
+    roles = _cluster_roles({**_CLUSTER_ROLES, **_of(gated.ROLES, features)}, {**CONTROLLERS, **_of(gated.CONTROLLERS, features)})
+    for name, table in _of(gated.ADDED, features).items():
+        for role in roles:
+            if role["metadata"]["name"] == name:
+                role["rules"] += parse_rules(table)
+    return roles
+
+
+def node_rules(features: Gates = DEFAULT) -> list[Object]:
+    added = _of(gated.ADDED, features).get("system:node")
+    return parse_rules(_NODE) + (parse_rules(added) if added else [])
+
+
+def _cluster_roles(tables: Mapping[str, str], controllers: Mapping[str, str]) -> list[Object]:
+    roles = [_object("ClusterRole", name, {"rules": parse_rules(table)}) for name, table in tables.items()]
     for role in roles:
         name = role["metadata"]["name"]
         if name.startswith("system:aggregate-to-"):
@@ -270,11 +298,13 @@ def cluster_roles() -> list[Object]:
             role["metadata"]["labels"][f"{_GROUP}/aggregate-to-{into}"] = "true"
         roles.append(role)
     return roles + [_object("ClusterRole", f"system:controller:{name}", {"rules": parse_rules(table)})
-                    for name, table in CONTROLLERS.items()]
+                    for name, table in controllers.items()]
 
 
-def cluster_role_bindings() -> list[Object]:
-    pairs = {**_CLUSTER_BINDINGS, **{f"system:controller:{name}": f"ServiceAccount kube-system/{name}" for name in CONTROLLERS}}
+def cluster_role_bindings(features: Gates = DEFAULT) -> list[Object]:
+    controllers = (*CONTROLLERS, *_of(gated.CONTROLLERS, features))
+    pairs = {**_CLUSTER_BINDINGS, **_of(gated.BINDINGS, features),
+             **{f"system:controller:{name}": f"ServiceAccount kube-system/{name}" for name in controllers}}
     return [_binding("ClusterRoleBinding", name, "ClusterRole", name, subjects) for name, subjects in pairs.items()]
 
 
@@ -307,6 +337,3 @@ def _object(kind: str, name: str, body: Object, namespace: str = "") -> Object:
     if namespace:
         metadata["namespace"] = namespace
     return {"apiVersion": _API_VERSION, "kind": kind, "metadata": metadata, **body}
-
-
-NODE_RULES = parse_rules(_NODE)

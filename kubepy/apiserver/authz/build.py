@@ -11,6 +11,7 @@ from kubepy.apiserver.authz.node import NodeAuthorizer, node_name
 from kubepy.apiserver.authz.rbac import Rbac, join_errors
 from kubepy.apiserver.request import User
 from kubepy.apiserver.storage.interface import ResourceStore
+from kubepy.base.gate import DEFAULT, Gates
 from kubepy.base.task import Tasks
 
 
@@ -80,8 +81,9 @@ ALWAYS_DENY = Fixed(Decision("no opinion", "Everything is forbidden."))
 class Builder:
     """Makes authorizers by type; RBAC and Node are made once, as they follow what is stored."""
 
-    def __init__(self, stores: Mapping[Resource, ResourceStore], tasks: Tasks, webhook: Callable[[Entry], Authorizer]) -> None:
-        self._stores, self._tasks, self._webhook = stores, tasks, webhook
+    def __init__(self, stores: Mapping[Resource, ResourceStore], tasks: Tasks, webhook: Callable[[Entry], Authorizer],
+                 features: Gates = DEFAULT) -> None:
+        self._stores, self._tasks, self._webhook, self._features = stores, tasks, webhook, features
         self.rbac = Rbac()
         """Started always: escalation checks need it."""
         self.rbac.start(stores, tasks)
@@ -103,7 +105,7 @@ class Builder:
                 return self._webhook(entry)
             case "Node":
                 if self._node is None:
-                    self._node = NodeAuthorizer()
+                    self._node = NodeAuthorizer(features=self._features)
                     self._node.start(self._stores, self._tasks)
                 return self._node
         raise ValueError(f"authorization-mode {entry.type!r} is not supported (one of {', '.join(TYPES)})")

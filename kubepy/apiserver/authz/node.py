@@ -1,22 +1,22 @@
 """The Node authorizer: a kubelet reaches its own Node, Lease and CSINode, its pods, and what those refer to.
 
 Source: `plugin/pkg/auth/authorizer/node`. What it does not decide by the graph is granted by the rules of system:node.
-Known difference: pod certificate requests are not served to nodes.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from kubepy.api.resource import PERSISTENT_VOLUMES, PODS, VOLUME_ATTACHMENTS, Resource
+from kubepy.api.resource import PERSISTENT_VOLUMES, POD_CERTIFICATE_REQUESTS, PODS, VOLUME_ATTACHMENTS, Resource
 from kubepy.api.selector import SelectorError, parse_fields
 from kubepy.api.types import Object
-from kubepy.apiserver.authz.bootstrap import NODE_RULES
+from kubepy.apiserver.authz.bootstrap import node_rules
 from kubepy.apiserver.authz.graph import Graph
 from kubepy.apiserver.authz.index import Table, decode
 from kubepy.apiserver.authz.interface import Access, Decision
 from kubepy.apiserver.request import User
 from kubepy.apiserver.storage.feed import Feed
 from kubepy.apiserver.storage.interface import Entry, Event, ResourceStore
+from kubepy.base.gate import DEFAULT, Gates
 from kubepy.base.task import Tasks
 
 _ALLOW = Decision("allow")
@@ -34,10 +34,13 @@ def node_name(user: User) -> str | None:
 
 
 class NodeAuthorizer:
-    def __init__(self, graph: Graph | None = None) -> None:
+    def __init__(self, graph: Graph | None = None, features: Gates = DEFAULT) -> None:
         self.graph = graph or Graph()
+        self._features = features
         self._rules = Table()
-        self._rules.add(NODE_RULES, "allow")
+        self._rules.add(node_rules(features), "allow")
+        self._requests: dict[tuple[str, str], str] = {}
+        """The nodes that asked for certificates, by request."""
         self._feeds: list[Feed] = []
         self._seen: dict[tuple[str, str], tuple[str, bool]] = {}
 
@@ -45,9 +48,21 @@ class NodeAuthorizer:
         """Follows pods, volumes and attachments for ever."""
         for resource, put in ((PODS, self._put_pod), (PERSISTENT_VOLUMES, lambda _, name, entry: self.graph.set_volume(name, _load(entry))),
                               (VOLUME_ATTACHMENTS, lambda _, name, entry: self.graph.set_attachment(name, _load(entry)))):
-            feed = _follow(stores[resource], put)
-            self._feeds.append(feed)
-            tasks.keep(feed.run, f"node-graph/{resource.plural}", maximum=5.0)
+            self._start(stores, tasks, resource, put)
+        if self._features.enabled("PodCertificateRequest") and POD_CERTIFICATE_REQUESTS in stores:
+            self._start(stores, tasks, POD_CERTIFICATE_REQUESTS, self._put_request)
+
+    def _start(self, stores: Mapping[Resource, ResourceStore], tasks: Tasks, resource: Resource,
+               put: Callable[[str, str, Entry | None], None]) -> None:
+        feed = _follow(stores[resource], put)
+        self._feeds.append(feed)
+        tasks.keep(feed.run, f"node-graph/{resource.plural}", maximum=5.0)
+
+    def _put_request(self, namespace: str, name: str, entry: Entry | None) -> None:
+        if entry is None:
+            self._requests.pop((namespace, name), None)
+        else:
+            self._requests[namespace, name] = entry.fields.get("spec.nodeName") or ""
 
     async def ready(self) -> None:
         for feed in self._feeds:
@@ -152,6 +167,17 @@ class NodeAuthorizer:
         return _refuse("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, "
                        "deletecollection")
 
+    def _certificate_request(self, node: str, access: Access) -> Decision | None:
+        """What a node may ask for is NodeRestriction's to say."""
+        if access.subresource:
+            return _refuse(f'nodes may not access the "{access.subresource}" subresource of podcertificaterequests')
+        if access.verb in ("list", "watch"):
+            return _ALLOW if _selects(access, "spec.nodeName", node) else _refuse(
+                "can only list/watch podcertificaterequests with nodeName field selector")
+        if access.verb == "get" and self._requests.get((access.namespace, access.name)) != node:
+            return _refuse(f"no relationship found between node '{node}' and this object")
+        return None
+
     def _node(self, node: str, access: Access) -> Decision | None:
         if access.subresource or access.verb not in _READ:
             return None
@@ -184,6 +210,7 @@ _SPECIAL: dict[tuple[str, str], Callable[[NodeAuthorizer, str, Access], Decision
     ("storage.k8s.io", "volumeattachments"): NodeAuthorizer._get,
     ("storage.k8s.io", "csinodes"): NodeAuthorizer._csi_node,
     ("coordination.k8s.io", "leases"): NodeAuthorizer._lease,
+    ("certificates.k8s.io", "podcertificaterequests"): NodeAuthorizer._certificate_request,
 }
 
 

@@ -16,14 +16,16 @@ from kubepy.apiserver.authz import bootstrap
 from kubepy.apiserver.authz.rule import uncovered
 from kubepy.apiserver.storage.interface import Entry, ResourceStore
 from kubepy.base.clock import Clock, format_time
+from kubepy.base.gate import DEFAULT, Gates
 from kubepy.base.log import get_logger
 
 log = get_logger("rbac-bootstrap")
 
 
-async def reconcile_bootstrap(stores: Mapping[Resource, ResourceStore], clock: Clock) -> None:
+async def reconcile_bootstrap(stores: Mapping[Resource, ResourceStore], clock: Clock, features: Gates = DEFAULT) -> None:
     """Idempotent, and safe when several servers do it at once. The namespaces kube-system and kube-public need not exist yet."""
-    for resource, objects in ((CLUSTER_ROLES, bootstrap.cluster_roles()), (CLUSTER_ROLE_BINDINGS, bootstrap.cluster_role_bindings()),
+    for resource, objects in ((CLUSTER_ROLES, bootstrap.cluster_roles(features)),
+                              (CLUSTER_ROLE_BINDINGS, bootstrap.cluster_role_bindings(features)),
                               (ROLES, bootstrap.roles()), (ROLE_BINDINGS, bootstrap.role_bindings())):
         await stores[resource].ready()  # what is there already need not be asked for one by one
         await asyncio.gather(*(_ensure(stores[resource], obj, clock) for obj in objects))

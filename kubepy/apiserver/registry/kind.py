@@ -66,7 +66,7 @@ class Strategy:
     null_when_empty: tuple[tuple[str, ...], ...] = ()
     """Lists that are stored as null when they are empty (Go's lists without omitempty); who sends an empty one owns it all the same."""
     name_kind = "subdomain"
-    """How names are checked: subdomain, label, path, or one of the `api.name` validators."""
+    """How names are checked: subdomain, label, path, one of the `api.name` validators, or own (by `validate`)."""
 
     def default(self, obj: Object) -> None:
         """Brings an object that did not come through the API into Kubernetes' shape and fills defaults, in place."""

@@ -22,7 +22,7 @@ from kubepy.base.uid import random_uid
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
-_VALIDATORS = {"subdomain": names.subdomain, "label": names.label, "path": names.path_segment}
+_VALIDATORS = {"subdomain": names.subdomain, "label": names.label, "path": names.path_segment, "own": lambda text: []}
 
 
 def name_validator(strategy: Strategy) -> names.Validator:

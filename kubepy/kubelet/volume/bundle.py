@@ -9,12 +9,11 @@ import base64
 import re
 
 from kubepy.api.errors import NotFound
-from kubepy.api.resource import Resource
+from kubepy.api.resource import CLUSTER_TRUST_BUNDLES
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.client.interface import Client
 
-CLUSTER_TRUST_BUNDLES = Resource("certificates.k8s.io", "v1beta1", "clustertrustbundles", "ClusterTrustBundle", False)
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _TTL = 60.0
 

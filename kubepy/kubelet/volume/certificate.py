@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kubepy.api.errors import ApiError
-from kubepy.api.resource import SERVICE_ACCOUNTS, Resource
+from kubepy.api.resource import POD_CERTIFICATE_REQUESTS, SERVICE_ACCOUNTS
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock, parse_time
 from kubepy.base.log import get_logger
@@ -29,7 +29,6 @@ from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.volume.payload import PayloadError
 
 log = get_logger("certificate")
-POD_CERTIFICATE_REQUESTS = Resource("certificates.k8s.io", "v1beta1", "podcertificaterequests", "PodCertificateRequest", True)
 _WATCH, _RETRY = 60, 30.0
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\n(?:[\w-]+:.*\n)*\n?(.*?)-----END CERTIFICATE-----", re.DOTALL)
 
@@ -146,7 +145,8 @@ class PodCertificates:
                 return status
             async for event in self._client.watch(POD_CERTIFICATE_REQUESTS, namespace,
                                                   resource_version=request["metadata"].get("resourceVersion") or "",
-                                                  field_selector=f"metadata.name={name}", timeout_seconds=_WATCH):
+                                                  field_selector=f"metadata.name={name},spec.nodeName={self._node_name}",
+                                                  timeout_seconds=_WATCH):
                 if event.type == "DELETED":
                     raise ConnectionError(f"PodCertificateRequest {namespace}/{name} is gone")
                 if event.type in ("ADDED", "MODIFIED") and (status := _issued(event.object)) is not None:

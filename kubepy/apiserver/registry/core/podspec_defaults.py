@@ -8,6 +8,7 @@ from typing import Any
 
 from kubepy.api.quantity import QuantityError, parse_quantity
 from kubepy.api.types import Object
+from kubepy.apiserver.registry.core.podspec_gated import drop_projections
 
 _VOLUME_DEFAULTS: dict[str, dict[str, Any]] = {
     "iscsi": {"iscsiInterface": "default"},
@@ -141,8 +142,9 @@ def default_volume(volume: Object) -> None:
             _default_field_reference(item)
         if (token := source.get("serviceAccountToken")) is not None:
             token.setdefault("expirationSeconds", 3600)
-        source.pop("clusterTrustBundle", None)  # behind feature gates that are off
-        source.pop("podCertificate", None)
+        drop_projections(source)
+        if (certificate := source.get("podCertificate")) is not None:
+            certificate.setdefault("maxExpirationSeconds", 86400)
     if (image := volume.get("image")) is not None:
         image.setdefault("pullPolicy", pull_policy(image.get("reference", "")))
     template = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")

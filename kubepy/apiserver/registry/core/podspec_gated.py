@@ -2,6 +2,24 @@
 from __future__ import annotations
 
 from kubepy.api.types import Object
+from kubepy.base.gate import DEFAULT, Gates
+
+
+class Gated:
+    """The features of this server; set once, before it serves."""
+
+    features: Gates = DEFAULT
+
+
+gated = Gated()
+_PROJECTIONS = (("clusterTrustBundle", "ClusterTrustBundleProjection"), ("podCertificate", "PodCertificateRequest"))
+
+
+def drop_projections(source: Object) -> None:
+    """Of a source of a projected volume, what its feature being off takes away."""
+    for key, feature in _PROJECTIONS:
+        if key in source and not gated.features.enabled(feature):
+            del source[key]
 
 
 def drop_gated(spec: Object) -> None:

@@ -5,8 +5,9 @@ from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.types import Object
 from kubepy.apiserver.registry import check
+from kubepy.apiserver.registry.core import podspec_certificates as certificates
 
-_SOURCES = ("secret", "configMap", "downwardAPI", "serviceAccountToken")
+_SOURCES = ("secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate")
 _META_FIELDS = (("name", "name"), ("generateName", "generateName"), ("namespace", "namespace"), ("selfLink", "selfLink"), ("uid", "uID"),
                 ("resourceVersion", "resourceVersion"), ("generation", "generation"), ("creationTimestamp", "creationTimestamp"),
                 ("deletionTimestamp", "deletionTimestamp"), ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
@@ -47,6 +48,10 @@ def _projection(item: Object, path: Path, volume: Path, seen: set[str]) -> Error
             errors += _take(entry.get("path", ""), entry.get("path", ""), volume, seen)
     if (part := item.get("serviceAccountToken")) is not None:
         errors += _token(part, path.child("serviceAccountToken"), volume)
+    if (part := item.get("clusterTrustBundle")) is not None:
+        errors += certificates.trust_bundle(part, path.child("clusterTrustBundlePEM"), volume, seen)
+    if (part := item.get("podCertificate")) is not None:
+        errors += certificates.certificate(part, path.child("podCertificate"), volume, seen)
     if sum(item.get(key) is not None for key in _SOURCES) > 1:
         errors.append(field.forbidden(path, "may not specify more than 1 volume type per source"))
     return errors

@@ -11,6 +11,7 @@ from kubepy.api.errors import ApiError
 from kubepy.api.schema.decode import DecodeError, decode
 from kubepy.api.schema.shape import of_api_version
 from kubepy.apiserver.registry.kind import Kind, Strategy
+from kubepy.apiserver.registry.optional import OPTIONAL
 from kubepy.apiserver.registry.table import KINDS
 from kubepy.apiserver.request import Context, RequestInfo, User
 from tests.integration.apiserver.hostile import Maker
@@ -40,7 +41,7 @@ def updated(strategy: Strategy, context: Context, old: dict[str, Any], new: dict
 def test_nothing_but_complaints() -> None:
     print(f"KUBEPY_TEST_SEED={SEED}")
     make = Maker(random.Random(SEED))
-    for kind in KINDS:
+    for kind in (*KINDS, *(item.kind for item in OPTIONAL)):
         if "create" not in kind.verbs or kind.handler is not None:
             continue
         context = Context(User("me"), RequestInfo("/", "create"), kind)

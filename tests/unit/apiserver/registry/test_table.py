@@ -7,8 +7,10 @@ import pytest
 
 from kubepy.api.schema.shape import of_kind
 from kubepy.apiserver.registry.kind import Kind
-from kubepy.apiserver.registry.table import KINDS
+from kubepy.apiserver.registry.optional import OPTIONAL
+from kubepy.apiserver.registry.table import KINDS as DEFAULT
 
+KINDS = (*DEFAULT, *(item.kind for item in OPTIONAL))
 EVERY = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.resource.group or 'core'}/{kind.resource.plural}")
 VERBS = {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 

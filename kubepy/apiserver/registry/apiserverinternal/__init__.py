@@ -1,0 +1,1 @@
+"""Kinds of the internal.apiserver.k8s.io group."""

@@ -1,0 +1,1 @@
+"""Kinds of the storagemigration.k8s.io group."""
