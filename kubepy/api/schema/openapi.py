@@ -20,6 +20,7 @@ from kubepy.api.types import Object
 TITLE = "Kubernetes"
 _SECURITY = {"BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"}}
 _GVK = "x-kubernetes-group-version-kind"
+_MORE = "More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
 _V2, _V3 = "#/definitions/", "#/components/schemas/"
 _SHARED = ("DeleteOptions", "WatchEvent")
 _SCALAR_ZEROS: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
@@ -31,7 +32,7 @@ def v3_document(group: str, version: str, served: Sequence[Served], release: str
     own = {item.definition: item.schema for item in served if item.schema is not None}
     schemas: dict[str, Any] = {}
     for name in _reachable(paths, own, _V3):
-        schemas[name] = _custom(own[name]) if own.get(name) is not None else _v3_definition(name, group, version)
+        schemas[name] = _embedded(_custom(own[name]), _V3) if own.get(name) is not None else _v3_definition(name, group, version)
     for item in served:
         if item.schema is not None:
             schemas[f"{item.definition}List"] = _custom_list(item)
@@ -182,10 +183,8 @@ def _custom_list(item: Served) -> dict[str, Any]:
         "description": f"{item.kind}List is a list of {item.kind}", "type": "object", "required": ["items"],
         "properties": {
             **{name: {"description": text, "type": "string"} for name, text in _type_descriptions().items()},
-            "items": {"description": f"List of {item.plural}. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/"
-                                     "api-conventions.md", "type": "array", "items": {"$ref": f"{_V3}{item.definition}"}},
-            "metadata": {"description": "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/"
-                                        "sig-architecture/api-conventions.md#types-kinds",
+            "items": {"description": f"List of {item.plural}. {_MORE}", "type": "array", "items": {"$ref": f"{_V3}{item.definition}"}},
+            "metadata": {"description": f"Standard list metadata. {_MORE}#types-kinds",
                          "allOf": [{"$ref": f"{_V3}{definitions.META}.ListMeta"}]},
         },
         _GVK: [{"group": item.group, "kind": f"{item.kind}List", "version": item.version}],
@@ -199,8 +198,7 @@ def custom_schema(item: Served, schema: Mapping[str, Any] | None) -> dict[str, A
     for name, text in _type_descriptions().items():
         properties[name] = {"description": text, "type": "string"}
     properties["metadata"] = {"allOf": [{"$ref": f"{_V3}{definitions.META}.ObjectMeta"}], "description":
-                              "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/"
-                              "api-conventions.md#metadata"}
+                              f"Standard object's metadata. {_MORE}#metadata"}
     result["properties"] = dict(sorted(properties.items()))
     result[_GVK] = [{"group": item.group, "kind": item.kind, "version": item.version}]
     return result
@@ -214,28 +212,55 @@ def _type_descriptions() -> dict[str, str]:
 _V2_DROPPED = frozenset({"oneOf", "anyOf", "allOf", "not", "nullable", "default"})
 
 
-_PRESERVE = "x-kubernetes-preserve-unknown-fields"
+_PRESERVE, _EMBEDDED = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"
+
+
+def _embedded(node: Any, prefix: str) -> Any:
+    """A schema in which embedded resources have a type and metadata; in v2 not those that keep unknown fields, which name none."""
+    if isinstance(node, list):
+        return [_embedded(item, prefix) for item in node]
+    if not isinstance(node, dict):
+        return node
+    result = {key: {name: _embedded(item, prefix) for name, item in value.items()} if key == "properties" else
+              _embedded(value, prefix) if key in ("items", "additionalProperties") else value for key, value in node.items()}
+    if not node.get(_EMBEDDED) or (prefix == _V2 and node.get(_PRESERVE)):
+        return result
+    reference = {"$ref": f"{prefix}{definitions.META}.ObjectMeta"}
+    result["properties"] = {
+        **(result.get("properties") or {}),
+        "apiVersion": {"description": f"apiVersion defines the versioned schema of this representation of an object. {_MORE}#resources",
+                       "type": "string"},
+        "kind": {"description": f"kind is a string value representing the type of this object. In CamelCase. {_MORE}#types-kinds",
+                 "type": "string"},
+        "metadata": {"description": f"Standard object's metadata. {_MORE}#metadata",
+                     **(reference if prefix == _V2 else {"allOf": [reference]})}}
+    result["required"] = list(dict.fromkeys((*(result.get("required") or ()), "kind", "apiVersion")))
+    return result
 
 
 def _v2_kind(schema: dict[str, Any]) -> dict[str, Any]:
     """A custom kind in v2. kubectl takes the properties named for all there are: one that keeps unknown fields names none."""
     if schema.get(_PRESERVE):
         return {"type": "object", _GVK: schema[_GVK]}
-    found: dict[str, Any] = _v2_custom(schema)
+    found: dict[str, Any] = _embedded(_v2_custom(schema), _V2)
     return found
 
 
 def _v2_custom(node: Any) -> Any:
-    """A v3 schema as v2 can say it: no alternatives, no defaults, nothing of what may be null or keeps unknown fields."""
+    """A v3 schema as v2 can say it: no alternatives, no defaults, nothing inside of what may be null or keeps unknown fields (kubectl
+    would refuse other things there), nothing required that may be null, no list of nothing."""
     if isinstance(node, list):
         return [_v2_custom(item) for item in node]
     if not isinstance(node, dict):
         return node
-    if node.get("nullable"):
-        return {key: value for key, value in node.items() if key == "description"}
+    empty = node.get("nullable") or node.get(_PRESERVE)
     result: dict[str, Any] = {}
     for key, value in node.items():
-        if key in ("properties", "items") and node.get(_PRESERVE):
+        if key in ("properties", "items") and empty:
+            continue
+        if key == "type" and (node.get("nullable") or (value == "array" and (empty or "items" not in node))):
+            continue
+        if key == "required" and (value := _v2_required(node, bool(empty))) == []:
             continue
         if key == "properties" and isinstance(value, dict):
             result[key] = {name: _v2_custom(item) for name, item in value.items()}
@@ -246,6 +271,14 @@ def _v2_custom(node: Any) -> Any:
         elif key not in _V2_DROPPED:
             result[key] = _v2_custom(value)
     return result
+
+
+def _v2_required(node: dict[str, Any], empty: bool) -> list[str]:
+    other = node.get("additionalProperties")
+    if isinstance(other, dict) and other.get("nullable"):
+        return []
+    properties = {} if empty else node.get("properties") or {}
+    return [name for name in node["required"] if not (isinstance(item := properties.get(name), dict) and item.get("nullable"))]
 
 
 def _v2_path(item: Mapping[str, Any]) -> dict[str, Any]:

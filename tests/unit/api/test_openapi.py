@@ -84,6 +84,49 @@ def test_a_kind_that_keeps_unknown_fields_names_no_properties_in_v2(schema: dict
         assert found["properties"]["spec"] == shown
 
 
+META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+
+@pytest.mark.parametrize(("schema", "v3", "v2"), [
+    pytest.param({"type": "object", "x-kubernetes-embedded-resource": True, "required": ["spec"], "properties": {"spec": {}}},
+                 ["apiVersion", "kind", "metadata", "spec"], ["apiVersion", "kind", "metadata", "spec"], id="with properties of its own"),
+    pytest.param({"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True},
+                 ["apiVersion", "kind", "metadata"], [], id="that keeps unknown fields: kubectl is told of none"),
+])
+def test_embedded_resources_have_a_type_and_metadata(schema: dict[str, Any], v3: list[str], v2: list[str]) -> None:
+    thing = Served("example.com", "v1", "things", "Thing", True, VERBS, "com.example.v1.Thing")
+    own = openapi.custom_schema(thing, {"type": "object", "properties": {"list": {"type": "array", "items": schema}}})
+    custom = {("example.com", "v1"): (Served(*(getattr(thing, name) for name in Served.__slots__[:7]), schema=own),)}
+    whole = openapi.v3_document("example.com", "v1", custom["example.com", "v1"], "1.36")
+    for document, names, prefix in (
+            (whole["components"]["schemas"], v3, "components/schemas"),
+            (openapi.v2_document(custom, "v1.36.0")["definitions"], v2, "definitions")):
+        found = document["com.example.v1.Thing"]["properties"]["list"]["items"]
+        assert sorted(found.get("properties", {})) == names
+        assert found.get("required", []) == [*schema.get("required", ()), *(("kind", "apiVersion") if names else ())]
+        if names:
+            assert f"#/{prefix}/{META}" in str(found["properties"]["metadata"])
+        assert META in document
+
+
+@pytest.mark.parametrize(("schema", "shown"), [
+    pytest.param({"type": "string", "nullable": True, "maxLength": 3}, {"maxLength": 3}, id="what may be null has no type"),
+    pytest.param({"type": "array", "x-kubernetes-preserve-unknown-fields": True, "items": {}},
+                 {"x-kubernetes-preserve-unknown-fields": True}, id="a list of anything has none either"),
+    pytest.param({"type": "object", "required": ["a", "b"], "properties": {"a": {"nullable": True}, "b": {"type": "string"}}},
+                 {"type": "object", "required": ["b"], "properties": {"a": {}, "b": {"type": "string"}}},
+                 id="what may be null is not required"),
+    pytest.param({"type": "object", "required": ["a"], "additionalProperties": {"type": "string", "nullable": True}},
+                 {"type": "object", "additionalProperties": {}}, id="nothing is required of a map of what may be null"),
+])
+def test_what_v2_says_of_custom_fields(schema: dict[str, Any], shown: dict[str, Any]) -> None:
+    thing = Served("example.com", "v1", "things", "Thing", True, VERBS, "com.example.v1.Thing")
+    own = openapi.custom_schema(thing, {"type": "object", "properties": {"f": schema}})
+    custom = Served(*(getattr(thing, name) for name in Served.__slots__[:7]), schema=own)
+    found = openapi.v2_document({("example.com", "v1"): (custom,)}, "v1.36.0")["definitions"]["com.example.v1.Thing"]
+    assert found["properties"]["f"] == shown
+
+
 def test_the_index_changes_with_the_documents() -> None:
     index = openapi.v3_index({"apis/apps/v1": b"{}", "api": b"x"})
     assert list(index["paths"]) == ["api", "apis/apps/v1"]
