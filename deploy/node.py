@@ -96,10 +96,18 @@ class Node:
         ip("netns", "add", self.namespace)
         ip("-n", self.namespace, "link", "set", "lo", "up")
         ip("-n", self.cluster.switch, "link", "add", self.port, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
-        ip("-n", self.cluster.switch, "link", "set", self.port, "master", "br0", "up")
+        self.plug()
         ip("-n", self.namespace, "address", "add", f"{self.address}/24", "dev", "eth0")
         ip("-n", self.namespace, "link", "set", "eth0", "up")
         ip("-n", self.namespace, "route", "add", "default", "via", f"{NETWORK}.1")
+
+    def plug(self) -> None:
+        """Its cable into the switch."""
+        ip("-n", self.cluster.switch, "link", "set", self.port, "master", "br0", "up")
+
+    def unplug(self) -> None:
+        """Its cable out of the switch; the link itself stays up, as a virtual machine never reads again from one that was down."""
+        ip("-n", self.cluster.switch, "link", "set", self.port, "nomaster")
 
     @property
     def exists(self) -> bool:
@@ -196,7 +204,7 @@ class VirtualNode(MachineNode):
             disk.truncate(3 << 30)
         subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=1,nodiscard", self.directory / "disk"], check=True)
         ip("-n", self.cluster.switch, "tuntap", "add", "dev", self.port, "mode", "tap")
-        ip("-n", self.cluster.switch, "link", "set", self.port, "master", "br0", "up")
+        self.plug()
         self.boot()
 
     def boot(self) -> None:
@@ -266,6 +274,20 @@ class RemoteNode(MachineNode):
 
     def create(self) -> None:
         self.run("kubepy", "--help")
+
+    def plug(self) -> None:
+        self.cluster.nodes[0].run("ip", "neighbour", "delete", self.address, "dev", self._link)
+
+    def unplug(self) -> None:
+        """Nothing from the control plane's machine reaches it: the hardware address it is given is nobody's."""
+        self.cluster.nodes[0].run("ip", "neighbour", "replace", self.address, "lladdr", "02:00:00:00:00:00", "dev", self._link,
+                                  "nud", "permanent")
+
+    @property
+    def _link(self) -> str:
+        """The control plane's link to it."""
+        words = self.cluster.nodes[0].run("ip", "route", "get", self.address).split()
+        return str(words[words.index("dev") + 1])
 
     @property
     def exists(self) -> bool:
