@@ -1,7 +1,8 @@
 """Eviction by taint (`pkg/controller/tainteviction`): pods leave nodes whose NoExecute taints they do not tolerate, or no longer.
 
-Differs from upstream in that a toleration's time runs from when the taint was added (or the pod started), so that a
-restart of this controller does not start it anew.
+A toleration's time runs from when the taint came, or from the pod's start if that was later. When a taint came is its `timeAdded`, so
+that a restart of this controller does not start the time anew (with upstream it does); `kubectl taint` leaves that out, and then it is
+when this controller first saw the taint.
 """
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from kubepy.api.pod import node_name
 from kubepy.api.resource import NODES, PODS
 from kubepy.api.types import Object
-from kubepy.base.clock import parse_time
+from kubepy.base.clock import Clock, format_time, parse_time
 from kubepy.base.log import get_logger
 from kubepy.base.metrics import counter, histogram
 from kubepy.client.controller import Controller, Watch
@@ -36,6 +37,29 @@ def no_execute(node: Object | None) -> list[Object]:
     return [item for item in ((node or {}).get("spec") or {}).get("taints") or () if item["effect"] == "NoExecute"]
 
 
+class Arrivals:
+    """When taints came that do not say so themselves."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: dict[str, dict[tuple[str, str], str]] = {}
+
+    def dated(self, node: Object | None) -> list[Object]:
+        """The node's NoExecute taints, all with `timeAdded`; those that have gone are forgotten."""
+        if node is None:
+            return []
+        name, taints = node["metadata"]["name"], no_execute(node)
+        before, now = self._seen.pop(name, {}), format_time(self._clock.now())
+        silent = {key: before.get(key, now) for item in taints if not item.get("timeAdded")
+                  for key in ((item["key"], item.get("value") or ""),)}
+        if silent:
+            self._seen[name] = silent
+        return [item if item.get("timeAdded") else {**item, "timeAdded": silent[item["key"], item.get("value") or ""]} for item in taints]
+
+    def forget(self, node: Object) -> None:
+        self._seen.pop(node["metadata"]["name"], None)
+
+
 class Reconciler:
     def __init__(self, env: Environment) -> None:
         self._clock = env.clock
@@ -45,6 +69,7 @@ class Reconciler:
         self._nodes = env.informers.informer(NODES).lister
         self._pods.add_index("node", lambda pod: (node_name(pod),))
         self._planned: set[str] = set()
+        self._arrivals = Arrivals(env.clock)
 
     async def reconcile(self, key: str) -> float | None:
         namespace, name = split_key(key)
@@ -52,7 +77,7 @@ class Reconciler:
         if pod is None or pod["metadata"].get("deletionTimestamp") is not None:
             self._planned.discard(key)
             return None
-        moment = evict_at(pod, no_execute(self.node_of(pod)))
+        moment = evict_at(pod, self._arrivals.dated(self.node_of(pod)))
         if moment is None:
             if key in self._planned:
                 self._planned.discard(key)
@@ -73,6 +98,15 @@ class Reconciler:
 
     def node_of(self, pod: Object) -> Object | None:
         return self._nodes.get(node_name(pod)) if node_name(pod) else None
+
+    def tainted(self, old: Object | None, new: Object | None) -> bool:
+        """Whether the node's taints are others now; notes when."""
+        if new is None:
+            assert old is not None
+            self._arrivals.forget(old)
+        else:
+            self._arrivals.dated(new)
+        return no_execute(old) != no_execute(new)
 
     def keys_of_node(self, node: Object) -> Sequence[str]:
         return [key_of(pod) for pod in self._pods.by_index("node", node["metadata"]["name"])]
@@ -99,5 +133,5 @@ def controller(env: Environment) -> Controller:
             node_name(new), new["spec"].get("tolerations"), new["metadata"].get("deletionTimestamp"))
 
     watches = (Watch(PODS, when=moved),
-               Watch(NODES, keys=reconciler.keys_of_node, when=lambda old, new: no_execute(old) != no_execute(new)))
+               Watch(NODES, keys=reconciler.keys_of_node, when=reconciler.tainted))
     return Controller("taint_eviction", reconciler.reconcile, watches, workers=8)

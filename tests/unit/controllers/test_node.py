@@ -159,6 +159,30 @@ async def test_a_silent_node_becomes_unknown_is_tainted_and_its_pods_leave_when_
         assert "deletionTimestamp" not in (await rig.client.get(PODS, "daemon", "default"))["metadata"]
 
 
+async def test_an_old_pod_tolerates_a_taint_without_a_date_for_as_long_as_it_says_each_time_it_comes() -> None:
+    tolerated = {"key": "evil", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}
+    taint = {"spec": {"taints": [{"key": "evil", "value": "yes", "effect": "NoExecute"}]}}
+    async with Rig(eviction.controller) as rig:
+        rig.client.load(NODES, node("n1"))
+        old = {**pod("old", "n1", tolerated), "status": {"startTime": format_time(rig.clock.now())}}
+        rig.client.load(PODS, old, pod("plain", "n1"))
+        await rig.settle(1000)
+
+        async def goes(name: str) -> bool:
+            return "deletionTimestamp" in (await rig.client.get(PODS, name, "default"))["metadata"]
+
+        await rig.client.patch(NODES, "n1", taint)
+        await rig.settle(40)
+        assert (await goes("plain"), await goes("old")) == (True, False)
+        await rig.client.patch(NODES, "n1", {"spec": {"taints": None}})
+        await rig.settle(40)
+        await rig.client.patch(NODES, "n1", taint)
+        await rig.settle(40)
+        assert not await goes("old")
+        await rig.settle(30)
+        assert await goes("old")
+
+
 def tolerating(*items: tuple[str, float | None], started: str = "2023-11-14T22:00:00Z") -> Object:
     tolerations = [{"key": key, "operator": "Exists", **({} if seconds is None else {"tolerationSeconds": seconds})}
                    for key, seconds in items]
