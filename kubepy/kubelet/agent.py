@@ -54,8 +54,8 @@ from kubepy.kubelet.pod.pleg import Pleg
 from kubepy.kubelet.pod.preempt import REASON as PREEMPTED
 from kubepy.kubelet.pod.preempt import plan_preemption
 from kubepy.kubelet.pod.reporter import Reporter
+from kubepy.kubelet.pod.shared import Shared
 from kubepy.kubelet.pod.status import Node
-from kubepy.kubelet.pod.worker import Shared
 from kubepy.kubelet.probe.manager import Probes
 from kubepy.kubelet.runtime import apparmor_enabled
 from kubepy.kubelet.server.pressure import Pressures
@@ -120,7 +120,7 @@ class Kubelet:
                                           self._claims_of)
         self.probes = Probes(runtime, self.events, clock, self.pods.wake, self.ips[0])
         self.reporter = Reporter(client, clock, self.pods.api_pod)
-        self.pleg = Pleg(runtime, clock, self.pods.wake)
+        self.pleg = Pleg(runtime, clock, self.pods.notice)
         self.volume_statistics = VolumeStatistics(lambda: self.pods.others(""), self.volumes.paths, self.csi, clock,
                                                    settings.volume_stats_period)
         self.statistics = Statistics(settings, runtime, clock, self.volume_statistics.of, Pressures(self.cgroups))
@@ -162,7 +162,7 @@ class Kubelet:
                                   self.events, self.clock, self._shown_node, lambda: self.node.state.network_problem,
                                   self.pods.others, lambda: amounts(self.around.allocatable), settings.sync_frequency,
                                   settings.crash_loop_max, self._allocate, self.claims, self.cpus.has_own, self.memory.has_own,
-                                  self.pods.wake_deferred)
+                                  self.pods.wake_deferred, self.pleg.unseen)
         self.pods.admit = self._admit
         self.events.start(self.tasks)
         self.tasks.keep(self.reporter.run, "status")

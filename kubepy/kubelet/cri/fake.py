@@ -105,7 +105,7 @@ class FakeRuntime:
         if options.network != pb.NODE:
             status.network.ip = f"10.0.0.{next(self._address)}"
         self._sandboxes[sandbox_id] = status
-        self._tell(status.metadata, sandbox_id, pb.CONTAINER_STARTED_EVENT)
+        self._tell(sandbox_id, sandbox_id, pb.CONTAINER_STARTED_EVENT)
         return sandbox_id
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
@@ -117,7 +117,7 @@ class FakeRuntime:
             if owner == sandbox_id and status.state == pb.CONTAINER_RUNNING:
                 self._end(status, 137, "Error")
         sandbox.state = pb.SANDBOX_NOTREADY
-        self._tell(sandbox.metadata, sandbox_id, pb.CONTAINER_STOPPED_EVENT)
+        self._tell(sandbox_id, sandbox_id, pb.CONTAINER_STOPPED_EVENT)
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         await self._asked("remove_sandbox", sandbox_id)
@@ -153,14 +153,14 @@ class FakeRuntime:
                                     mounts=config.mounts, log_path=f"{sandbox.log_directory}/{config.log_path}")
         self._containers[container_id] = (status, sandbox_id)
         self.configs[config.metadata.name] = config
-        self._tell(self._sandboxes[sandbox_id].metadata, container_id, pb.CONTAINER_CREATED_EVENT)
+        self._tell(sandbox_id, container_id, pb.CONTAINER_CREATED_EVENT)
         return container_id
 
     async def start_container(self, container_id: str) -> None:
         await self._asked("start_container", container_id)
         status, sandbox_id = self._container(container_id)
         status.state, status.started_at = pb.CONTAINER_RUNNING, self._now()
-        self._tell(self._sandboxes[sandbox_id].metadata, container_id, pb.CONTAINER_STARTED_EVENT)
+        self._tell(sandbox_id, container_id, pb.CONTAINER_STARTED_EVENT)
 
     async def stop_container(self, container_id: str, timeout: int) -> None:
         await self._asked("stop_container", f"{container_id}/{timeout}")
@@ -279,11 +279,12 @@ class FakeRuntime:
         status.state, status.exit_code, status.finished_at = pb.CONTAINER_EXITED, code, self._now()
         status.reason = reason or ("Completed" if code == 0 else "Error")
         _, sandbox_id = self._containers[status.id]
-        self._tell(self._sandboxes[sandbox_id].metadata, status.id, pb.CONTAINER_STOPPED_EVENT)
+        self._tell(sandbox_id, status.id, pb.CONTAINER_STOPPED_EVENT)
 
-    def _tell(self, pod: pb.PodSandboxMetadata, container_id: str, kind: pb.ContainerEventType) -> None:
-        event = pb.ContainerEventResponse(container_id=container_id, container_event_type=kind,
-                                          pod_sandbox_status=pb.PodSandboxStatus(metadata=pod))
+    def _tell(self, sandbox_id: str, container_id: str, kind: pb.ContainerEventType) -> None:
+        event = pb.ContainerEventResponse(
+            container_id=container_id, container_event_type=kind, pod_sandbox_status=self._sandboxes[sandbox_id],
+            containers_statuses=[status for status, owner in self._containers.values() if owner == sandbox_id])
         for queue in self._listeners:
             queue.put_nowait(event)
 

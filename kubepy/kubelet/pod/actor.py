@@ -1,4 +1,4 @@
-"""What is done for a pod in the runtime: observe it, make its sandbox, start and kill its containers.
+"""What is done for a pod in the runtime: make its sandbox, start and kill its containers.
 
 The counterpart of upstream's kuberuntime manager. Each method does one thing and raises; when to do what is the plan's.
 """
@@ -35,13 +35,12 @@ from kubepy.kubelet.container.security import SecurityError, verify_non_root
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.gate import BEGIN, FINISH, Gate
 from kubepy.kubelet.cri.interface import CriError, Runtime
-from kubepy.kubelet.cri.lists import Lists
 from kubepy.kubelet.dra.manager import ClaimError
 from kubepy.kubelet.image.manager import ImageError, Images, Severity
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.hook import HookError, run_hook
-from kubepy.kubelet.pod.message import termination_message
-from kubepy.kubelet.pod.observed import EXITED, ContainerView, PodView, pod_view
+from kubepy.kubelet.pod.observed import EXITED, ContainerView, PodView
+from kubepy.kubelet.pod.observer import Observer
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.topology import AllocationError
 from kubepy.kubelet.volume.manager import decode_secret
@@ -88,48 +87,17 @@ class Actor:
         self._events = events
         self._clock = clock
         self._around = around
-        self._messages: dict[str, str] = {}
         self._gate = Gate()
-        self._lists = Lists(runtime)
+        self._resolver = _HostResolver(settings.resolv_conf)
+        self.observer = Observer(runtime, clock)
         self.given: Extras | None = None
         self.users = userns.UserNamespaces(settings.pods_dir, settings.max_pods, settings.ids_per_pod)
 
-    # --- observing ---
-
-    async def observe(self, uid: str) -> PodView:
-        """Everything the runtime has of the pod. Raises CriError."""
-        sandboxes, containers = await self._lists.of(uid)
-        statuses = await asyncio.gather(*(self._sandbox(sandbox.id) for sandbox in sandboxes))
-        views = await asyncio.gather(*(self._container(container.id, container.pod_sandbox_id) for container in containers))
-        return pod_view(uid, [status for status in statuses if status is not None], [view for view in views if view is not None])
-
-    async def _sandbox(self, sandbox_id: str) -> pb.PodSandboxStatus | None:
-        try:
-            return (await self.runtime.sandbox_status(sandbox_id)).status
-        except CriError as error:
-            if error.not_found:
-                return None
-            raise
-
-    async def _container(self, container_id: str, sandbox_id: str) -> tuple[pb.ContainerStatus, str] | None:
-        try:
-            status = (await self.runtime.container_status(container_id)).status
-        except CriError as error:
-            if error.not_found:
-                return None
-            raise
-        if status.state == pb.CONTAINER_EXITED and container_id not in self._messages:
-            self._messages[container_id] = termination_message(status)
-        return status, sandbox_id
-
-    def messages(self, view: PodView) -> dict[str, str]:
-        return {container.id: text for container in view.containers if (text := self._messages.get(container.id))}
-
     # --- sandbox ---
 
-    async def sandbox_config(self, pod: Object, attempt: int) -> pb.PodSandboxConfig:
-        resolver = await asyncio.to_thread(_host_resolver, self._settings.resolv_conf)
-        config = sandbox_config(pod, self._settings, attempt=attempt, cgroup_parent=self._cgroups.pod_path(pod), host_resolver=resolver)
+    def sandbox_config(self, pod: Object, attempt: int) -> pb.PodSandboxConfig:
+        config = sandbox_config(pod, self._settings, attempt=attempt, cgroup_parent=self._cgroups.pod_path(pod),
+                                host_resolver=self._resolver.read())
         userns.apply(self.users.of(pod), config.linux.security_context.namespace_options)
         return config
 
@@ -149,7 +117,7 @@ class Actor:
         try:
             if userns.wanted(pod) and not features.user_namespaces:
                 raise userns.UserNamespaceError(f'RuntimeClass handler "{handler}" does not support user namespaces')
-            config = await self.sandbox_config(pod, attempt)
+            config = self.sandbox_config(pod, attempt)
         except userns.UserNamespaceError as error:
             message = f"Failed to create pod sandbox: {error}"
             self._events.event(pod, "Warning", "FailedCreatePodSandBox", message)
@@ -176,7 +144,7 @@ class Actor:
         def event(kind: Severity, reason: str, message: str) -> None:
             self._event(pod, name, kind, reason, message)
 
-        sandbox_conf = await self.sandbox_config(pod, sandbox.attempt)
+        sandbox_conf = self.sandbox_config(pod, sandbox.attempt)
         recursive = podspec.may_be_recursive(container) and (await self._handler(pod))[1].recursive_read_only_mounts
         try:
             image_ref, image = await self._images.ensure(pod, container, secrets, event, sandbox_conf)
@@ -348,8 +316,7 @@ class Actor:
         The sandbox goes last: as long as it is there, whoever is interrupted here finds the pod again and goes on."""
         async with self._gate.enter(BEGIN):
             await asyncio.gather(*(self.runtime.remove_container(container.id) for container in view.containers))
-        for container in view.containers:
-            self._messages.pop(container.id, None)
+        self.observer.forget(view.containers)
         if logs is not None:
             await asyncio.to_thread(shutil.rmtree, logs, True)
         for sandbox in view.sandboxes:
@@ -366,7 +333,7 @@ class Actor:
             for old in instances[1 + keep:]:
                 if old.state == EXITED:
                     await self.runtime.remove_container(old.id)
-                    self._messages.pop(old.id, None)
+                    self.observer.forget((old,))
         used = {container.sandbox_id for container in view.containers}
         for sandbox in view.sandboxes[1:]:
             if not sandbox.ready and sandbox.id not in used:
@@ -388,8 +355,24 @@ def _volume_file(volumes: Mapping[str, Path], volume: str, path: str) -> str | N
     return read_file(volumes[volume], path)
 
 
-def _host_resolver(path: str) -> Resolver:
-    return Resolver.parse(_read(path)) if path else Resolver()
+class _HostResolver:
+    """The node's resolv.conf ("": none), read anew when it has changed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._resolver = Resolver()
+
+    def read(self) -> Resolver:
+        if self._path:
+            try:
+                found = os.stat(self._path)
+            except OSError:
+                return Resolver()
+            stamp = found.st_mtime_ns, found.st_size, found.st_ino
+            if stamp != self._stamp:
+                self._resolver, self._stamp = Resolver.parse(_read(self._path)), stamp
+        return self._resolver
 
 
 def _read(path: str) -> str:

@@ -18,7 +18,9 @@ from kubepy.client.interface import Client
 from kubepy.kubelet import metric
 from kubepy.kubelet.cri.interface import CriError
 from kubepy.kubelet.pod import spec as podspec
-from kubepy.kubelet.pod.worker import Shared, Worker
+from kubepy.kubelet.pod.observed import Seen
+from kubepy.kubelet.pod.shared import Shared
+from kubepy.kubelet.pod.worker import Worker
 
 log = get_logger("pods")
 _STRAY_PASSES = 15
@@ -137,6 +139,10 @@ class Pods:
         if (worker := self._workers.get(uid)) is not None:
             worker.wake()
 
+    def notice(self, uid: str, seen: Seen) -> None:
+        if (worker := self._workers.get(uid)) is not None:
+            worker.notice(seen)
+
     def wake_all(self) -> None:
         for worker in self._workers.values():
             worker.wake()
@@ -216,11 +222,11 @@ class Pods:
         assert self.shared is not None
         shared = self.shared
         try:
-            view = await shared.actor.observe(uid)
+            view = await shared.actor.observer.observe(uid)
             if view.alive:
                 log.info("Killing a pod that is not wanted any more", pod=podspec.full_name(pod), uid=uid)
                 await shared.actor.kill_pod(None, view, 1)  # as upstream: orphans get a second
-                view = await shared.actor.observe(uid)
+                view = await shared.actor.observer.observe(uid)
             await shared.actor.remove_pod(view, logs=shared.actor.log_directory(pod))
             for _ in range(20):  # the kernel takes a moment to let go of what has just ended
                 if await asyncio.to_thread(shared.cgroups.remove_pod, uid):

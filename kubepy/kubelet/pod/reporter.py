@@ -151,7 +151,7 @@ def difference(old: Object, new: Object) -> Object:
             before = {entry["type"]: entry for entry in old.get("conditions") or ()}
             present = {entry["type"] for entry in value}
             removed = [kind for kind in before if kind in OWNED and kind not in present]
-            differs = bool(removed) or any(before.get(entry["type"]) != entry for entry in value)
+            differs = bool(removed) or any(_said(before.get(entry["type"], {})) != _said(entry) for entry in value)
             changed: list[Object] = []
             for entry in value:
                 previous = before.get(entry["type"])
@@ -169,6 +169,11 @@ def difference(old: Object, new: Object) -> Object:
         if key not in new and key in ("reason", "message", "podIP", "podIPs", "initContainerStatuses", "ephemeralContainerStatuses"):
             patch[key] = None
     return patch
+
+
+def _said(condition: Object) -> Object:
+    """Without what is null: servers leave that out or keep it."""
+    return {name: value for name, value in condition.items() if value is not None}
 
 
 def merged(api: Object, known: Object) -> Object:

@@ -16,7 +16,7 @@ from kubepy.kubelet.pod.observed import ContainerView, PodView
 from kubepy.kubelet.pod.resize import POD, Resize, pending, plan_resize, shrinks_memory
 
 if TYPE_CHECKING:
-    from kubepy.kubelet.pod.worker import Shared
+    from kubepy.kubelet.pod.shared import Shared
 
 Condition = tuple[str, str, str]
 """(type, reason, message)."""

@@ -7,67 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kubepy.api.errors import ApiError
 from kubepy.api.types import Object
-from kubepy.base.clock import Clock, parse_time
+from kubepy.base.clock import parse_time
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
-from kubepy.client.events import Recorder
 from kubepy.kubelet import metric
-from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.cri.interface import CriError
-from kubepy.kubelet.dra.manager import ClaimError, Claims, wanted_of
+from kubepy.kubelet.dra.manager import ClaimError, wanted_of
 from kubepy.kubelet.pod import spec as podspec
-from kubepy.kubelet.pod.actor import Actor, StartError
-from kubepy.kubelet.pod.allocation import Allocations
+from kubepy.kubelet.pod.actor import StartError
 from kubepy.kubelet.pod.backoff import KeyedBackoff
+from kubepy.kubelet.pod.condition import OWNED
 from kubepy.kubelet.pod.life import Action, Asked, Broke, Done, End, Event, Interrupted, Life, Stage, Stirred, Tick, step
-from kubepy.kubelet.pod.observed import RUNNING, PodView
+from kubepy.kubelet.pod.observed import RUNNING, PodView, Seen
 from kubepy.kubelet.pod.plan import Kill, Plan, Start, backoff_key, plan_pod, restarted_at
-from kubepy.kubelet.pod.reporter import Reporter, merged
+from kubepy.kubelet.pod.reporter import merged
 from kubepy.kubelet.pod.resizer import Resizer
-from kubepy.kubelet.pod.status import Facts, Node, pod_status
-from kubepy.kubelet.probe.manager import Probes
-from kubepy.kubelet.volume.manager import VolumeError, Volumes
-from kubepy.kubelet.volume.objects import Objects
+from kubepy.kubelet.pod.shared import Shared
+from kubepy.kubelet.pod.status import Facts, pod_status
+from kubepy.kubelet.volume.manager import VolumeError
 
 log = get_logger("worker")
-
-
-@dataclass(slots=True)
-class Shared:
-    """What all workers of a kubelet use."""
-
-    actor: Actor
-    allocations: Allocations
-    reporter: Reporter
-    probes: Probes
-    volumes: Volumes
-    cgroups: Cgroups
-    objects: Objects
-    events: Recorder
-    clock: Clock
-    node: Callable[[], Node]
-    network_problem: Callable[[], str]
-    """Why pods cannot have a network, "" when they can."""
-    others: Callable[[str], list[Object]] = lambda uid: []
-    """The node's other pods that run."""
-    allocatable: Callable[[], Mapping[str, int]] = dict
-    sync_frequency: float = 60.0
-    crash_loop_max: float = 300.0
-    allocate: Callable[[Object], Awaitable[tuple[str, str] | None]] | None = None
-    """Gives an admitted pod what it gets of its own; (reason, message) when it cannot be had."""
-    claims: Claims | None = None
-    has_cpus: Callable[[str], bool] = lambda uid: False
-    """Whether the pod has CPUs of its own; and memory."""
-    has_memory: Callable[[str], bool] = lambda uid: False
-    resized: Callable[[], None] = lambda: None
-    """Called when a pod was resized: others may have waited for that."""
 
 
 class Worker:
@@ -91,6 +57,10 @@ class Worker:
         """Containers that could not be started: until when, and what was asked for then."""
         self._created = shared.clock.monotonic()
         self._adopted = bool((pod.get("status") or {}).get("containerStatuses"))
+        self._fresh = not self._adopted and shared.unseen(self.uid)
+        """The runtime has nothing of it yet."""
+        self._noticed: Seen | None = None
+        """What a look at all pods has shown last."""
         self._admitted = self._adopted
         """It has what is to be its own: CPUs, devices."""
         self._seen_running = False
@@ -99,14 +69,27 @@ class Worker:
     # --- news ---
 
     def update(self, pod: Object) -> None:
-        changed = _intent(pod) != _intent(self.pod)
-        self.pod = pod
+        before, self.pod = self.pod, pod
         if pod["metadata"].get("deletionTimestamp") and not podspec.is_mirror(pod):
             self.end(grace=podspec.grace_of(pod))
-        self._tell(Asked() if changed else Stirred())
+        if _intent(pod) != _intent(before):
+            self._tell(Asked())
+        elif pod["spec"] != before["spec"] or _foreign(pod) != _foreign(before):
+            self._tell(Stirred())
 
     def wake(self) -> None:
         self._tell(Stirred())
+
+    def notice(self, seen: Seen) -> None:
+        """A look at all pods has shown this one changed: news, unless it is what was read or done here meanwhile."""
+        self._noticed = seen
+        if not self.life.busy:
+            self._judge()
+
+    def _judge(self) -> None:
+        seen, self._noticed = self._noticed, None
+        if seen is not None and self._view.differs(seen):
+            self._tell(Stirred())
 
     def end(self, *, grace: int | None = None, failed: tuple[str, str] | None = None) -> None:
         """Ends the pod; a shorter grace period than before takes its place."""
@@ -169,6 +152,7 @@ class Worker:
         else:
             kind = "sync" if self._seen_running else "create"
             metric.WORKER_SECONDS.labels(kind).observe(self._shared.clock.monotonic() - began)
+            self._judge()
             self._tell(Done(delay))
 
     async def _pause(self, seconds: float | None) -> None:
@@ -196,7 +180,10 @@ class Worker:
                 return 0.0
         self._admitted = True
         shared.allocations.admit(pod)
-        self._view = await shared.actor.observe(self.uid)
+        if self._fresh:
+            self._fresh = False  # should that fail, the next pass looks
+        else:
+            await self._observe()
         status = self._report()
         if status["phase"] in ("Succeeded", "Failed"):
             self.end()
@@ -228,7 +215,7 @@ class Worker:
                 shared.events.event(pod, "Warning", "FailedPrepareDynamicResources", f"Failed to prepare dynamic resources: {error}")
                 raise
         if await self._resizer.step(pod, self._view, self._report, lambda container: self._backoff.forget(backoff_key(pod, container))):
-            self._view = await shared.actor.observe(self.uid)
+            await self._observe()
         plan = plan_pod(pod, self._view, shared.clock.now(), self._backoff, shared.probes.probed(self._view))
         delay = await self._perform(plan, volumes)
         if plan.end:
@@ -260,27 +247,39 @@ class Worker:
                     break
             if plan.attempt > 0:
                 shared.events.event(pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-            await shared.actor.create_sandbox(pod, plan.attempt)
-            self._view = await shared.actor.observe(self.uid)
+            sandbox_id = await shared.actor.create_sandbox(pod, plan.attempt)
+            self._view = await shared.actor.observer.with_sandbox(self._view, sandbox_id)
         await asyncio.gather(*(self._kill(kill) for kill in plan.kills))
         starts = [start for start in plan.starts if self._held(start.name) <= 0]
         restarted = restarted_at(pod, self._view, self._view.sandbox) if self._view.sandbox is not None else None
         secrets = await self._pull_secrets() if starts else []
+        made: list[str] = []
         for position, start in enumerate(starts):
-            await self._start(start, volumes, secrets)
+            made += await self._start(start, volumes, secrets)
             if podspec.restarts_all(pod) and position + 1 < len(starts):
-                self._view = await shared.actor.observe(self.uid)
+                await self._observe()
                 if (current := self._view.sandbox) is not None and restarted_at(pod, self._view, current) != restarted:
                     return 0.0  # one has ended already and wants all to begin anew: the others need not start before that
         retries = [self._held(start.name) for start in plan.starts]
         if plan.create_sandbox or plan.kills or starts:
-            self._view = await shared.actor.observe(self.uid)
+            if plan.kills or len(made) < len(starts) or self._view.sandbox is None:
+                await self._observe()
+            else:
+                self._view = await shared.actor.observer.with_containers(self._view, self._view.sandbox.id, made)
             shared.probes.sync(pod, self._view)
             await shared.actor.prune(self._view)
             if plan.kills:
                 delay = 0.05
+            elif self._goes_on():
+                delay = 0.0
         self._report()
         return min([delay, *(retry for retry in retries if retry > 0)])
+
+    def _goes_on(self) -> bool:
+        """What has been done was not all: the next container may start, or all have ended already."""
+        shared, view = self._shared, self._view
+        plan = plan_pod(self.pod, view, shared.clock.now(), self._backoff, shared.probes.probed(view))
+        return plan.end or plan.create_sandbox or bool(plan.kills) or any(self._held(start.name) <= 0 for start in plan.starts)
 
     async def _kill(self, kill: Kill) -> None:
         grace = None
@@ -298,8 +297,8 @@ class Worker:
             return 0.0
         return max(0.0, held[0] - self._shared.clock.monotonic())
 
-    async def _start(self, start: Start, volumes: Mapping[str, Path], secrets: list[Object]) -> None:
-        """Starts a container, or notes why it could not be and when to try again."""
+    async def _start(self, start: Start, volumes: Mapping[str, Path], secrets: list[Object]) -> list[str]:
+        """Starts a container; its ID, or none: then it is noted why it could not be started and when to try again."""
         container = podspec.find_container(self.pod, start.name)
         assert container is not None
         now = self._shared.clock.now()
@@ -317,10 +316,11 @@ class Worker:
             metric.STARTED_ERRORS.labels(kind, error.reason).inc()
             self._waiting[start.name] = (error.reason, error.message)
             self._hold[start.name] = (self._shared.clock.monotonic() + error.retry, _intent(self.pod))
-            return
+            return []
         metric.STARTED_CONTAINERS.labels("init_container" if podspec.is_init(self.pod, start.name) else "container").inc()
         self._waiting.pop(start.name, None)
         self._hold.pop(start.name, None)
+        return [made]
 
     async def _pull_secrets(self) -> list[Object]:
         namespace = self.pod["metadata"].get("namespace") or "default"
@@ -343,6 +343,9 @@ class Worker:
             return None
         return parse_time(status["startTime"]) + float(seconds) - self._shared.clock.now()
 
+    async def _observe(self) -> None:
+        self._view = await self._shared.actor.observer.observe(self.uid)
+
     # --- status ---
 
     def _report(self, *, terminating: bool = False, ended: bool = False) -> Object:
@@ -350,7 +353,7 @@ class Worker:
         ready, started = shared.probes.ready(self.pod, view)
         facts = Facts(self._waiting, ready, started, self.life.failed if ended or not view.running() else None, terminating, ended,
                       resize=self._resizer.conditions, resources=self._resizer.actual,
-                      given=shared.allocations.of(self.pod), messages=shared.actor.messages(view))
+                      given=shared.allocations.of(self.pod), messages=shared.actor.observer.messages(view))
         known = shared.reporter.status(self.uid)
         pod = self.pod if known is None else {**self.pod, "status": merged(self.pod.get("status") or {}, known)}
         status = pod_status(pod, view, shared.clock.now(), shared.node(), facts)
@@ -368,13 +371,13 @@ class Worker:
     async def _terminate(self) -> None:
         shared = self._shared
         shared.probes.stop_for_termination(self.uid)
-        self._view = await shared.actor.observe(self.uid)
+        await self._observe()
         self._report(terminating=True)
         grace, failed = self.life.grace, self.life.failed
         if grace is None:
             grace = 1 if failed is not None and failed[0] == "Evicted" else podspec.grace_of(self.pod)
         await shared.actor.kill_pod(self.pod, self._view, grace)
-        self._view = await shared.actor.observe(self.uid)
+        await self._observe()
         if any(container.state == RUNNING for container in self._view.containers):
             raise CriError("UNKNOWN", "containers are still running")
         self._report(terminating=True, ended=True)
@@ -396,3 +399,10 @@ def _intent(pod: Object) -> Any:
     """Changes when somebody has asked for something else; statuses do not count."""
     metadata = pod["metadata"]
     return metadata.get("generation"), metadata.get("annotations"), metadata.get("labels")
+
+
+def _foreign(pod: Object) -> Any:
+    """What others write into the status of a pod and the kubelet goes by. Our own writes come back as well, and are no news."""
+    status = pod.get("status") or {}
+    return [status.get(key) for key in ("resourceClaimStatuses", "extendedResourceClaimStatus", "resize")], [
+        entry for entry in status.get("conditions") or () if entry["type"] not in OWNED]

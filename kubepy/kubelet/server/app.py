@@ -165,7 +165,7 @@ class App:
 
     async def _log_instance(self, worker: Worker, name: str, container: str, *, previous: bool) -> ContainerView:
         assert self._pods.shared is not None
-        view = await self._pods.shared.actor.observe(worker.uid)
+        view = await self._pods.shared.actor.observer.observe(worker.uid)
         instances = view.instances(container)
         where = f'container "{container}" in pod "{name}"'
         if previous:
@@ -231,7 +231,7 @@ class App:
     async def _port_forward(self, scope: Scope, namespace: str, name: str, query: Mapping[str, list[str]]) -> None:
         worker = self._worker(namespace, name, code=404)
         assert self._pods.shared is not None
-        sandbox = (await self._pods.shared.actor.observe(worker.uid)).sandbox
+        sandbox = (await self._pods.shared.actor.observer.observe(worker.uid)).sandbox
         if sandbox is None or not sandbox.ready:
             raise Refused(500, f"failed to find sandbox for pod {name}_{namespace}")
         ports = [int(port) for text in [*query.get("port", ()), *query.get("ports", ())] for port in text.split(",") if port.isdigit()]
@@ -293,7 +293,7 @@ class App:
     async def _running(self, namespace: str, name: str, container: str) -> ContainerView:
         worker = self._worker(namespace, name, code=404)
         assert self._pods.shared is not None
-        view = (await self._pods.shared.actor.observe(worker.uid)).newest(container)
+        view = (await self._pods.shared.actor.observer.observe(worker.uid)).newest(container)
         if view is None or view.state != RUNNING:
             raise Refused(404 if view is None else 500, f"container not found (\"{container}\")")
         return view

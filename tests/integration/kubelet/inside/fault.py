@@ -45,7 +45,7 @@ async def test_a_killed_container_is_restarted(world: World) -> None:
 async def test_a_killed_pause_process_gives_a_new_sandbox(world: World) -> None:
     worker = world.kubelet.pods.find("default", "hook")
     assert worker is not None
-    sandbox = (await world.kubelet.actor.observe(worker.uid)).sandbox
+    sandbox = (await world.kubelet.actor.observer.observe(worker.uid)).sandbox
     assert sandbox is not None
     os.kill(world.pid_of(sandbox.id), signal.SIGKILL)
 
@@ -94,7 +94,7 @@ async def test_a_killed_shim_takes_its_pod_along_and_it_is_made_again_once(world
     assert worker is not None
 
     async def once() -> bool:
-        view = await world.kubelet.actor.observe(worker.uid)
+        view = await world.kubelet.actor.observer.observe(worker.uid)
         return sum(sandbox.ready for sandbox in view.sandboxes) == 1 and sum(one.name == "c" for one in view.running()) == 1
 
     await world.until(once)
@@ -113,7 +113,7 @@ async def test_while_the_api_server_is_away_pods_are_kept_and_statuses_come_late
     assert worker is not None
 
     async def restarted() -> bool:
-        view = (await world.kubelet.actor.observe(worker.uid)).newest("c")
+        view = (await world.kubelet.actor.observer.observe(worker.uid)).newest("c")
         return view is not None and view.attempt > entry["restartCount"] and view.state == "running"
 
     await world.until(restarted)

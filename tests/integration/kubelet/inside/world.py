@@ -84,7 +84,7 @@ class World:
     async def execute(self, name: str, script: str) -> str:
         worker = self.kubelet.pods.find("default", name)
         assert worker is not None
-        view = (await self.kubelet.actor.observe(worker.uid)).newest("c")
+        view = (await self.kubelet.actor.observer.observe(worker.uid)).newest("c")
         assert view is not None
         return (await self.runtime.exec_sync(view.id, ["sh", "-c", script], 10)).stdout.decode()
 
