@@ -193,12 +193,14 @@ class Kubelet:
         self.tasks.keep(self.shutdown.run, "shutdown")
         self.tasks.keep(lambda: self.cpus.run(self.runtime, self.clock, self._uses_resources, settings.cpu_manager_period), "cpus")
         self.tasks.keep(self._tidy, "resources")
+        self.tasks.keep(self.allocations.run, "allocations")
         log.info("Kubelet started", node=settings.node_name, endpoint=settings.runtime_endpoint)
 
     async def stop(self) -> None:
         """Ends the agent; pods keep running."""
         await self.tasks.stop()
         await self.pods.stop()
+        self.allocations.save()
         await self.objects.stop()
         await self.certificates.stop()
         await self.pod_resources.stop()
@@ -296,6 +298,8 @@ class Kubelet:
         while True:
             await self.clock.sleep(_TIDY)
             self.device_plugins.tidy()
+            for part in (self.cpus, self.memory, self.devices, self.claims, self.allocations):
+                part.checkpoint.retry()
             if not self.pods.ready:
                 continue
             self.allocator.release()

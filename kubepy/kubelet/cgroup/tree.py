@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,9 @@ class Cgroups:
         self.v2 = (root / "cgroup.controllers").exists()
         self.top = top or Limits(MAX_SHARES)
         self.slices = slices
+        self._applied: dict[str, Limits] = {}
+        """What was set last: asked for again, only the directory must be there."""
+        self._controllers: tuple[str, ...] | None = None
         if slices is None and driver == "systemd" and root == ROOT and Slices.available():
             self.slices = Slices(v2=self.v2)
 
@@ -80,7 +83,9 @@ class Cgroups:
         relative = self._relative(name)
         if self.v2:
             return {"": self.root / relative}
-        return {controller: self.root / controller / relative for controller in _V1 if (self.root / controller / "cgroup.procs").exists()}
+        if self._controllers is None:
+            self._controllers = tuple(controller for controller in _V1 if (self.root / controller / "cgroup.procs").exists())
+        return {controller: self.root / controller / relative for controller in self._controllers}
 
     def start(self) -> None:
         """Makes the QoS level."""
@@ -112,15 +117,18 @@ class Cgroups:
         return name
 
     def _apply(self, name: str, limits: Limits) -> None:
-        done = self.slices is not None and self.slices.ensure(name, limits)
-        self._make(name)  # systemd does not know every controller
-        if done:
+        directories = self.directories(name)
+        if self._applied.get(name) == limits and all(map(os.path.exists, directories.values())):
             return
-        self._set(name, "cpu", "cpu.shares", str(limits.shares), "cpu.weight", str(cpu_weight(limits.shares)))
-        self._set(name, "cpu", "cpu.cfs_quota_us", str(limits.quota or -1), "cpu.max", f"{limits.quota or 'max'} {PERIOD}")
-        self._set(name, "memory", "memory.limit_in_bytes", str(limits.memory or -1), "memory.max", str(limits.memory or "max"))
-        if limits.pids > 0:
-            self._set(name, "pids", "pids.max", str(limits.pids), "pids.max", str(limits.pids))
+        done = self.slices is not None and self.slices.ensure(name, limits)
+        self._make(directories)  # systemd does not know every controller
+        if not done:
+            self._set(directories, "cpu", "cpu.shares", str(limits.shares), "cpu.weight", str(cpu_weight(limits.shares)))
+            self._set(directories, "cpu", "cpu.cfs_quota_us", str(limits.quota or -1), "cpu.max", f"{limits.quota or 'max'} {PERIOD}")
+            self._set(directories, "memory", "memory.limit_in_bytes", str(limits.memory or -1), "memory.max", str(limits.memory or "max"))
+            if limits.pids > 0:
+                self._set(directories, "pids", "pids.max", str(limits.pids), "pids.max", str(limits.pids))
+        self._applied[name] = limits
 
     def relax(self, pod: Object) -> None:
         """Lifts the pod's own limits for the moment in which its containers' change; `ensure` sets them again."""
@@ -131,6 +139,7 @@ class Cgroups:
     def remove(self, name: str) -> bool:
         """Removes a cgroup and what is below it; returns whether nothing is left."""
         gone = True
+        self._applied.pop(name, None)
         directories = self.directories(name)
         if self.slices is not None and any(directory.exists() for directory in directories.values()):
             self.slices.remove(name)  # also one that a kubelet before this one has made
@@ -186,11 +195,12 @@ class Cgroups:
                             found.add(entry.removeprefix("pod"))
         return found
 
-    def _make(self, name: str) -> None:
-        for controller, directory in self.directories(name).items():
-            if directory.exists():
+    def _make(self, directories: Mapping[str, Path]) -> None:
+        for controller, directory in directories.items():
+            try:
+                directory.mkdir(parents=True)
+            except FileExistsError:
                 continue
-            directory.mkdir(parents=True, exist_ok=True)
             if self.v2:
                 self._delegate(directory)
             elif controller == "cpuset":
@@ -214,8 +224,8 @@ class Cgroups:
                     if not (path / file).read_text().strip():
                         (path / file).write_text((path.parent / file).read_text().strip())
 
-    def _set(self, name: str, controller: str, v1_file: str, v1_value: str, v2_file: str, v2_value: str) -> None:
-        directory = self.directories(name).get("" if self.v2 else controller)
+    def _set(self, directories: Mapping[str, Path], controller: str, v1_file: str, v1_value: str, v2_file: str, v2_value: str) -> None:
+        directory = directories.get("" if self.v2 else controller)
         if directory is None:
             return
         path, value = (directory / v2_file, v2_value) if self.v2 else (directory / v1_file, v1_value)

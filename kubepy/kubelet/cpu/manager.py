@@ -6,19 +6,17 @@ start.
 """
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-
-import orjson
 
 from kubepy.api.scheduling import amount
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.kubelet import metric
+from kubepy.kubelet.checkpoint import Checkpoint
 from kubepy.kubelet.cpu.topology import Cpu, parse, take, text_of
 from kubepy.kubelet.cri import runtime_pb2 as pb
 from kubepy.kubelet.cri.interface import CriError, Runtime
@@ -50,7 +48,7 @@ class CpuManager:
         self._cpus = cpus
         self._all = frozenset(cpu.id for cpu in cpus)
         self._reserved = (take(cpus, self._all, reserved) or frozenset()) if isinstance(reserved, int) else reserved
-        self._file = state_file
+        self.checkpoint = Checkpoint(state_file)
         self._given: dict[str, dict[str, frozenset[int]]] = {}
         self._applied: dict[str, str] = {}
         """What each container was last told, by ID."""
@@ -162,18 +160,14 @@ class CpuManager:
 
     def _load(self) -> None:
         try:
-            state = orjson.loads(self._file.read_bytes())
+            state = self.checkpoint.load() or {}
             if state.get("policyName") == "static":
                 entries = state.get("entries") or {}
                 self._given = {uid: {name: parse(text) for name, text in parts.items()} for uid, parts in entries.items()}
-        except FileNotFoundError:
-            return
         except (OSError, ValueError, AttributeError) as error:
-            log.warning("The CPU manager's state cannot be read and is begun anew", path=str(self._file), err=error)
+            log.warning("The CPU manager's state cannot be read and is begun anew", path=str(self.checkpoint.path), err=error)
 
     def _save(self) -> None:
-        state = {"policyName": "static", "defaultCpuSet": text_of(self.shared()),
-                 "entries": {uid: {name: text_of(cpus) for name, cpus in parts.items()} for uid, parts in self._given.items()}}
-        partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        partial.write_bytes(orjson.dumps(state))
-        partial.replace(self._file)
+        self.checkpoint.keep({
+            "policyName": "static", "defaultCpuSet": text_of(self.shared()),
+            "entries": {uid: {name: text_of(cpus) for name, cpus in parts.items()} for uid, parts in self._given.items()}})

@@ -5,15 +5,13 @@ Follows upstream's device manager. Known difference: the checkpoint has upstream
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-import orjson
 
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
+from kubepy.kubelet.checkpoint import Checkpoint
 from kubepy.kubelet.cri import runtime_pb2 as cri
 from kubepy.kubelet.device import device_pb2 as pb
 from kubepy.kubelet.device.plugin import DevicePlugins, Resource
@@ -55,7 +53,7 @@ class Devices:
         self._clock = clock
         self._given: dict[str, dict[str, dict[str, Given]]] = {}
         """By pod UID, container and resource."""
-        self._file = plugins.directory / "kubelet_internal_checkpoint"
+        self.checkpoint = Checkpoint(plugins.directory / "kubelet_internal_checkpoint")
 
     # --- what the node has ---
 
@@ -187,7 +185,7 @@ class Devices:
 
     def load(self) -> None:
         try:
-            data = orjson.loads(self._file.read_bytes())["Data"]
+            data = (self.checkpoint.load() or {"Data": {}})["Data"]
             for entry in data.get("PodDeviceEntries") or ():
                 ids = frozenset(name for names in entry["DeviceIDs"].values() for name in names)
                 answer = pb.ContainerAllocateResponse.FromString(base64.b64decode(entry["AllocResp"]))
@@ -195,10 +193,8 @@ class Devices:
                     Given(ids, answer)
             for name in data.get("RegisteredDevices") or {}:
                 self.plugins.resources.setdefault(name, Resource(name, stopped_at=self._clock.monotonic()))
-        except FileNotFoundError:
-            return
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("The devices' checkpoint cannot be read and is begun anew", path=str(self._file), err=error)
+            log.warning("The devices' checkpoint cannot be read and is begun anew", path=str(self.checkpoint.path), err=error)
 
     def save(self) -> None:
         entries = []
@@ -212,10 +208,6 @@ class Devices:
                     entries.append({"PodUID": uid, "ContainerName": container, "ResourceName": name, "DeviceIDs": devices,
                                     "AllocResp": base64.b64encode(given.answer.SerializeToString()).decode()})
         registered = {name: sorted(resource.devices) for name, resource in self.plugins.resources.items()}
-        state = {"Data": {"PodDeviceEntries": entries, "RegisteredDevices": registered}, "Checksum": 0}
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        partial.write_bytes(orjson.dumps(state))
-        partial.replace(self._file)
+        self.checkpoint.keep({"Data": {"PodDeviceEntries": entries, "RegisteredDevices": registered}, "Checksum": 0})
 
 

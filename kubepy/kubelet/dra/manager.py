@@ -7,12 +7,9 @@ ResourceSlices removed after half a minute. Known difference: the state file is 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import orjson
 
 from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.resource import RESOURCE_CLAIMS, RESOURCE_SLICES
@@ -21,6 +18,7 @@ from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 from kubepy.client.interface import Client
+from kubepy.kubelet.checkpoint import Checkpoint
 from kubepy.kubelet.device import podresources_pb2 as podresources
 from kubepy.kubelet.dra import dra_pb2 as pb
 from kubepy.kubelet.pod import spec as podspec
@@ -85,7 +83,7 @@ class Claims:
         self._node_name = node_name
         self._clock = clock
         self._changed = changed
-        self._file = Path(root, "dra_manager_state")
+        self.checkpoint = Checkpoint(Path(root, "dra_manager_state"))
         self._drivers: dict[str, PluginSocket] = {}
         self._claims: dict[str, Claim] = {}
         """By namespace/name."""
@@ -160,7 +158,7 @@ class Claims:
         results = ((status["allocation"].get("devices") or {}).get("results")) or ()
         for driver in sorted({entry["driver"] for entry in results}):
             held.drivers.setdefault(driver, [])
-        self._save()  # before the drivers are asked, so that they are asked to take it back in any case
+        self.checkpoint.save(self._state())  # before the drivers are asked, so that they are asked to take it back in any case
         if held.prepared:
             return
         for driver in held.drivers:
@@ -168,7 +166,7 @@ class Claims:
                 {"requests": list(device.request_names), "pool": device.pool_name, "device": device.device_name,
                  "cdi": list(device.cdi_device_ids)} for device in await self._ask(driver, held)]
         held.prepared = True
-        self._save()
+        self.checkpoint.save(self._state())
         log.info("Claim prepared", claim=key, drivers=sorted(held.drivers))
 
     def _socket(self, driver: str) -> PluginSocket:
@@ -205,7 +203,7 @@ class Claims:
                     log.info("Claim given back", claim=key)
                 else:
                     claim.pods.discard(uid)
-                self._save()
+                self.checkpoint.keep(self._state())
 
     async def _give_back(self, driver: str, claim: Claim) -> None:
         request = pb.NodeUnprepareResourcesRequest(claims=[pb.Claim(namespace=claim.namespace, uid=claim.uid, name=claim.name)])
@@ -259,20 +257,15 @@ class Claims:
 
     def load(self) -> None:
         try:
-            for entry in orjson.loads(self._file.read_bytes())["claims"]:
+            for entry in (self.checkpoint.load() or {"claims": ()})["claims"]:
                 claim = Claim(entry["namespace"], entry["name"], entry["uid"], set(entry["pods"]), entry["drivers"], entry["prepared"])
                 self._claims[f"{claim.namespace}/{claim.name}"] = claim
-        except FileNotFoundError:
-            return
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("The state of claims cannot be read and is begun anew", path=str(self._file), err=error)
+            log.warning("The state of claims cannot be read and is begun anew", path=str(self.checkpoint.path), err=error)
 
-    def _save(self) -> None:
-        state = {"claims": [{"namespace": claim.namespace, "name": claim.name, "uid": claim.uid, "pods": sorted(claim.pods),
-                             "drivers": claim.drivers, "prepared": claim.prepared} for claim in self._claims.values()]}
-        partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        partial.write_bytes(orjson.dumps(state))
-        partial.replace(self._file)
+    def _state(self) -> Object:
+        return {"claims": [{"namespace": claim.namespace, "name": claim.name, "uid": claim.uid, "pods": sorted(claim.pods),
+                            "drivers": claim.drivers, "prepared": claim.prepared} for claim in self._claims.values()]}
 
     async def stop(self) -> None:
         await self._tasks.stop()

@@ -5,15 +5,13 @@ not kept apart (upstream refuses a container whose nodes another group uses diff
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-import orjson
 
 from kubepy.api.scheduling import amount, amounts
 from kubepy.api.types import Object
 from kubepy.base.log import get_logger
+from kubepy.kubelet.checkpoint import Checkpoint
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.topology import AllocationError, Hint, hints_of, subsets
 
@@ -61,7 +59,7 @@ class MemoryManager:
         self.static = policy == "Static"
         self._free_when_empty = {node: {name: value - reserved.get(node, {}).get(name, 0) for name, value in have.items()}
                                  for node, have in nodes.items()}
-        self._file = state_file
+        self.checkpoint = Checkpoint(state_file)
         self._given: dict[str, dict[str, Blocks]] = {}
         if self.static:
             self._load()
@@ -136,15 +134,11 @@ class MemoryManager:
 
     def _load(self) -> None:
         try:
-            entries = orjson.loads(self._file.read_bytes())["entries"]
+            entries = (self.checkpoint.load() or {"entries": {}})["entries"]
             self._given = {uid: {name: {kind: {int(node): value for node, value in by_node.items()} for kind, by_node in blocks.items()}
                                  for name, blocks in parts.items()} for uid, parts in entries.items()}
-        except FileNotFoundError:
-            return
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            log.warning("The memory manager's state cannot be read and is begun anew", path=str(self._file), err=error)
+            log.warning("The memory manager's state cannot be read and is begun anew", path=str(self.checkpoint.path), err=error)
 
     def _save(self) -> None:
-        partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        partial.write_bytes(orjson.dumps({"policyName": "Static", "entries": self._given}, option=orjson.OPT_NON_STR_KEYS))
-        partial.replace(self._file)
+        self.checkpoint.keep({"policyName": "Static", "entries": self._given})

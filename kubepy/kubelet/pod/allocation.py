@@ -2,11 +2,12 @@
 
 A pod gets what it asks for when it is admitted. A resize is given (allocated) when there is room, and applied (actuated) after that; until
 it is given, the node, its other pods and containers that start again go by what was given before. Follows upstream's allocation manager;
-known difference: the files are of our own form (upstream's carry a checksum of Go's making).
+known difference: the files are of our own form (upstream's carry a checksum of Go's making). Only a resize waits for the disk: what a new
+pod was given is what it asks for, and is written for many pods at once.
 """
 from __future__ import annotations
 
-import os
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import orjson
 from kubepy.api.scheduling import amounts
 from kubepy.api.types import Object
 from kubepy.base.log import get_logger
+from kubepy.kubelet.checkpoint import Checkpoint
 from kubepy.kubelet.pod import spec as podspec
 
 log = get_logger("allocation")
@@ -28,18 +30,24 @@ class Allocations:
     """By pod UID and container name what is given, by container ID what is applied."""
 
     def __init__(self, root: str) -> None:
-        self._file = Path(root, "allocated_pods_state")
+        self.checkpoint = Checkpoint(Path(root, "allocated_pods_state"))
+        self._changed = asyncio.Event()
         self._given: dict[str, dict[str, Resources]] = {}
         self._applied: dict[str, dict[str, Resources]] = {}
 
     def load(self) -> None:
         try:
-            state = orjson.loads(self._file.read_bytes())
-            self._given, self._applied = dict(state["allocated"]), dict(state["actuated"])
-        except FileNotFoundError:
-            return
+            if state := self.checkpoint.load():
+                self._given, self._applied = dict(state["allocated"]), dict(state["actuated"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("What pods were given cannot be read and is taken from the pods", path=str(self._file), err=error)
+            log.warning("What pods were given cannot be read and is taken from the pods", path=str(self.checkpoint.path), err=error)
+
+    async def run(self) -> None:
+        """Writes what has changed, in a thread: a file system takes its time to replace a file."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await asyncio.to_thread(self.checkpoint.put, self._state())
 
     def of(self, pod: Object) -> Object:
         """The pod with what it was given instead of what it asks for."""
@@ -49,13 +57,13 @@ class Allocations:
     def admit(self, pod: Object) -> None:
         """The pod is given what it asks for, unless it was given something before."""
         if podspec.uid_of(pod) not in self._given:
-            self.give(pod)
+            self._given[podspec.uid_of(pod)] = wanted(pod)
+            self._changed.set()
 
     def give(self, pod: Object) -> None:
-        given = wanted(pod)
-        if self._given.get(podspec.uid_of(pod)) != given:
-            self._given[podspec.uid_of(pod)] = given
-            self._save()
+        """The pod is given what it asks for now."""
+        self._given[podspec.uid_of(pod)] = wanted(pod)
+        self.save()
 
     def resized(self, pod: Object) -> bool:
         """The pod asks for something else than it was given."""
@@ -69,7 +77,7 @@ class Allocations:
         """All that is known of the pod's running containers, by ID; under "" the pod's own."""
         if self._applied.get(uid, {}) != applied:
             self._applied[uid] = dict(applied)
-            self._save()
+            self._changed.set()
 
     def release(self, known: Callable[[str], bool]) -> None:
         gone = [uid for uid in {*self._given, *self._applied} if not known(uid)]
@@ -77,16 +85,14 @@ class Allocations:
             self._given.pop(uid, None)
             self._applied.pop(uid, None)
         if gone:
-            self._save()
+            self._changed.set()
 
-    def _save(self) -> None:
-        partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        try:
-            partial.touch(mode=0o600)
-            partial.write_bytes(orjson.dumps({"allocated": self._given, "actuated": self._applied}))
-            partial.replace(self._file)
-        except OSError as error:
-            log.error("What pods were given is not kept", error)
+    def save(self) -> None:
+        self.checkpoint.put(self._state())
+        self._changed.set()  # a thread may be about to write what was before
+
+    def _state(self) -> bytes:
+        return orjson.dumps({"allocated": self._given, "actuated": self._applied})
 
 
 def wanted(pod: Object) -> dict[str, Resources]:

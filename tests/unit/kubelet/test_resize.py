@@ -67,6 +67,7 @@ def test_what_was_given_outlives_a_restart(tmp_path: Path) -> None:
     first.apply("u", {"c-0": {"requests": {"cpu": "1"}}})
     asked = {**WHOLE, "spec": {**WHOLE["spec"], "resources": {"requests": {"cpu": "4"}}, "containers": [asks("2")]}}
     first.admit(asked)
+    first.save()
     again = Allocations(str(tmp_path))
     again.load()
     assert again.resized(asked)
