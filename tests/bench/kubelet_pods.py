@@ -1,11 +1,13 @@
 """How fast pods start and go on a real containerd: through the kubelet, and by the same CRI calls without one.
 
     python -m tests.bench.kubelet_pods 1 20 50
+    python -m tests.bench.kubelet_pods --rounds 5 --trace 20
     python -m tests.bench.kubelet_pods idle 100 60
 
 Runs itself in network and mount namespaces of its own. Prints, in seconds, p50 and p99 of the time from creation to Running for N pods
-at once, the time of deletion, and what the bare CRI calls need for the same; or, with `idle`, what N pods that do nothing cost the
-kubelet in a minute: its CPU (of one core), its memory, and the calls it makes.
+at once, the time of deletion, and what the bare CRI calls need for the same: in turns, and in the end the kubelet's share by the medians
+of all rounds, since a shared machine is never the same twice. `--trace` tells in which step of a start the time goes. With `idle`: what N
+pods that do nothing cost the kubelet in a minute: its CPU (of one core), its memory, and the calls it makes.
 """
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ import cProfile
 import os
 import pstats
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +34,7 @@ from kubepy.api.resource import NODES, PODS
 from kubepy.base.clock import SystemClock
 from kubepy.base.log import configure
 from kubepy.base.metrics import REGISTRY
+from kubepy.client.informer import Informer
 from kubepy.client.memory import MemoryClient
 from kubepy.kubelet.agent import Kubelet
 from kubepy.kubelet.cri import runtime_pb2 as pb
@@ -61,13 +65,24 @@ async def until(what: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def bare(runtime: GrpcRuntime, count: int, directory: Path) -> tuple[list[float], float]:
-    """The CRI calls of a pod's life and nothing else."""
+Run = tuple[list[float], float, float]
+"""The times of the starts, of all deletions, and the CPU of this process until all ran."""
+
+
+async def bare(runtime: GrpcRuntime, count: int, directory: Path, at_once: int) -> Run:
+    """The CRI calls of a pod's life and nothing else; `at_once` of them at the same time."""
     times: list[float] = []
     found: list[tuple[str, str]] = []
 
+    limit = asyncio.Semaphore(at_once)
+
     async def start(index: int) -> None:
         began = time.monotonic()
+        async with limit:
+            await make(index)
+        times.append(time.monotonic() - began)
+
+    async def make(index: int) -> None:
         config = pb.PodSandboxConfig(metadata=pb.PodSandboxMetadata(name=f"b{index}", uid=f"b{index}", namespace="default"),
                                      log_directory=str(directory / f"b{index}"))
         sandbox = await runtime.run_sandbox(config)
@@ -75,7 +90,6 @@ async def bare(runtime: GrpcRuntime, count: int, directory: Path) -> tuple[list[
                                     command=pod(0)["spec"]["containers"][0]["command"], log_path="c.log")
         container = await runtime.create_container(sandbox, wanted, config)
         await runtime.start_container(container)
-        times.append(time.monotonic() - began)
         found.append((sandbox, container))
 
     async def stop(sandbox: str, container: str) -> None:
@@ -84,30 +98,43 @@ async def bare(runtime: GrpcRuntime, count: int, directory: Path) -> tuple[list[
         await runtime.remove_container(container)
         await runtime.remove_sandbox(sandbox)
 
+    cpu = time.process_time()
     await asyncio.gather(*(start(index) for index in range(count)))
+    cpu = time.process_time() - cpu
     began = time.monotonic()
     await asyncio.gather(*(stop(*pair) for pair in found))
-    return times, time.monotonic() - began
+    return times, time.monotonic() - began, cpu
 
 
-async def through(client: MemoryClient, count: int) -> tuple[list[float], float]:
-    began = {}
+async def through(client: MemoryClient, count: int) -> Run:
+    began: dict[str, float] = {}
+    times: dict[str, float] = {}
+    done = asyncio.Event()
+
+    def seen(_: Any, found: dict[str, Any]) -> None:
+        name = found["metadata"]["name"]
+        if name not in times and (found.get("status") or {}).get("phase") == "Running":
+            times[name] = time.monotonic() - began[name]
+            if len(times) == count:
+                done.set()
+
+    informer = Informer(client, PODS)
+    informer.add_handler(None, seen, None)
+    watching = asyncio.ensure_future(informer.run())
+    await informer.wait_synced()
+    cpu = time.process_time()
     for index in range(count):
         began[f"p{index}"] = time.monotonic()
         await client.create(PODS, pod(index), "default")
-    times: dict[str, float] = {}
-    while len(times) < count:
-        await asyncio.sleep(0.02)
-        for found in client.all(PODS):
-            name = found["metadata"]["name"]
-            if name not in times and (found.get("status") or {}).get("phase") == "Running":
-                times[name] = time.monotonic() - began[name]
+    await done.wait()
+    cpu = time.process_time() - cpu
+    watching.cancel()
     await asyncio.sleep(2)
     ending = time.monotonic()
     for index in range(count):
         await client.delete(PODS, f"p{index}", "default")
     await until(lambda: not client.all(PODS))
-    return list(times.values()), time.monotonic() - ending
+    return list(times.values()), time.monotonic() - ending, cpu
 
 
 def calls() -> Counter[str]:
@@ -147,8 +174,54 @@ async def idle(client: MemoryClient, count: int, seconds: float) -> None:
     print("   ", {key: round(after[key] - before[key], 2) for key in sorted(after) if after[key] - before[key] > 0.01})
 
 
-async def main(arguments: list[str]) -> None:
+class Trace:
+    """Where the time of starts goes: how long each step took for each pod, and when after the pod's first step it began."""
+
+    def __init__(self, kubelet: Kubelet, cri: GrpcRuntime) -> None:
+        self._steps: dict[str, list[tuple[float, float]]] = {}
+        self._first: dict[str, float] = {}
+        for owner, names in ((kubelet.cgroups, ("ensure",)), (kubelet.volumes, ("mount",)), (kubelet.actor, ("create_sandbox", "start")),
+                             (kubelet.images, ("ensure",)), (kubelet.actor.observer, ("observe", "with_sandbox", "with_containers")),
+                             (cri, ("run_sandbox", "create_container", "start_container", "sandbox_status", "container_status"))):
+            for name in names:
+                self._wrap(owner, name)
+
+    def _wrap(self, owner: Any, name: str) -> None:
+        work, label = getattr(owner, name), f"{type(owner).__name__}.{name}"
+
+        def note(began: float) -> None:
+            task = asyncio.current_task()
+            pod = task.get_name() if task is not None else ""
+            self._steps.setdefault(label, []).append((began - self._first.setdefault(pod, began), time.monotonic() - began))
+
+        async def waited(*arguments: Any, **named: Any) -> Any:
+            began = time.monotonic()
+            try:
+                return await work(*arguments, **named)
+            finally:
+                note(began)
+
+        def called(*arguments: Any, **named: Any) -> Any:
+            began = time.monotonic()
+            try:
+                return work(*arguments, **named)
+            finally:
+                note(began)
+
+        setattr(owner, name, waited if asyncio.iscoroutinefunction(work) else called)
+
+    def show(self) -> None:
+        for label, taken in self._steps.items():
+            spans = [span for _, span in taken]
+            print(f"    {label:32} {len(taken):4} times, begins p50 {quantile([at for at, _ in taken], 0.5):6.3f}, "
+                  f"takes p50 {quantile(spans, 0.5):6.3f} p99 {quantile(spans, 0.99):6.3f} s")
+        self._steps.clear()
+        self._first.clear()
+
+
+async def main(options: argparse.Namespace) -> None:
     configure(0)
+    arguments: list[str] = options.counts
     directory = Path(tempfile.mkdtemp(prefix="kubepy-kubelet-bench-"))
     runtime = private.start(directory / "containerd", own_mounts=False)
     for archive in images.archives().values():
@@ -170,8 +243,9 @@ async def main(arguments: list[str]) -> None:
             return
         await through(client, 2)  # warm
         await asyncio.sleep(3)
+        trace = Trace(kubelet, cri) if options.trace else None
         for count in map(int, arguments or ["20"]):
-            await compare(kubelet, client, cri, count, directory / "bare")
+            await compare(kubelet, client, cri, count, directory / "bare", options, trace)
     finally:
         await kubelet.stop()
         await cri.close()
@@ -180,24 +254,38 @@ async def main(arguments: list[str]) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def compare(kubelet: Kubelet, client: MemoryClient, cri: GrpcRuntime, count: int, directory: Path) -> None:
-    for name, work in (("bare CRI", lambda: bare(cri, count, directory)), ("kubelet", lambda: through(client, count))):
-        kubelet.pods.ready = name == "kubelet"  # else it would clear pods away that it does not know
-        before, cpu = calls(), time.process_time()
-        times, ending = await work()
-        print(f"{name:9} {count} pods: start p50 {quantile(times, 0.5):.2f} p99 {quantile(times, 0.99):.2f} s, "
-              f"deletion {ending:.2f} s, CPU of this process {time.process_time() - cpu:.2f} s", flush=True)
-        after = calls()
-        print("   ", {key: round(after[key] - before[key], 2) for key in sorted(after) if after[key] - before[key] > 0.01})
-        await asyncio.sleep(3)
+async def compare(kubelet: Kubelet, client: MemoryClient, cri: GrpcRuntime, count: int, directory: Path, options: argparse.Namespace,
+                  trace: Trace | None) -> None:
+    found: dict[str, list[tuple[float, ...]]] = {"bare CRI": [], "kubelet": []}
+    for turn in range(options.rounds):
+        for name in found if turn % 2 == 0 else reversed(found):
+            kubelet.pods.ready = name == "kubelet"  # else it would clear pods away that it does not know
+            before = calls()
+            times, ending, cpu = await (bare(cri, count, directory, options.at_once) if name == "bare CRI" else through(client, count))
+            found[name].append((quantile(times, 0.5), quantile(times, 0.99), ending, 1000 * cpu / count))
+            print(f"{name:9} {count} pods: start p50 {quantile(times, 0.5):.2f} p99 {quantile(times, 0.99):.2f} s, "
+                  f"deletion {ending:.2f} s, CPU of this process {1000 * cpu / count:.1f} ms a start", flush=True)
+            after = calls()
+            if options.rounds == 1:
+                print("   ", {key: round(after[key] - before[key], 2) for key in sorted(after) if after[key] - before[key] > 0.01})
+            if name == "kubelet" and trace is not None:
+                trace.show()
+            await asyncio.sleep(3)
+    medians = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in found.items()}
+    ratios = [mine / other for mine, other in zip(medians["kubelet"], medians["bare CRI"], strict=True)]
+    print(f"{count} pods, kubelet / bare CRI by medians: p50 {ratios[0]:.2f}, p99 {ratios[1]:.2f}, deletion {ratios[2]:.2f}; "
+          f"CPU {medians['kubelet'][3]:.1f} and {medians['bare CRI'][3]:.1f} ms a start", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("counts", nargs="*", metavar="N", help="pods at once (default 20); or: idle N SECONDS")
-    parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=1, help="how often, in turns with the bare calls")
+    parser.add_argument("--at-once", type=int, default=1000, help="how many pods the bare calls start at the same time (default: all)")
+    parser.add_argument("--trace", action="store_true", help="print where the time of starts goes")
+    chosen = parser.parse_args()
     if os.environ.get("KUBEPY_BENCH_INSIDE"):
-        uvloop.run(main(sys.argv[1:]))
+        uvloop.run(main(chosen))
     else:
         command = SETUP + f"{sys.executable} -m tests.bench.kubelet_pods {' '.join(sys.argv[1:])}"
         sys.exit(subprocess.run(["unshare", "--net", "--mount", "sh", "-c", command], env={**os.environ, "KUBEPY_BENCH_INSIDE": "1"},

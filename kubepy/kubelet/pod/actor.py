@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,9 @@ from kubepy.kubelet.volume.objects import Objects
 
 log = get_logger("pod")
 MIN_GRACE = 2
+_SANDBOX_LOST = re.compile(r"/proc/\d+/ns/\w+: no such file")
+"""The sandbox's process was gone, or the runtime took it for 0, when the container was made to share its namespaces: containerd does the
+latter when a busy machine does not tell it within two seconds (containerd issue 9160)."""
 
 
 class StartError(Exception):
@@ -171,6 +175,9 @@ class Actor:
                 await self.runtime.start_container(container_id)
         except CriError as error:
             event("Warning", "Failed", f"Error: {error.message}")
+            if _SANDBOX_LOST.search(error.message):
+                await self.runtime.remove_container(container_id)  # it can never run, and must not count as one that failed
+                raise StartError("RunContainerError", error.message, 1.0) from error
             raise StartError("RunContainerError", error.message) from error
         event("Normal", "Started", "Container started")
         self._link_log(pod, config, sandbox_conf, container_id)

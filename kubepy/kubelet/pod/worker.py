@@ -53,8 +53,8 @@ class Worker:
         self._left = False
         self._current: asyncio.Task[None] | None = None
         self._view = PodView(self.uid)
-        self._hold: dict[str, tuple[float, Any]] = {}
-        """Containers that could not be started: until when, and what was asked for then."""
+        self._hold: dict[str, tuple[float, Any, str]] = {}
+        """Containers that could not be started: until when, what was asked for then, and why."""
         self._created = shared.clock.monotonic()
         self._adopted = bool((pod.get("status") or {}).get("containerStatuses"))
         self._fresh = not self._adopted and shared.unseen(self.uid)
@@ -248,6 +248,7 @@ class Worker:
             if plan.attempt > 0:
                 shared.events.event(pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
             sandbox_id = await shared.actor.create_sandbox(pod, plan.attempt)
+            self._hold = {name: held for name, held in self._hold.items() if held[2] not in ("CreateContainerError", "RunContainerError")}
             self._view = await shared.actor.observer.with_sandbox(self._view, sandbox_id)
         await asyncio.gather(*(self._kill(kill) for kill in plan.kills))
         starts = [start for start in plan.starts if self._held(start.name) <= 0]
@@ -315,7 +316,7 @@ class Worker:
             kind = "init_container" if podspec.is_init(self.pod, start.name) else "container"
             metric.STARTED_ERRORS.labels(kind, error.reason).inc()
             self._waiting[start.name] = (error.reason, error.message)
-            self._hold[start.name] = (self._shared.clock.monotonic() + error.retry, _intent(self.pod))
+            self._hold[start.name] = (self._shared.clock.monotonic() + error.retry, _intent(self.pod), error.reason)
             return []
         metric.STARTED_CONTAINERS.labels("init_container" if podspec.is_init(self.pod, start.name) else "container").inc()
         self._waiting.pop(start.name, None)

@@ -314,6 +314,32 @@ async def test_a_container_that_cannot_be_made_is_not_tried_again_by_its_own_rep
     assert count == 3
 
 
+@pytest.mark.parametrize("dead", [False, True], ids=["but lives", "and is dead"])
+async def test_a_container_whose_sandbox_the_runtime_did_not_find_has_not_failed(world: World, dead: bool) -> None:
+    start, asked = world.runtime.start_container, 0
+
+    async def lost_once(container_id: str) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            if dead:
+                world.runtime.kill_sandbox()
+            raise CriError("UNKNOWN", "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
+                                      "failed: unable to create new parent process: namespace path: lstat /proc/0/ns/ipc: no such file or "
+                                      "directory: unknown")
+        await start(container_id)
+
+    world.runtime.start_container = lost_once  # type: ignore[method-assign]
+    await world.create("p", restartPolicy="Never")
+
+    async def running() -> bool:
+        return (await world.status()).get("phase") == "Running"
+
+    assert await world.until(running) <= 5
+    assert (await world.entry())["restartCount"] == 0
+    assert sum(method == "run_sandbox" for method, _ in world.runtime.calls) == 1 + dead
+
+
 async def test_when_the_machine_goes_down_pods_end_and_new_ones_are_refused(world: World) -> None:
     await world.create("app")
     await world.create("vital", priority=2_000_000_001)
