@@ -17,11 +17,12 @@ from kubepy.client.informer import Informer
 from kubepy.client.interface import Client
 from kubepy.kubelet import metric
 from kubepy.kubelet.allocate import Allocator, Extras
+from kubepy.kubelet.cgroup.process import Processes
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.container.env import Sources
 from kubepy.kubelet.cpu.manager import CpuManager
 from kubepy.kubelet.cpu.topology import parse as parse_cpus
-from kubepy.kubelet.cpu.topology import read_nodes, read_topology
+from kubepy.kubelet.cpu.topology import read_distances, read_nodes, read_topology
 from kubepy.kubelet.cri.interface import Runtime
 from kubepy.kubelet.cri.runtime_pb2 import RuntimeHandlerFeatures
 from kubepy.kubelet.csi.registry import Registry
@@ -32,6 +33,7 @@ from kubepy.kubelet.device.podresources import PodResources
 from kubepy.kubelet.device.podresources_pb2 import DynamicResource
 from kubepy.kubelet.dra.manager import ClaimError, Claims
 from kubepy.kubelet.eviction.manager import Eviction
+from kubepy.kubelet.feature import enabled
 from kubepy.kubelet.image.account import Accounts
 from kubepy.kubelet.image.collect import ImageCollector
 from kubepy.kubelet.image.manager import Images
@@ -64,6 +66,7 @@ from kubepy.kubelet.server.volumestat import VolumeStatistics
 from kubepy.kubelet.settings import Settings
 from kubepy.kubelet.source.file import FileSource
 from kubepy.kubelet.source.url import UrlSource
+from kubepy.kubelet.topology import CLOSEST
 from kubepy.kubelet.volume.bundle import Bundles
 from kubepy.kubelet.volume.certificate import PodCertificates
 from kubepy.kubelet.volume.manager import Volumes
@@ -90,7 +93,8 @@ class Kubelet:
                                    swap=self.machine.swap if settings.swap_behavior == "LimitedSwap" else 0)
         self.events = EventRecorder(client, "kubelet", settings.node_name, clock)
         self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit,
-                               per_qos=settings.cgroups_per_qos, cfs_quota=settings.cpu_cfs_quota, top=pods_limits(settings, self.machine))
+                               per_qos=settings.cgroups_per_qos, cfs_quota=settings.cpu_cfs_quota, top=pods_limits(settings, self.machine),
+                               reserved=settings.qos_reserved if enabled(settings.feature_gates, "QOSReserved") else {})
         tokens = Tokens(client, clock)
         providers = load_providers(settings.image_credential_provider_config, settings.image_credential_provider_bin_dir) \
             if settings.image_credential_provider_config else []
@@ -112,7 +116,8 @@ class Kubelet:
         self.memory = MemoryManager(settings.memory_manager_policy, read_memory(), reserved_of(settings.reserved_memory),
                                     Path(settings.root_dir, "memory_manager_state"))
         self.allocator = Allocator(self.cpus, self.memory, self.devices, settings.topology_manager_policy, settings.topology_manager_scope,
-                                   frozenset(read_nodes().values()) or frozenset({0}), self._uses_resources)
+                                   frozenset(read_nodes().values()) or frozenset({0}), self._uses_resources,
+                                   read_distances() if settings.topology_manager_options.get(CLOSEST) == "true" else {})
         self.actor.given = Extras(self.cpus, self.memory, self.devices, self.claims)
         self.allocations = Allocations(settings.root_dir)
         self.pods = Pods(client, settings.node_name, lambda: self.node.node)
@@ -193,6 +198,7 @@ class Kubelet:
         self.tasks.keep(self.shutdown.run, "shutdown")
         self.tasks.keep(lambda: self.cpus.run(self.runtime, self.clock, self._uses_resources, settings.cpu_manager_period), "cpus")
         self.tasks.keep(self._tidy, "resources")
+        self.tasks.keep(lambda: Processes(self.cgroups, settings.kubelet_cgroups, settings.system_cgroups).run(self.clock), "processes")
         self.tasks.keep(self.allocations.run, "allocations")
         log.info("Kubelet started", node=settings.node_name, endpoint=settings.runtime_endpoint)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from kubepy.api.types import Object
@@ -13,7 +14,7 @@ from kubepy.kubelet.device.manager import Devices
 from kubepy.kubelet.dra.manager import Claims
 from kubepy.kubelet.memory.manager import MemoryManager
 from kubepy.kubelet.pod import spec as podspec
-from kubepy.kubelet.topology import REFUSAL, AllocationError, Hints, Policy, merge
+from kubepy.kubelet.topology import REFUSAL, AllocationError, Distances, Hints, Policy, merge
 
 
 class Extras:
@@ -41,8 +42,10 @@ class Allocator:
     """One pod after the other; what a pod was given stays its own until it has ended."""
 
     def __init__(self, cpus: CpuManager, memory: MemoryManager, devices: Devices, policy: Policy, scope: Literal["container", "pod"],
-                 nodes: frozenset[int], known: Callable[[str], bool]) -> None:
-        """`nodes` are the machine's NUMA nodes, `known(uid)` whether a pod still uses what it has."""
+                 nodes: frozenset[int], known: Callable[[str], bool], distances: Distances = MappingProxyType({})) -> None:
+        """`nodes` are the machine's NUMA nodes, `known(uid)` whether a pod still uses what it has; with `distances` nodes near to each
+        other are preferred."""
+        self._distances = distances
         self.cpus = cpus
         self.memory = memory
         self.devices = devices
@@ -67,7 +70,7 @@ class Allocator:
             try:
                 if self._scope == "pod" and self._policy != "none":
                     hints = [entry for container in containers for entry in self._hints(pod, container)]
-                    best, admitted = merge(self._policy, self._nodes, hints)
+                    best, admitted = merge(self._policy, self._nodes, hints, self._distances)
                     if not admitted:
                         metric.TOPOLOGY_ERRORS.inc()
                         return REFUSAL
@@ -75,7 +78,7 @@ class Allocator:
                         await self._give(pod, container, best.nodes)
                     return None
                 for container in containers:
-                    best, admitted = merge(self._policy, self._nodes, self._hints(pod, container))
+                    best, admitted = merge(self._policy, self._nodes, self._hints(pod, container), self._distances)
                     if not admitted:
                         metric.TOPOLOGY_ERRORS.inc()
                         return REFUSAL

@@ -15,9 +15,10 @@ import yaml
 
 from kubepy.api.scheduling import amount
 from kubepy.base.http.tls import CIPHERS, TLS13, VERSIONS
+from kubepy.kubelet.cgroup.qos import qos_problems
 from kubepy.kubelet.cpu.manager import OPTIONS
 from kubepy.kubelet.settings import Settings, SettingsError, duration
-from kubepy.kubelet.topology import POLICIES
+from kubepy.kubelet.topology import POLICIES, topology_problems
 
 _PLAIN = {
     "staticPodPath": "static_pod_path", "staticPodURL": "static_pod_url", "staticPodURLHeader": "static_pod_url_header",
@@ -35,7 +36,8 @@ _PLAIN = {
     "evictionMinimumReclaim": "eviction_minimum_reclaim", "evictionMaxPodGracePeriod": "eviction_max_pod_grace_period",
     "enableServer": "enable_server", "enableDebuggingHandlers": "debugging_handlers", "cpuManagerPolicy": "cpu_manager_policy",
     "reservedSystemCPUs": "reserved_system_cpus", "topologyManagerPolicy": "topology_manager_policy",
-    "topologyManagerScope": "topology_manager_scope",
+    "topologyManagerScope": "topology_manager_scope", "topologyManagerPolicyOptions": "topology_manager_options",
+    "qosReserved": "qos_reserved", "kubeletCgroups": "kubelet_cgroups", "systemCgroups": "system_cgroups", "featureGates": "feature_gates",
     "memoryManagerPolicy": "memory_manager_policy", "configMapAndSecretChangeDetectionStrategy": "object_changes",
     "rotateCertificates": "rotate_certificates", "serverTLSBootstrap": "server_tls_bootstrap", "nodeStatusMaxImages": "max_images",
     "singleProcessOOMKill": "single_process_oom_kill", "failCgroupV1": "fail_cgroup_v1", "oomScoreAdj": "oom_score_adj",
@@ -59,7 +61,7 @@ _LISTS = {"reservedMemory": "reserved_memory", "shutdownGracePeriodByPodPriority
           "registerWithTaints": "register_with_taints", "preloadedImagesVerificationAllowlist": "image_verification_allowed",
           "allowedUnsafeSysctls": "allowed_unsafe_sysctls", "tlsCipherSuites": "tls_cipher_suites"}
 _SPECIAL = {"apiVersion", "kind", "authentication", "authorization", "evictionSoftGracePeriod", "containerLogMaxSize", "crashLoopBackOff",
-            "mergeDefaultEvictionSettings", "featureGates", "logging", "memorySwap", "userNamespaces"}
+            "mergeDefaultEvictionSettings", "logging", "memorySwap", "userNamespaces"}
 _WITHOUT_EFFECT = {
     "registryPullQPS", "registryBurst", "eventRecordQPS", "eventBurst", "kubeAPIQPS", "kubeAPIBurst", "contentType",
     "enableContentionProfiling", "enableProfilingHandler", "enableDebugFlagsHandler", 
@@ -67,13 +69,12 @@ _WITHOUT_EFFECT = {
     "kernelMemcgNotification", "showHiddenMetricsForVersion", "volumePluginDir", "memoryThrottlingFactor", "tlsCurvePreferences",
     "localStorageCapacityIsolation"}
 _ONLY: dict[str, tuple[Any, ...]] = {
-    "qosReserved": ({},), "topologyManagerPolicyOptions": ({},), "kubeletCgroups": ("",), "systemCgroups": ("",),
-    "systemReservedCgroup": ("",),
-    "kubeReservedCgroup": ("",), "enforceNodeAllocatable": (["pods"], ["none"], []), "enableControllerAttachDetach": (True,),
+    "systemReservedCgroup": ("",), "kubeReservedCgroup": ("",),
+    "enforceNodeAllocatable": (["pods"], ["none"], []), "enableControllerAttachDetach": (True,),
     "cpuCFSQuotaPeriod": ("100ms",), "tracing": ({},), "runOnce": (False,)}
 """What these may be; anything else asks for what this kubelet does not do."""
 _MAPS = ("system_reserved", "kube_reserved", "eviction_hard", "eviction_soft", "eviction_soft_grace_period", "eviction_minimum_reclaim",
-         "static_pod_url_header", "cpu_manager_options")
+         "static_pod_url_header", "cpu_manager_options", "topology_manager_options", "qos_reserved", "feature_gates")
 
 
 def load_file(path: str, base: Settings) -> Settings:
@@ -207,6 +208,9 @@ def _problems(settings: Settings) -> list[str]:
     found += [f'tlsCipherSuites "{name}" is not supported' for name in settings.tls_cipher_suites if name not in (*CIPHERS, *TLS13)]
     found += [f'cpuManagerPolicyOptions "{name}" is not supported by this kubelet, only ' + " and ".join(OPTIONS)
               for name in settings.cpu_manager_options if name not in OPTIONS]
+    found += [*topology_problems(settings.topology_manager_options), *qos_problems(settings.qos_reserved)]
+    if settings.system_cgroups and settings.cgroup_root in ("", "/"):
+        found.append("systemCgroups (--system-cgroups) was specified and cgroupRoot (--cgroup-root) was not specified")
     if settings.memory_manager_policy == "Static" and not settings.reserved_memory:
         found.append("memoryManagerPolicy Static requires reservedMemory for at least one NUMA node")
     if settings.object_changes not in ("Watch", "Cache", "Get"):

@@ -98,6 +98,14 @@ class Settings:
     reserved_system_cpus: str = ""
     topology_manager_policy: Literal["none", "best-effort", "restricted", "single-numa-node"] = "none"
     topology_manager_scope: Literal["container", "pod"] = "container"
+    topology_manager_options: Mapping[str, str] = field(default_factory=dict)
+    qos_reserved: Mapping[str, str] = field(default_factory=dict)
+    """How much of what pods of better QoS ask for the others cannot use, such as memory: 50%."""
+    kubelet_cgroups: str = ""
+    """The cgroup this process puts itself into."""
+    system_cgroups: str = ""
+    """The cgroup for all processes that are in the root cgroup."""
+    feature_gates: Mapping[str, bool] = field(default_factory=dict)
     memory_manager_policy: str = "None"
     reserved_memory: tuple[Mapping[str, object], ...] = ()
     """Memory of NUMA nodes no pod gets for itself: numaNode and limits of each."""

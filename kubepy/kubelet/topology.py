@@ -8,9 +8,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 Policy = Literal["none", "best-effort", "restricted", "single-numa-node"]
+CLOSEST, MOST_NODES = "prefer-closest-numa-nodes", "max-allowable-numa-nodes"
+MAX_NODES = 8
+"""Every set of nodes is looked at: with more than these that takes too long."""
+Distances = Mapping[int, Sequence[int]]
+"""How far each NUMA node is from each other, as the firmware says."""
 POLICIES = ("none", "best-effort", "restricted", "single-numa-node")
 REFUSAL = ("TopologyAffinityError", "Resources cannot be allocated with Topology locality")
 
@@ -55,8 +61,31 @@ def hints_of(nodes: frozenset[int], total: Mapping[int, int], free: Mapping[int,
     return [Hint(chosen, len(chosen) == minimum) for chosen in found]
 
 
-def merge(policy: Policy, nodes: frozenset[int], providers: Sequence[Hints]) -> tuple[Hint, bool]:
-    """The best hint for all, and whether the policy admits it."""
+def topology_problems(options: Mapping[str, str]) -> list[str]:
+    """What is wrong with the policy's options."""
+    found = [f'unknown Topology Manager Policy option: "{name}"' for name in options if name not in (CLOSEST, MOST_NODES)]
+    if (value := options.get(CLOSEST)) is not None and value not in ("true", "false"):
+        found.append(f'bad value for option "{CLOSEST}": strconv.ParseBool: parsing "{value}": invalid syntax')
+    if (value := options.get(MOST_NODES)) is not None:
+        if not value.isdigit():
+            found.append(f'unable to convert policy option to integer "{MOST_NODES}": strconv.Atoi: parsing "{value}": invalid syntax')
+        elif int(value) < MAX_NODES:
+            found.append(f'the minimum value of "{MOST_NODES}" should not be less than {MAX_NODES}')
+    return found
+
+
+def closer(one: frozenset[int], other: frozenset[int], distances: Distances) -> bool:
+    """Whether the nodes of the one are on average nearer to each other than those of the other."""
+    def average(nodes: frozenset[int]) -> float:
+        spans = [distances[start][end] for start in nodes for end in nodes if start in distances and end < len(distances[start])]
+        return sum(spans) / len(spans) if spans else 0.0
+
+    return average(one) < average(other)
+
+
+def merge(policy: Policy, nodes: frozenset[int], providers: Sequence[Hints],
+          distances: Distances = MappingProxyType({})) -> tuple[Hint, bool]:
+    """The best hint for all, and whether the policy admits it. With `distances`, of as many nodes those nearest to each other."""
     if policy == "none":
         return ANY, True
     lists: list[list[Hint]] = []
@@ -72,15 +101,17 @@ def merge(policy: Policy, nodes: frozenset[int], providers: Sequence[Hints]) -> 
             common = common if hint.nodes is None else common & hint.nodes
         if common:
             found = Hint(common, all(hint.preferred for hint in combination))
-            if _better(found, best):
+            if _better(found, best, distances):
                 best = found
     if policy == "single-numa-node" and best.nodes == nodes:
         best = Hint(None, best.preferred)
     return best, policy == "best-effort" or best.preferred
 
 
-def _better(one: Hint, other: Hint) -> bool:
+def _better(one: Hint, other: Hint, distances: Distances) -> bool:
     if one.preferred != other.preferred:
         return one.preferred
     mine, theirs = one.nodes or frozenset(), other.nodes or frozenset()
+    if distances and len(mine) == len(theirs) and closer(mine, theirs, distances) != closer(theirs, mine, distances):
+        return closer(mine, theirs, distances)
     return (len(mine), sorted(mine)) < (len(theirs), sorted(theirs))

@@ -10,11 +10,13 @@ import os
 import signal
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from kubepy.api.scheduling import pod_limits, pod_requests
 from kubepy.api.types import Object
 from kubepy.base.log import get_logger
+from kubepy.kubelet.cgroup.qos import memory_limits
 from kubepy.kubelet.cgroup.slice import Limits, Slices
 from kubepy.kubelet.container.resource import MAX_SHARES, PERIOD, cpu_quota, cpu_shares, cpu_weight
 from kubepy.kubelet.pod import spec as podspec
@@ -34,8 +36,9 @@ class Cgroups:
     """One node's tree below `parent` ("/" or a path of its own, for several kubelets on one machine)."""
 
     def __init__(self, parent: str = "/", *, driver: str = "cgroupfs", pids_limit: int = -1, root: Path = ROOT,
-                 per_qos: bool = True, cfs_quota: bool = True, top: Limits | None = None, slices: Slices | None = None) -> None:
-        """`top` is what all pods together may have."""
+                 per_qos: bool = True, cfs_quota: bool = True, top: Limits | None = None, slices: Slices | None = None,
+                 reserved: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`top` is what all pods together may have, `reserved` what of it is kept for better QoS (memory: a percentage)."""
         self.root = root
         self.driver = driver
         self.parent = parent.strip("/")
@@ -45,6 +48,7 @@ class Cgroups:
         self.cfs_quota = cfs_quota
         self.v2 = (root / "cgroup.controllers").exists()
         self.top = top or Limits(MAX_SHARES)
+        self.reserved = reserved
         self.slices = slices
         self._applied: dict[str, Limits] = {}
         """What was set last: asked for again, only the directory must be there."""
@@ -83,9 +87,16 @@ class Cgroups:
         relative = self._relative(name)
         if self.v2:
             return {"": self.root / relative}
+        return {controller: self.root / controller / relative for controller in self._mounted()}
+
+    def _mounted(self) -> tuple[str, ...]:
         if self._controllers is None:
             self._controllers = tuple(controller for controller in _V1 if (self.root / controller / "cgroup.procs").exists())
-        return {controller: self.root / controller / relative for controller in self._controllers}
+        return self._controllers
+
+    def hierarchies(self) -> list[Path]:
+        """The root of each; on v2 there is one."""
+        return [self.root] if self.v2 else [self.root / controller for controller in self._mounted() if controller != "cpuset"]
 
     def start(self) -> None:
         """Makes the QoS level."""
@@ -96,10 +107,15 @@ class Cgroups:
             self._apply(self.name(quality), Limits())
 
     def balance(self, pods: Iterable[Object]) -> None:
-        """Burstable pods together get the CPU they have asked for, beside the guaranteed ones; the others what is left."""
+        """Burstable pods together get the CPU they have asked for, beside the guaranteed ones; the others what is left. Memory that is
+        reserved by QoS the lesser classes cannot use."""
         if self.per_qos:
-            burstable = sum(pod_requests(pod).get("cpu", 0) for pod in pods if podspec.qos_class(pod) == "Burstable")
-            self._apply(self.name("Burstable"), Limits(cpu_shares(burstable)))
+            present = list(pods)
+            burstable = sum(pod_requests(pod).get("cpu", 0) for pod in present if podspec.qos_class(pod) == "Burstable")
+            memory = memory_limits(present, self.top.memory, self.reserved)
+            self._apply(self.name("Burstable"), Limits(cpu_shares(burstable), memory=memory.get("Burstable", 0)))
+            if memory:
+                self._apply(self.name("BestEffort"), Limits(memory=memory["BestEffort"]))
 
     def ensure(self, pod: Object) -> str:
         """The pod's cgroup with its limits; returns its name for the runtime."""
@@ -123,12 +139,14 @@ class Cgroups:
         done = self.slices is not None and self.slices.ensure(name, limits)
         self._make(directories)  # systemd does not know every controller
         if not done:
-            self._set(directories, "cpu", "cpu.shares", str(limits.shares), "cpu.weight", str(cpu_weight(limits.shares)))
-            self._set(directories, "cpu", "cpu.cfs_quota_us", str(limits.quota or -1), "cpu.max", f"{limits.quota or 'max'} {PERIOD}")
-            self._set(directories, "memory", "memory.limit_in_bytes", str(limits.memory or -1), "memory.max", str(limits.memory or "max"))
+            values = [("cpu", "cpu.shares", str(limits.shares), "cpu.weight", str(cpu_weight(limits.shares))),
+                      ("cpu", "cpu.cfs_quota_us", str(limits.quota or -1), "cpu.max", f"{limits.quota or 'max'} {PERIOD}"),
+                      ("memory", "memory.limit_in_bytes", str(limits.memory or -1), "memory.max", str(limits.memory or "max"))]
             if limits.pids > 0:
-                self._set(directories, "pids", "pids.max", str(limits.pids), "pids.max", str(limits.pids))
-        self._applied[name] = limits
+                values.append(("pids", "pids.max", str(limits.pids), "pids.max", str(limits.pids)))
+            done = all([self._set(directories, *value) for value in values])
+        if done:
+            self._applied[name] = limits
 
     def relax(self, pod: Object) -> None:
         """Lifts the pod's own limits for the moment in which its containers' change; `ensure` sets them again."""
@@ -224,13 +242,15 @@ class Cgroups:
                     if not (path / file).read_text().strip():
                         (path / file).write_text((path.parent / file).read_text().strip())
 
-    def _set(self, directories: Mapping[str, Path], controller: str, v1_file: str, v1_value: str, v2_file: str, v2_value: str) -> None:
+    def _set(self, directories: Mapping[str, Path], controller: str, v1_file: str, v1_value: str, v2_file: str, v2_value: str) -> bool:
         directory = directories.get("" if self.v2 else controller)
         if directory is None:
-            return
+            return True
         path, value = (directory / v2_file, v2_value) if self.v2 else (directory / v1_file, v1_value)
         try:
             if path.read_text().strip() != value:
                 path.write_text(value)
         except OSError as error:
             log.v(2).info("Cannot set a cgroup's value", path=str(path), value=value, err=error)
+            return False
+        return True

@@ -1,6 +1,7 @@
 """The machine's CPUs, and how sets of them are written (`0-3,7`)."""
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,15 @@ def read_nodes(root: str = "/sys/devices/system/node") -> dict[int, int]:
         except (OSError, ValueError):
             continue
         found.update(dict.fromkeys(cpus, int(directory.name.removeprefix("node"))))
+    return found
+
+
+def read_distances(root: str = "/sys/devices/system/node") -> dict[int, list[int]]:
+    """How far each NUMA node is from each other."""
+    found: dict[int, list[int]] = {}
+    for directory in Path(root).glob("node[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            found[int(directory.name.removeprefix("node"))] = [int(text) for text in (directory / "distance").read_text().split()]
     return found
 
 

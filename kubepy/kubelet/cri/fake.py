@@ -143,7 +143,7 @@ class FakeRuntime:
         if sandbox_id not in self._sandboxes:
             raise CriError("NOT_FOUND", f"failed to find sandbox id {sandbox_id!r}: not found")
         if self._sandboxes[sandbox_id].state != pb.SANDBOX_READY:
-            raise CriError("NOT_FOUND", f"failed to get sandbox container task: no running task found: task {sandbox_id} not found: not found")
+            raise CriError("NOT_FOUND", f"failed to get sandbox container task: no running task found: task {sandbox_id} not found")
         for status, owner in self._containers.values():
             if owner == sandbox_id and status.metadata == config.metadata:
                 raise CriError("UNKNOWN", f'failed to reserve container name "{config.metadata.name}": name is reserved')

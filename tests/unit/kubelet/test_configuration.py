@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubepy.kubelet import kernel
+from kubepy.kubelet import feature, kernel
 from kubepy.kubelet.configuration import document_of, from_document, load_directory, validate
 from kubepy.kubelet.settings import Settings, SettingsError
 
@@ -28,7 +28,12 @@ FOLLOWED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                                                            {"eviction_hard": {"memory.available": "1Gi"}}),
     "or join them": ({"evictionHard": {"memory.available": "1Gi"}, "mergeDefaultEvictionSettings": True},
                      {"eviction_hard": {**Settings().eviction_hard, "memory.available": "1Gi"}}),
-    "what only tunes upstream": ({"kubeAPIQPS": 50, "hairpinMode": "hairpin-veth", "featureGates": {"A": True}, "logging": {}}, {}),
+    "what only tunes upstream": ({"kubeAPIQPS": 50, "hairpinMode": "hairpin-veth", "logging": {}}, {}),
+    "cgroups, topology and gates": (
+        {"qosReserved": {"memory": "50%"}, "featureGates": {"QOSReserved": True}, "cgroupRoot": "/k", "systemCgroups": "/system",
+         "kubeletCgroups": "/kubelet", "topologyManagerPolicyOptions": {"prefer-closest-numa-nodes": "true"}},
+        {"qos_reserved": {"memory": "50%"}, "feature_gates": {"QOSReserved": True}, "system_cgroups": "/system",
+         "kubelet_cgroups": "/kubelet", "topology_manager_options": {"prefer-closest-numa-nodes": "true"}}),
     "options of TLS and of the CPU manager": (
         {"tlsMinVersion": "VersionTLS13", "cpuManagerPolicyOptions": {"full-pcpus-only": "true"}, "memorySwap": {
             "swapBehavior": "LimitedSwap"}, "userNamespaces": {"idsPerPod": 131072}, "logging": {"format": "json", "verbosity": 3}},
@@ -51,7 +56,12 @@ def test_what_is_followed(document: dict[str, Any], expected: dict[str, Any]) ->
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a field nobody knows": ({"maxPodz": 3}, 'unknown field "maxPodz"'),
-    "what is not done": ({"qosReserved": {"memory": "50%"}}, "qosReserved .* is not supported by this kubelet"),
+    "what is not done": ({"tracing": {"samplingRatePerMillion": 1}}, "tracing .* is not supported by this kubelet"),
+    "QoS of something else": ({"qosReserved": {"cpu": "50%"}}, 'cannot reserve "cpu" resource'),
+    "more than all of it": ({"qosReserved": {"memory": "101%"}}, "percentage must be between 0 and 100"),
+    "the system's cgroup without a root": ({"systemCgroups": "/system"}, "cgroupRoot .* was not specified"),
+    "a topology option there is not": ({"topologyManagerPolicyOptions": {"a": "true"}}, 'unknown Topology Manager Policy option: "a"'),
+    "fewer NUMA nodes than ever": ({"topologyManagerPolicyOptions": {"max-allowable-numa-nodes": "2"}}, "should not be less than 8"),
     "memory of nodes without any left for the system": ({"memoryManagerPolicy": "Static"}, "requires reservedMemory"),
     "swap without limits": ({"memorySwap": {"swapBehavior": "UnlimitedSwap"}}, "memorySwap.swapBehavior must be one of"),
     "a namespace of half a range": ({"userNamespaces": {"idsPerPod": 1000}}, "must be a multiple of 65536"),
@@ -74,6 +84,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_is_refused(document: dict[str, Any], problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         read(**document)
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("Nonsense=true", "unrecognized feature gate: Nonsense"),
+    ("SidecarContainers=false", "cannot set feature gate SidecarContainers to false, feature is locked to true"),
+    ("MemoryQoS", "missing bool value for MemoryQoS"), ("MemoryQoS=maybe", 'parsing "maybe": invalid syntax'),
+], ids=["unknown", "locked", "without a value", "with none of the two"])
+def test_gates_that_cannot_be_set_so(text: str, problem: str) -> None:
+    with pytest.raises((SettingsError, ValueError), match=problem):
+        feature.check(feature.parse(text))
+
+
+def test_gates_without_effect_are_named() -> None:
+    assert feature.check(feature.parse("QOSReserved=true,MemoryQoS=true,SidecarContainers=true,KubeletPSI=true")) == ["MemoryQoS=true"]
+    assert not set(feature._ON.split()) & feature.LOCKED
+    assert not set(feature._OFF.split()) & (feature.LOCKED | set(feature._ON.split()))
 
 
 def test_files_of_a_directory_win_one_after_the_other_and_mappings_are_joined(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import signal
 import struct
 import subprocess
@@ -14,13 +15,14 @@ import orjson
 import pytest
 
 from kubepy.base.clock import VirtualClock
+from kubepy.kubelet.cgroup.process import Processes
 from kubepy.kubelet.cgroup.slice import INFINITY, Limits, Slices, parent_of, properties
 from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.cni import conflist, write_conflist
 from kubepy.kubelet.container.resource import cpu_weight
+from kubepy.kubelet.flag import parser, settings_of
 from kubepy.kubelet.image.keyring import credentials
 from kubepy.kubelet.image.reference import ReferenceError_, normalize
-from kubepy.kubelet.main import parser, settings_of
 from kubepy.kubelet.node.machine import Machine
 from kubepy.kubelet.node.status import RuntimeState, allocatable, node_status, pods_limits, same_but_heartbeat
 from kubepy.kubelet.pause import pause_program
@@ -291,6 +293,35 @@ def test_qos_levels_share_the_cpu_by_what_their_pods_ask_for(tmp_path: Path) -> 
     assert (tmp_path / "kubepods" / "besteffort" / "cpu.weight").read_text() == "1"
     tree.balance([sized("a", "500m"), sized("b", "500m"), sized("g", "2", limit=True), sized("none", "")])
     assert (tmp_path / "kubepods" / "burstable" / "cpu.weight").read_text() == str(cpu_weight(1024))
+
+
+def test_memory_that_better_pods_have_asked_for_is_kept_from_the_others(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
+    tree = Cgroups(root=tmp_path, top=Limits(memory=8 << 30), reserved={"memory": "50%"})
+    for name in ("kubepods", "kubepods/burstable", "kubepods/besteffort"):
+        (tmp_path / name).mkdir()
+        for file in ("cpu.weight", "cpu.max", "memory.max"):
+            (tmp_path / name / file).write_text("")
+
+    def asking(name: str, memory: str, *sides: str) -> dict[str, Any]:
+        return pod(container(name, resources={side: {"cpu": "1", "memory": memory} for side in sides}))
+
+    tree.balance([asking("g", "2Gi", "requests", "limits"), asking("b", "1Gi", "requests")])
+    limits = {name: int((tmp_path / "kubepods" / name / "memory.max").read_text()) for name in ("burstable", "besteffort")}
+    assert limits == {"burstable": 7 << 30, "besteffort": (7 << 30) - (1 << 29)}
+
+
+def test_the_kubelet_and_the_system_have_cgroups_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
+    (tmp_path / "cgroup.procs").write_text(f"1\n20\n30\n{os.getpid()}\n")
+    for name in ("kubelet", "system"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").write_text("")
+    (tmp_path / "proc" / "20").mkdir(parents=True)
+    (tmp_path / "proc" / "20" / "exe").symlink_to("/usr/sbin/sshd")
+    Processes(Cgroups(root=tmp_path), "/kubelet", "/system", tmp_path / "proc").place()
+    assert (tmp_path / "kubelet" / "cgroup.procs").read_text().split() == [str(os.getpid())]
+    assert (tmp_path / "system" / "cgroup.procs").read_text().split() == ["20"], "not process 1, and not a thread of the kernel"
 
 
 def test_with_systemd_pods_are_slices_that_are_changed_when_something_changes(tmp_path: Path) -> None:

@@ -36,6 +36,14 @@ def test_merging(policy: Policy, providers: list[Hints], best: Hint, admitted: b
     assert merge(policy, NODES, providers) == (best, admitted)
 
 
+def test_of_as_many_nodes_those_near_to_each_other_are_preferred() -> None:
+    every = frozenset({0, 1, 2, 3})
+    near = {0: [10, 30, 30, 30], 1: [30, 10, 30, 30], 2: [30, 30, 10, 20], 3: [30, 30, 20, 10]}
+    hints = {"cpu": [hint(0, 1), hint(1, 2), hint(2, 3)]}
+    assert merge("restricted", every, [hints]) == (hint(0, 1), True)
+    assert merge("restricted", every, [hints], near) == (hint(2, 3), True)
+
+
 @pytest.mark.parametrize(("free", "wanted", "expected"), [
     ({0: 4, 1: 4}, 2, FREE), ({0: 1, 1: 4}, 2, [hint(1), hint(0, 1, preferred=False)]),
     ({0: 2, 1: 2}, 4, [hint(0, 1, preferred=False)]), ({0: 4, 1: 4}, 6, [hint(0, 1)]), ({0: 1, 1: 1}, 3, []),

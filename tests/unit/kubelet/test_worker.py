@@ -324,9 +324,8 @@ async def test_a_container_whose_sandbox_the_runtime_did_not_find_has_not_failed
         if asked == 1:
             if dead:
                 world.runtime.kill_sandbox()
-            raise CriError("UNKNOWN", "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
-                                      "failed: unable to create new parent process: namespace path: lstat /proc/0/ns/ipc: no such file or "
-                                      "directory: unknown")
+            raise CriError("UNKNOWN", "OCI runtime create failed: runc create failed: unable to create new parent process: namespace path: "
+                                      "lstat /proc/0/ns/ipc: no such file or directory: unknown")
         await start(container_id)
 
     world.runtime.start_container = lost_once  # type: ignore[method-assign]
