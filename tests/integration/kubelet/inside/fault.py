@@ -4,12 +4,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from kubepy.api.resource import EVENTS, PODS
+from kubepy.api.resource import CONFIGMAPS, EVENTS, PODS
 from kubepy.client.memory import Action
 from tests import containerd as private
 from tests import images
@@ -225,3 +226,48 @@ async def test_a_pod_deleted_while_the_kubelet_was_away_ends_and_nothing_is_left
         return not left and not directories and not world.kubelet.cgroups.pods()
 
     await world.until(clean)
+
+
+async def test_with_a_full_disk_a_pod_waits_and_what_is_to_be_kept_is_kept_later(world: World) -> None:
+    """First there is no room for the pod's volumes and the kubelet's state, then none for its logs."""
+    root, logs = world.directory / "root", world.directory / "logs"
+
+    def mount(path: Path, *options: str) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(path)], check=True)
+
+    mount(root, "size=64k")
+    mount(logs, "nr_inodes=1")
+    try:
+        (root / "hog").write_bytes(bytes(64 << 10))
+        await world.client.create(CONFIGMAPS, {"metadata": {"name": "room"}, "data": {"a": "b"}}, "default")
+        await world.client.create(PODS, pod("room", sh(f"echo here; {FOREVER}", volumeMounts=[{"name": "m", "mountPath": "/m"}]),
+                                            volumes=[{"name": "m", "configMap": {"name": "room"}}]), "default")
+        await world.until(lambda: world.said("No space left on device"))
+        assert (await world.status("room"))["phase"] == "Pending"
+        assert not (root / "allocated_pods_state").exists()
+        assert not list(root.glob(".allocated*")), "nothing half written is left"
+        (root / "hog").unlink()
+
+        async def kept() -> bool:
+            return (root / "allocated_pods_state").exists()
+
+        await world.until(kept)
+        await asyncio.sleep(1)
+        assert (await world.status("room"))["phase"] == "Pending", "there is still no room for its log"
+        subprocess.run(["mount", "-o", "remount,nr_inodes=1000", str(logs)], check=True)
+        await world.until(lambda: world.all_ready("room"))
+
+        async def logged() -> bool:
+            return any("here" in file.read_text() for file in logs.glob("*room*/c/0.log"))
+
+        await world.until(logged)
+        await world.client.delete(PODS, "room", "default")
+        await world.until(lambda: world.gone("room"))
+
+        async def clean() -> bool:
+            return not [*(root / "pods").iterdir(), *logs.iterdir()]
+
+        await world.until(clean)
+    finally:
+        for path in (root, logs):
+            subprocess.run(["umount", "-l", str(path)], check=True)
