@@ -24,6 +24,16 @@ def duration(text: str) -> float:
     return sign * total
 
 
+def shown_duration(seconds: float) -> str:
+    """As Go writes it: 90 s are 1m30s."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    text = f"{rest:g}s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text
+
+
 def unsigned_duration(text: str) -> float:
     """A duration that is not negative; raises ValueError."""
     seconds = duration(text)

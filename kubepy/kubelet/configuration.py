@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from kubepy.api.scheduling import amount
+from kubepy.base.flag import shown_duration
 from kubepy.base.http.tls import CIPHERS, TLS13, VERSIONS
 from kubepy.kubelet.cgroup.qos import qos_problems
 from kubepy.kubelet.cpu.manager import OPTIONS
@@ -243,22 +244,16 @@ def _problems(settings: Settings) -> list[str]:
 def document_of(settings: Settings) -> dict[str, Any]:
     """The effective KubeletConfiguration, as `/configz` shows it."""
     result: dict[str, Any] = {key: getattr(settings, name) for key, name in _PLAIN.items()}
-    result.update({key: _go_duration(getattr(settings, name)) for key, name in _DURATIONS.items()})
+    result.update({key: shown_duration(getattr(settings, name)) for key, name in _DURATIONS.items()})
     result.update({key: list(getattr(settings, name)) for key, name in _LISTS.items()})
-    result["evictionSoftGracePeriod"] = {signal: _go_duration(value) for signal, value in settings.eviction_soft_grace_period.items()}
+    result["evictionSoftGracePeriod"] = {signal: shown_duration(value) for signal, value in settings.eviction_soft_grace_period.items()}
     result["authentication"] = {"x509": {"clientCAFile": settings.client_ca_file}, "anonymous": {"enabled": settings.anonymous_auth},
-                                "webhook": {"enabled": settings.webhook_authn, "cacheTTL": _go_duration(settings.authn_ttl)}}
+                                "webhook": {"enabled": settings.webhook_authn, "cacheTTL": shown_duration(settings.authn_ttl)}}
     result["authorization"] = {"mode": settings.authorization_mode,
-                               "webhook": {"cacheAuthorizedTTL": _go_duration(settings.authz_allowed_ttl),
-                                           "cacheUnauthorizedTTL": _go_duration(settings.authz_denied_ttl)}}
+                               "webhook": {"cacheAuthorizedTTL": shown_duration(settings.authz_allowed_ttl),
+                                           "cacheUnauthorizedTTL": shown_duration(settings.authz_denied_ttl)}}
     result["memorySwap"] = {"swapBehavior": settings.swap_behavior}
     result["userNamespaces"] = {"idsPerPod": settings.ids_per_pod}
     result["logging"] = {"format": settings.log_format, "verbosity": settings.log_verbosity}
     result["containerLogMaxSize"] = str(settings.container_log_max_size)
     return result
-
-
-def _go_duration(seconds: float) -> str:
-    hours, rest = divmod(int(seconds), 3600)
-    minutes, whole = divmod(rest, 60)
-    return f"{hours}h{minutes}m{whole}s" if hours else f"{minutes}m{whole}s" if minutes else f"{whole}s"

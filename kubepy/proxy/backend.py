@@ -11,8 +11,8 @@ class BackendError(Exception):
 
 
 class Backend(Protocol):
-    async def apply(self, state: State) -> None:
-        """Makes the kernel's rules say `state`; raises BackendError."""
+    async def apply(self, state: State) -> bool:
+        """Makes the kernel's rules say `state`; whether everything was written, not only what has changed. Raises BackendError."""
         ...
 
     async def intact(self) -> bool:
@@ -22,6 +22,9 @@ class Backend(Protocol):
     async def available(self) -> bool:
         """Whether the kernel and the programs are there for its family."""
         ...
+
+    def prepare(self) -> None:
+        """Sets what the kernel has to be told once and for all, with root's rights; `apply` does it too."""
 
     async def left_over(self) -> bool:
         """Whether rules of this backend are there, by something that no other backend makes."""

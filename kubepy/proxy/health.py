@@ -1,74 +1,83 @@
 """What kube-proxy serves: its own health and metrics, and the health-check ports of Services with a Local external policy."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
 from aiohttp import web
 
 from kubepy.base import metrics
-from kubepy.base.clock import Clock, format_time
+from kubepy.base.clock import Clock, format_micro_time
 from kubepy.base.log import get_logger
+from kubepy.base.metrics import Counter
 from kubepy.client.events import Recorder
-from kubepy.proxy.model import State
+from kubepy.proxy import metric, serving
+from kubepy.proxy.model import Family, State
 
 log = get_logger("proxy-health")
 
 
 class ProxyHealth:
-    """Healthy while every queued change is written within `patience` seconds."""
+    """Healthy while every queued change of every family is written within `patience` seconds.
 
-    def __init__(self, clock: Clock, patience: float) -> None:
+    Known difference: until the first write /healthz is not fine yet, so that a load balancer waits for the rules; /livez is."""
+
+    def __init__(self, clock: Clock, patience: float, families: Iterable[Family] = ("IPv4",)) -> None:
         self._clock, self._patience = clock, patience
-        self._queued: float | None = None
-        self._updated = 0.0
+        self._queued: dict[Family, float | None] = dict.fromkeys(families)
+        self._updated: dict[Family, float] = dict.fromkeys(self._queued, 0.0)
         self.eligible = True
         """False once the node is being deleted: load balancers should stop sending traffic."""
 
     def queued(self) -> None:
-        if self._queued is None:
-            self._queued = self._clock.now()
+        now = self._clock.now()
+        for family, since in self._queued.items():
+            if since is None:
+                self._queued[family] = now
 
-    def updated(self) -> None:
-        self._queued, self._updated = None, self._clock.now()
+    def updated(self, family: Family = "IPv4") -> None:
+        self._queued[family], self._updated[family] = None, self._clock.now()
+
+    def started(self) -> bool:
+        """Whether rules have been written, or are about to be."""
+        return all(self._updated[family] or since is not None for family, since in self._queued.items())
+
+    def alive(self) -> bool:
+        return all(map(self._timely, self._queued))
 
     def healthy(self) -> bool:
-        if not self._updated and self._queued is None:
-            return False
-        return self._queued is None or self._clock.now() - self._queued < self._patience
+        return self.started() and self.alive()
 
-    def _body(self, healthy: bool) -> bytes:
+    def _timely(self, family: Family) -> bool:
+        since = self._queued[family]
+        return since is None or self._clock.now() - since < self._patience
+
+    def _body(self, healthy: bool, **more: object) -> bytes:
         now = self._clock.now()
-        shown = now if healthy else self._updated
-        return orjson.dumps({"lastUpdated": format_time(shown), "currentTime": format_time(now), "nodeEligible": self.eligible})
+        shown = now if healthy else max(self._updated.values())
+        status = {family: {"lastUpdated": _shown(updated), "healthy": self._timely(family)}
+                  for family, updated in self._updated.items()}
+        return orjson.dumps({"lastUpdated": _shown(shown), "currentTime": format_micro_time(now), **more, "healthy": healthy,
+                             "status": status})
 
     async def answer_healthz(self, request: web.Request) -> web.Response:
         healthy = self.healthy()
-        return web.Response(status=200 if healthy and self.eligible else 503, body=self._body(healthy), content_type="application/json",
-                            headers={"X-Content-Type-Options": "nosniff"})
+        return _answer(metric.HEALTHZ, healthy and self.eligible, self._body(healthy, nodeEligible=self.eligible))
 
     async def answer_livez(self, request: web.Request) -> web.Response:
-        healthy = self.healthy()
-        return web.Response(status=200 if healthy else 503, body=self._body(healthy), content_type="application/json",
-                            headers={"X-Content-Type-Options": "nosniff"})
+        alive = self.alive()
+        return _answer(metric.LIVEZ, alive, self._body(alive))
 
 
-async def start(address: tuple[str | Sequence[str], int], routes: Mapping[str, object]) -> web.AppRunner:
-    """Serves plain HTTP, on one address, several, or with "" all of either family. Raises OSError."""
-    app = web.Application()
-    for path, handler in routes.items():
-        app.router.add_get(path, handler)  # type: ignore[arg-type]
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
-    hosts, port = address
-    try:
-        for host in [hosts] if isinstance(hosts, str) else hosts:
-            await web.TCPSite(runner, host or None, port).start()
-    except OSError:
-        await runner.cleanup()
-        raise
-    return runner
+def _shown(moment: float) -> str:
+    return format_micro_time(moment) if moment else "0001-01-01T00:00:00Z"
+
+
+def _answer(counted: Counter, fine: bool, body: bytes) -> web.Response:
+    status = 200 if fine else 503
+    counted.labels(str(status)).inc()
+    return web.Response(status=status, body=body, content_type="application/json", headers={"X-Content-Type-Options": "nosniff"})
 
 
 async def answer_metrics(request: web.Request) -> web.Response:
@@ -78,22 +87,24 @@ async def answer_metrics(request: web.Request) -> web.Response:
 @dataclass(slots=True)
 class _Port:
     runner: web.AppRunner
-    namespace: str
-    name: str
-    count: int
+    hosts: tuple[str, ...]
+    namespace: str = ""
+    name: str = ""
+    count: int = 0
 
 
 class HealthCheckPorts:
-    """One small server per health-check node port, on all addresses or the given ones: 200 while this node has local endpoints, else
-    503. A port that somebody else has is reported by an event."""
+    """One small server per health-check node port, on the addresses of node ports: 200 while this node has local endpoints, else 503. A
+    port that somebody else has is reported by an event."""
 
-    def __init__(self, health: ProxyHealth, recorder: Recorder | None = None, node: str = "", hosts: Sequence[str] = ("",)) -> None:
-        self._health, self._recorder, self._node, self._hosts = health, recorder, node, hosts
+    def __init__(self, health: ProxyHealth, recorder: Recorder | None = None, node: str = "") -> None:
+        self._health, self._recorder, self._node = health, recorder, node
         self._ports: dict[int, _Port] = {}
         self._refused: set[int] = set()
 
-    async def sync(self, states: Iterable[State]) -> None:
+    async def sync(self, states: Sequence[State]) -> None:
         """One state for each address family."""
+        hosts = _hosts(states)
         wanted: dict[int, tuple[str, str, set[str]]] = {}
         for state in states:
             for name, service in state.services.items():
@@ -101,19 +112,19 @@ class HealthCheckPorts:
                     local = {e.ip for e in state.endpoints.get(name, ()) if e.local and (e.ready or (e.serving and e.terminating))}
                     _, _, known = wanted.setdefault(service.health_check_port, (name.namespace, name.name, set()))
                     known.update(local)
-        for number in self._ports.keys() - wanted.keys():
+        for number in [number for number, port in self._ports.items() if number not in wanted or port.hosts != hosts]:
             await self._ports.pop(number).runner.cleanup()
         self._refused &= wanted.keys()
         for number, (namespace, service_name, local) in wanted.items():
             port = self._ports.get(number)
             if port is None:
                 try:
-                    runner = await start((self._hosts, number), {"/{path:.*}": self._answer_for(number)})
+                    runner = await serving.start((hosts, number), {"/{path:.*}": self._answer_for(number)})
                 except OSError as error:
                     self._report(namespace, service_name, number, error)
                     continue
                 self._refused.discard(number)
-                port = self._ports[number] = _Port(runner, namespace, service_name, 0)
+                port = self._ports[number] = _Port(runner, hosts)
             families = [sum(":" in ip for ip in local), sum(":" not in ip for ip in local)]
             port.namespace, port.name, port.count = namespace, service_name, max(families)  # a pod with both addresses is one
 
@@ -140,3 +151,10 @@ class HealthCheckPorts:
         for port in self._ports.values():
             await port.runner.cleanup()
         self._ports.clear()
+
+
+def _hosts(states: Sequence[State]) -> tuple[str, ...]:
+    """What node ports answer on; "" stands for every address."""
+    if not any(state.node.addresses for state in states):
+        return ("",)
+    return tuple(host for state in states for host in state.node.addresses or ("::" if state.family == "IPv6" else "0.0.0.0",))

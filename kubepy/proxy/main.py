@@ -1,17 +1,22 @@
-"""`kubepy proxy`: starts the parts; `--cleanup`."""
+"""`kubepy proxy`: reads flags and file, starts the parts, ends with a clear error where the machine cannot do it."""
 from __future__ import annotations
 
 import argparse
 import asyncio
 import gc
-import shutil
 import socket
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import orjson
 import yaml
 from aiohttp import web
 
+from kubepy.api.errors import ApiError
+from kubepy.api.resource import NODES
+from kubepy.api.types import Object
 from kubepy.base import log as logs
 from kubepy.base import slis
 from kubepy.base.flag import comma_list
@@ -19,9 +24,9 @@ from kubepy.client import daemon
 from kubepy.client.events import EventRecorder
 from kubepy.client.informer import InformerFactory
 from kubepy.client.serving import answer_slis, zpages
-from kubepy.proxy import config, health, tuning
+from kubepy.proxy import cleanup, configuration, flag, health, serving, tuning
 from kubepy.proxy.backend import Backend, BackendError
-from kubepy.proxy.mode import MODES, Settings, make
+from kubepy.proxy.mode import Settings, make
 from kubepy.proxy.model import Family
 from kubepy.proxy.policy import enforcer
 from kubepy.proxy.syncer import Options, Syncer
@@ -30,140 +35,147 @@ log = logs.get_logger("proxy")
 
 
 def main(argv: list[str]) -> int:
-    args = config.parser().parse_args(argv)
+    args = flag.parser().parse_args(argv)
     try:
         if args.config:
-            config.apply_config(args, yaml.safe_load(Path(args.config).read_text()))
-        if args.proxy_mode not in MODES:
-            raise ValueError(f"--proxy-mode {args.proxy_mode}: not supported; supported: {', '.join(MODES)}")
-        settings = config.settings_of(args)
+            configuration.apply(args, yaml.safe_load(Path(args.config).read_text()))
+        flag.check(args)
+        if args.write_config_to:
+            Path(args.write_config_to).write_text(yaml.safe_dump(configuration.show(args)))
+            return 0
     except (OSError, ValueError, yaml.YAMLError) as error:
         print(f"kubepy proxy: {error}", file=sys.stderr)
         return 1
+    args.hostname_override = args.hostname_override.strip().lower() or socket.gethostname().lower()
     if args.cleanup:
-        return _cleanup(args)
-
-    async def work(process: daemon.Daemon) -> None:
-        await _work(process, settings)
-
-    return daemon.run("kube-proxy", args, work)
-
-
-def _has_ipv6() -> bool:
-    return Path("/proc/net/if_inet6").exists()
+        logs.configure(args.v)
+        return asyncio.run(cleanup.everything(args))
+    if args.init_only:
+        logs.configure(args.v)
+        return asyncio.run(_initialize(args))
+    return daemon.run("kube-proxy", args, _work)
 
 
-def _cleanup(args: argparse.Namespace) -> int:
-    logs.configure(args.v)
-    if args.network_ready_file:
-        Path(args.network_ready_file).unlink(missing_ok=True)
-
-    async def run() -> int:
-        code = 0
-        for mode in MODES:
-            if not await _remove(mode):
-                code = 1
-        from kubepy.proxy.network import agent, kernel  # netlink is slow to import
-
-        try:
-            await agent.cleanup()
-        except kernel.NetworkError as error:
-            log.error("Cannot clean up the pod network", error)
-            code = 1
-        if shutil.which("nft"):
-            try:
-                await enforcer.cleanup()
-            except BackendError as error:
-                log.error("Cannot clean up network policies", error)
-                code = 1
-        return code
-
-    return asyncio.run(run())
+async def _initialize(args: argparse.Namespace) -> int:
+    """What needs more rights than to change the network."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(args.oom_score_adj))  # noqa: ASYNC240 - the kernel answers at once
+    tuning.tune(flag.tuning_of(args))
+    for family, settings in flag.settings_of(args).items():
+        if family in cleanup.families():
+            make(args.proxy_mode, settings, family).prepare()
+    return 0
 
 
-async def _remove(mode: str) -> bool:
-    """Takes away all that this mode has ever made; whether that worked. A mode whose kernel part or program is missing has made nothing."""
-    fine = True
-    for family in config.FAMILIES if _has_ipv6() else config.FAMILIES[:1]:
-        backend = make(mode, Settings(), family)
-        if not await backend.available():
-            continue
-        try:
-            await backend.cleanup()
-        except BackendError as error:
-            log.error("Cannot clean up", error, mode=mode, family=family)
-            fine = False
-    return fine
-
-
-async def _work(process: daemon.Daemon, settings: dict[Family, Settings]) -> None:
+async def _work(process: daemon.Daemon) -> None:
     args = process.args
-    backends: dict[Family, Backend] = {}
-    for family, setting in settings.items():
-        backend = make(args.proxy_mode, setting, family)
-        if (family == "IPv4" or _has_ipv6()) and await backend.available():
-            backends[family] = backend
-    if "IPv4" not in backends:
-        missing = " (modules ip_vs and ip_vs_rr, programs ipset and iptables)" if args.proxy_mode == "ipvs" else ""
-        raise BackendError(f"--proxy-mode {args.proxy_mode}: this machine's kernel or programs cannot do it{missing}; see above")
-    for mode in MODES:
-        if mode != args.proxy_mode:
-            for family in backends:
-                if await make(mode, Settings(), family).left_over():
-                    log.info("Removing the rules of another mode", mode=mode, family=family)
-                    await _remove(mode)
-    tuning.tune(config.tuning_of(args))
-    name = args.hostname_override or socket.gethostname().lower()
+    ranges = await _pod_ranges(process) if args.detect_local_mode == "NodeCIDR" else ()
+    backends = await _backends(args.proxy_mode, flag.settings_of(args, ranges))
+    await cleanup.other_modes(args.proxy_mode, backends)
+    await _initialize(args)
+    name = args.hostname_override
     ipvs = args.proxy_mode == "ipvs"
     check = args.ipvs_sync_period if ipvs else args.iptables_sync_period
-    status = health.ProxyHealth(process.clock, max(60.0, 2 * check))
+    status = health.ProxyHealth(process.clock, max(60.0, 2 * check), backends)
     recorder = EventRecorder(process.client, "kube-proxy", host=name)
     recorder.start(process.tasks)
+    node = {"kind": "Node", "metadata": {"name": name, "uid": name}}
+    recorder.event(node, "Normal", "Starting", "")
     ports = health.HealthCheckPorts(status, recorder, name)
-    options = Options(node=name, min_period=args.ipvs_min_sync_period if ipvs else args.iptables_min_sync_period,
-                      check_period=check, node_port_ranges=args.nodeport_addresses,
-                      local_addresses=_local_addresses() if args.nodeport_addresses else ())
-    syncer = Syncer(backends, options, process.clock, status, ports)
+    syncer = Syncer(backends, Options(
+        node=name, min_period=args.ipvs_min_sync_period if ipvs else args.iptables_min_sync_period, check_period=check,
+        node_port_ranges=args.nodeport_addresses, local_addresses=_local_addresses, own_address=args.bind_address),
+        process.clock, status, ports)
     factory = InformerFactory(process.client)
     syncer.register(factory)
     if args.network_backend != "none":
         from kubepy.proxy.network.agent import NetworkAgent  # netlink is slow to import, and only needed here
 
-        network = NetworkAgent(options.node, args.network_backend, comma_list(args.cluster_cidr), process.clock)
+        network = NetworkAgent(name, args.network_backend, comma_list(args.cluster_cidr), process.clock)
         network.register(factory)
         process.tasks.keep(network.run, "network")
     if args.network_policy:
-        policies = enforcer.Enforcer(options.node, process.clock, Path(args.network_ready_file) if args.network_ready_file else None)
+        policies = enforcer.Enforcer(name, process.clock, Path(args.network_ready_file) if args.network_ready_file else None)
         policies.register(factory)
         process.tasks.keep(policies.run, "policy")
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    if args.detect_local_mode == "NodeCIDR":
+        _end_when_ranges_change(factory, name, ranges, ended)
     gc.set_threshold(50_000, 20, 50)  # thousands of endpoints are no garbage
     factory.start(process.tasks)
-    runners: list[web.AppRunner] = []
+    _serve(process, status, recorder, node, ended)
+    done, _ = await asyncio.wait({process.tasks.start(syncer.run(factory), "syncer"), ended}, return_when=asyncio.FIRST_COMPLETED)
+    for one in done:
+        one.result()
+
+
+async def _backends(mode: str, settings: dict[Family, Settings]) -> dict[Family, Backend]:
+    found: dict[Family, Backend] = {}
+    for family in cleanup.families():
+        backend = make(mode, settings[family], family)
+        if await backend.available():
+            found[family] = backend
+    if "IPv4" not in found:
+        missing = " (modules ip_vs and ip_vs_rr, programs ipset and iptables)" if mode == "ipvs" else ""
+        raise BackendError(f"--proxy-mode {mode}: this machine's kernel or programs cannot do it{missing}; see above")
+    return found
+
+
+async def _pod_ranges(process: daemon.Daemon) -> tuple[str, ...]:
+    """The node's, as soon as it has any."""
+    while True:
+        try:
+            node = await process.client.get(NODES, process.args.hostname_override)
+            if ranges := _ranges(node):
+                return ranges
+            log.info("Waiting for the node to get its pod CIDRs", node=process.args.hostname_override)
+        except (ApiError, ConnectionError) as error:
+            log.info("Waiting for the node", node=process.args.hostname_override, err=error)
+        await process.clock.sleep(1)
+
+
+def _ranges(node: Object) -> tuple[str, ...]:
+    return tuple((node.get("spec") or {}).get("podCIDRs") or ())
+
+
+def _end_when_ranges_change(factory: InformerFactory, name: str, ranges: Sequence[str], ended: asyncio.Future[None]) -> None:
+    def seen(node: Object) -> None:
+        if _ranges(node) != ranges and not ended.done():
+            ended.set_exception(BackendError(f"the node's pod CIDRs have changed from {ranges} to {_ranges(node)}: starting again"))
+
+    factory.informer(NODES, field_selector=f"metadata.name={name}").add_handler(seen, lambda _, new: seen(new))
+
+
+def _serve(process: daemon.Daemon, status: health.ProxyHealth, recorder: EventRecorder, node: Object, ended: asyncio.Future[None]) -> None:
+    args = process.args
+    config = orjson.dumps({"kubeproxy.config.k8s.io": configuration.show(args)})
 
     async def shown_mode(request: web.Request) -> web.Response:
-        return web.Response(text=args.proxy_mode)
+        return web.Response(text=args.proxy_mode, headers={"X-Content-Type-Options": "nosniff"})
+
+    async def shown_config(request: web.Request) -> web.Response:
+        return web.Response(body=config, content_type="application/json")
 
     async def fine(request: web.Request) -> web.Response:
         slis.observe("ping", "healthz", True)
         return web.Response(text="ok")
 
-    try:
-        if args.healthz_bind_address:
-            runners.append(await health.start(_address(args.healthz_bind_address), {
-                "/healthz": status.answer_healthz, "/livez": status.answer_livez}))
-        if args.metrics_bind_address:
-            runners.append(await health.start(_address(args.metrics_bind_address), {
-                "/metrics": health.answer_metrics, "/metrics/slis": answer_slis, "/proxyMode": shown_mode, "/healthz": fine,
-                **zpages("kube-proxy", vars(args), ("/healthz", "/metrics", "/proxyMode"))}))
-        await syncer.run(factory)
-    finally:
-        for runner in runners:
-            await runner.cleanup()
+    def keep(what: str, address: str, routes: serving.Routes) -> None:
+        def refused(error: OSError) -> None:
+            message = f"failed to start {what} on {address}: {error}"
+            log.error("Cannot serve", error, what=what, address=address)
+            if what == "proxy healthz":
+                recorder.event(node, "Warning", "FailedToStartProxierHealthcheck", message)
+            if args.bind_address_hard_fail and not ended.done():
+                ended.set_exception(BackendError(message))
 
+        if address:
+            process.tasks.keep(lambda: serving.keep(flag.endpoint(address), routes, process.clock, refused), what)
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)
+    keep("proxy healthz", args.healthz_bind_address, {"/healthz": status.answer_healthz, "/livez": status.answer_livez})
+    keep("metrics server", args.metrics_bind_address, {
+        "/metrics": health.answer_metrics, "/metrics/slis": answer_slis, "/proxyMode": shown_mode, "/configz": shown_config,
+        "/healthz": fine, **zpages("kube-proxy", vars(args), ("/healthz", "/metrics", "/proxyMode", "/configz"))})
 
 
 def _local_addresses() -> list[str]:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from kubepy.api.types import Object
 
 Family = Literal["IPv4", "IPv6"]
+FAMILIES: tuple[Family, ...] = ("IPv4", "IPv6")
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 DEFAULT_AFFINITY_SECONDS = 10800
 

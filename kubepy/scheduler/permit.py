@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kubepy.base.clock import Clock
+from kubepy.base.flag import shown_duration
 from kubepy.scheduler import metric
 from kubepy.scheduler.framework import Rejected
 from kubepy.scheduler.pod import Pod
@@ -74,7 +75,7 @@ class WaitingPods:
                 plugin, ends = min(held.ends.items(), key=lambda item: item[1])
                 left = ends - self._clock.monotonic()
                 if left <= 0:
-                    waited = _duration(held.seconds[plugin])
+                    waited = shown_duration(held.seconds[plugin])
                     self.reject(pod.uid, plugin, f"rejected due to timeout after waiting {waited} at plugin {plugin}")
                     break
                 await self._first(held.decided, left)
@@ -95,12 +96,3 @@ class WaitingPods:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-
-def _duration(seconds: float) -> str:
-    """As Go writes it: 90 s are 1m30s."""
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    text = f"{rest:g}s"
-    if hours:
-        return f"{hours}h{minutes}m{text}"
-    return f"{minutes}m{text}" if minutes else text

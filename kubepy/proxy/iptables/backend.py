@@ -3,9 +3,10 @@ someone else has flushed, looks what is there and writes all that is not; others
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from kubepy.base.log import get_logger
-from kubepy.proxy import metric
+from kubepy.proxy import metric, sysctl
 from kubepy.proxy.backend import BackendError
 from kubepy.proxy.iptables import chain, table
 from kubepy.proxy.iptables.rule import Options, Renderer, Rules
@@ -27,11 +28,11 @@ class IptablesBackend:
         self._written: Rules | None = None
         self._transaction = 0
 
-    async def apply(self, state: State) -> None:
+    async def apply(self, state: State) -> bool:
         rules = self._renderer.render(state)
         written, self._written = self._written, None  # until it has worked, nothing is certain
         if written is None:
-            await self._allow_localhost_node_ports()
+            self.prepare()
             saved = table.parse_save((await run(f"{self._command}-save")).decode())
             texts, kind = table.full(rules, saved, at_once=await self._at_once()), "full"
         else:
@@ -42,14 +43,24 @@ class IptablesBackend:
             try:
                 await run(f"{self._command}-restore", *WAIT, "--noflush", "--counters", stdin=text.encode())
             except BackendError:
-                (metric.PARTIAL_FAILURES if kind == "partial" else metric.RESTORE_FAILURES).inc()
+                (metric.PARTIAL_FAILURES if kind == "partial" else metric.RESTORE_FAILURES).labels(self._family).inc()
                 raise
-        if texts:
-            metric.RULES.labels("filter").set(sum(map(len, rules.filter.values())))
-            own = sum(sum(map(len, chains.values())) for chains in rules.own.values())
-            metric.RULES.labels("nat").set(sum(map(len, rules.nat.values())) + own)
-        metric.RULES_LAST.set(sum(text.count("\n-A ") for text in texts))
+        self._count(rules, texts)
         self._written = rules
+        return written is None
+
+    def _count(self, rules: Rules, texts: Sequence[str]) -> None:
+        last = dict.fromkeys(table.TABLES, 0)
+        for text in texts:
+            for part in text.split("COMMIT\n"):
+                if part:
+                    last[part[1:part.index("\n")]] += part.count("\n-A ")
+        for name in ("filter", "nat"):
+            metric.RULES_LAST.labels(name, self._family).set(last[name])
+        if texts:
+            metric.RULES.labels("filter", self._family).set(sum(map(len, rules.filter.values())))
+            own = sum(sum(map(len, chains.values())) for chains in rules.own.values())
+            metric.RULES.labels("nat", self._family).set(sum(map(len, rules.nat.values())) + own)
 
     async def intact(self) -> bool:
         """Looks for the canaries: a flush or a firewall's reload takes them away with everything else."""
@@ -68,6 +79,11 @@ class IptablesBackend:
             log.info("No rules for this address family", family=self._family, err=error)
             return False
         return True
+
+    def prepare(self) -> None:
+        """Node ports on 127.0.0.1 need loopback addresses to be routed."""
+        if self._family == "IPv4" and self._renderer.options.localhost_node_ports:
+            sysctl.ensure({"net/ipv4/conf/all/route_localnet": "1"})
 
     async def left_over(self) -> bool:
         try:
@@ -92,14 +108,6 @@ class IptablesBackend:
             legacy = b"legacy" in await run(self._command, "--version")
             self._transaction = sys.maxsize if legacy else table.AT_ONCE
         return self._transaction
-
-    async def _allow_localhost_node_ports(self) -> None:
-        """Node ports on 127.0.0.1 need loopback addresses to be routed."""
-        if self._family == "IPv4" and self._renderer.options.localhost_node_ports:
-            try:
-                await run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet")
-            except BackendError as error:
-                log.warning("NodePorts will not answer on 127.0.0.1", err=error)
 
 
 async def canaries(command: str) -> bool:

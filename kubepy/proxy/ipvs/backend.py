@@ -10,11 +10,10 @@ import asyncio
 import errno
 import ipaddress
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from kubepy.base.log import get_logger
+from kubepy.proxy import sysctl
 from kubepy.proxy.backend import BackendError
 from kubepy.proxy.iptables import chain, table
 from kubepy.proxy.iptables.backend import canaries
@@ -61,7 +60,7 @@ class IpvsBackend:
         """The node's addresses, as of the last full write."""
         self._leaving: set[tuple[Address, Real]] = set()
 
-    async def apply(self, state: State) -> None:
+    async def apply(self, state: State) -> bool:
         written, self._written = self._written, None  # until it has worked, nothing is certain
         index = await self._device()
         if written is None:
@@ -80,6 +79,7 @@ class IpvsBackend:
         if written is None:
             await self._write_rules()
         self._written = plan
+        return written is None
 
     def _addresses(self, index: int) -> tuple[frozenset[str], set[str]]:
         """The node's, and those of the dummy device."""
@@ -98,10 +98,11 @@ class IpvsBackend:
     def _perform(self, plan: Plan, written: Plan | None, there: set[str], index: int) -> None:
         """Servers first: an address that answers nothing is worse than a server nobody reaches. Of addresses that are the node's own
         the dummy device needs none."""
-        wanted = plan.addresses - self._own
+        wanted, options = plan.addresses - self._own, self._options
         with Ipvs(self._family) as ipvs:
             if written is None:
-                self._set_kernel(ipvs)
+                self.prepare()
+                ipvs.set_timeouts(options.tcp_timeout, options.tcp_fin_timeout, options.udp_timeout)
                 virtuals, reals = self._read(ipvs)
             else:
                 virtuals = {at: Service(one.scheduler, one.timeout) for at, one in written.virtuals.items()}
@@ -151,13 +152,6 @@ class IpvsBackend:
     def _foreign(self, at: Address) -> bool:
         return any(ipaddress.ip_address(at.ip) in network for network in self._excluded)
 
-    def _set_kernel(self, ipvs: Ipvs) -> None:
-        options = self._options
-        for path, value in {**_SYSCTLS, **(_STRICT_ARP if options.strict_arp else {})}.items():
-            with suppress(OSError):  # not every kernel has all of them
-                (Path("/proc/sys") / path).write_text(value)
-        ipvs.set_timeouts(options.tcp_timeout, options.tcp_fin_timeout, options.udp_timeout)
-
     async def _write_rules(self) -> None:
         options = self._options
         rules = rule.rules(self._family, local=options.local, remote=options.remote, masquerade_all=options.masquerade_all,
@@ -204,6 +198,10 @@ class IpvsBackend:
             log.info("No virtual servers for this address family", family=self._family, err=why)
             return False
         return True
+
+    def prepare(self) -> None:
+        """Needs IPVS in the kernel: without it there are no such settings."""
+        sysctl.ensure({**_SYSCTLS, **(_STRICT_ARP if self._options.strict_arp else {})})
 
     async def left_over(self) -> bool:
         try:

@@ -25,7 +25,7 @@ class NftablesBackend:
         self._where = (ip(family), name.TABLE)
         self._written: Table | None = None
 
-    async def apply(self, state: State) -> None:
+    async def apply(self, state: State) -> bool:
         table = self._renderer.render(state)
         written, self._written = self._written, None  # until it has worked, nothing is certain
         try:
@@ -33,11 +33,12 @@ class NftablesBackend:
                 await self._write_all(table, await self._present())
             else:
                 await self._write(transaction.partial(written, table), "partial")
-                await self._write(transaction.stale(written, table), "clearing")
+                await self._clear(transaction.stale(written, table))
         except BackendError:
             metric.NFT_FAILURES.labels(self._family).inc()
             raise
         self._written = table
+        return written is None
 
     async def _present(self) -> Present:
         try:
@@ -49,12 +50,19 @@ class NftablesBackend:
         """Keeps what is there as far as that works; else (a set of our name, but of another kind) the table is swapped for a new one."""
         try:
             await self._write(transaction.full(table, present), "full")
-            await self._write(transaction.left_over(table, present), "clearing")
+            await self._clear(transaction.left_over(table, present))
         except BackendError as error:
             if not present.chains:
                 raise
             log.info("Cannot build on the table that is there; replacing it", family=self._family, err=error)
             await self._write(f"delete table {' '.join(self._where)}\n" + transaction.full(table, Present()), "replacing")
+
+    async def _clear(self, text: str) -> None:
+        try:
+            await self._write(text, "clearing")
+        except BackendError:
+            metric.NFT_CLEANUP_FAILURES.labels(self._family).inc()
+            raise
 
     async def _write(self, text: str, kind: str) -> None:
         if not text:
@@ -85,6 +93,9 @@ class NftablesBackend:
             log.info("No rules for this address family", family=self._family, err=error)
             return False
         return True
+
+    def prepare(self) -> None:
+        """Nothing: rules are all it needs."""
 
     async def left_over(self) -> bool:
         try:

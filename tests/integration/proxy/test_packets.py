@@ -181,6 +181,11 @@ def shown_servers():
     return Path("/proc/net/ip_vs").read_text()
 
 
+def fronts(now):
+    [(name, one)] = now.services.items()
+    return conntrack.fronts(one, now.endpoints.get(name, ()))
+
+
 async def test_udp_follows_an_endpoints_death(net, kind):
     backend = make(kind)
     one = service(name="dns", protocol="UDP", port=53)
@@ -190,8 +195,7 @@ async def test_udp_follows_an_endpoints_death(net, kind):
         client.send(b"x")
         assert client.recv(100).startswith(b"pod-0")
         await backend.apply(after)
-        [name] = after.services
-        await conntrack.clear(conntrack.stale(after.services[name], before.endpoints[name], after.endpoints[name]))
+        await conntrack.clear("IPv4", fronts(after), SystemClock())
         client.send(b"x")
         assert client.recv(100).startswith(b"pod-1")
 
@@ -201,16 +205,12 @@ async def test_udp_to_a_node_port_follows_and_a_first_endpoint_is_found(net, kin
     backend = make(kind)
     one = service(name="dns", protocol="UDP", port=53, node_port=NODE_PORT, kind="NodePort")
     states = [state(one, ends=ends, target=5353, protocol="UDP") for ends in ((), ("0",), ("1",))]
-    [name] = states[0].services
     for address, port in ((A["cluster"], 53), (A["node"], NODE_PORT)):
         await backend.apply(states[0])
         with net.open(net.client, address, port, socket.SOCK_DGRAM) as client:
-            before = ()
             for number, now in enumerate(states):
                 await backend.apply(now)
-                after = now.endpoints.get(name, ())
-                await conntrack.clear(conntrack.stale(now.services[name], before, after))
-                before = after
+                await conntrack.clear("IPv4", fronts(now), SystemClock())
                 client.send(b"x")
                 if number:
                     assert client.recv(100).startswith(b"pod-%d" % (number - 1)), (address, number)

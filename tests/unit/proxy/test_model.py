@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubepy.proxy.conntrack import Flows, stale
+from kubepy.proxy.cache import StateCache
+from kubepy.proxy.conntrack import Flow, Front, Target, stale
 from kubepy.proxy.endpoint import serving
 from kubepy.proxy.model import Endpoint, NodeInfo, ServicePort, node_port_addresses, service_ports, slice_endpoints
 
@@ -48,14 +49,53 @@ def test_topology(endpoints, expected):
     assert ips(serving(endpoints, ServicePort("10.96.0.1", 80), NodeInfo("me", "x")).cluster) == expected
 
 
-@pytest.mark.parametrize(("before", "after", "flows"), [
-    pytest.param(["a", "b"], ["b"], [Flows("10.96.0.1", endpoint="a"), Flows(port=30000, endpoint="a")], id="an endpoint left"),
-    pytest.param([], ["a"], [Flows("10.96.0.1"), Flows(port=30000)], id="the first endpoint came"),
-    pytest.param(["a"], ["a"], [], id="nothing changed"),
+def udp(name, ip, node_port, *endpoints):
+    service = {"metadata": {"namespace": "ns", "name": name}, "spec": {"clusterIP": ip, "type": "NodePort", "ports": [
+        {"port": 53, "protocol": "UDP", "nodePort": node_port}]}}
+    piece = {"addressType": "IPv4", "ports": [{"name": "", "port": 5353, "protocol": "UDP"}],
+             "endpoints": [{"addresses": [address]} for address in endpoints]}
+    return service, [piece]
+
+
+def flow(front, target, port=53):
+    return Flow(Front(front, port), Target(target, 5353 if target.startswith("10.1.") else port), b"")
+
+
+A_TO_1, A_TO_2, A_UNTRANSLATED = flow("10.96.0.1", "10.1.0.1"), flow("10.96.0.1", "10.1.0.2"), flow("10.96.0.1", "10.96.0.1")
+PORT_TO_1, PORT_UNTRANSLATED = flow("192.0.2.1", "10.1.0.1", 30001), flow("192.0.2.1", "192.0.2.1", 30001)
+B_TO_1, B_ON_AS_NODE_PORT = flow("10.96.0.2", "10.1.0.1"), Flow(Front("10.96.0.3", 30001), Target("10.1.0.9", 1), b"")
+FLOWS = [A_TO_1, A_TO_2, A_UNTRANSLATED, PORT_TO_1, PORT_UNTRANSLATED, B_TO_1, flow("192.0.2.9", "192.0.2.9")]
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), [
+    pytest.param(["10.1.0.1", "10.1.0.2"], ["10.1.0.1"], [A_TO_2, A_UNTRANSLATED, PORT_UNTRANSLATED], id="an endpoint left"),
+    pytest.param([], ["10.1.0.1"], [A_TO_2, A_UNTRANSLATED, PORT_UNTRANSLATED], id="the first endpoint came"),
+    pytest.param(["10.1.0.1"], [], [A_TO_1, A_TO_2, A_UNTRANSLATED, PORT_TO_1, PORT_UNTRANSLATED], id="the last endpoint left"),
+    pytest.param(["10.1.0.1"], None, [A_TO_1, A_TO_2, A_UNTRANSLATED, PORT_TO_1, PORT_UNTRANSLATED], id="the service left"),
+    pytest.param(["10.1.0.1"], ["10.1.0.1"], [], id="nothing changed"),
 ])
-def test_stale_udp_flows(before, after, flows):
-    assert stale(ServicePort("10.96.0.1", 53, "UDP", 30000), ends(*before), ends(*after)) == flows
-    assert stale(ServicePort("10.96.0.1", 53, "TCP", 30000), ends(*before), ends(*after)) == []
+def test_stale_udp_flows(before, after, expected):
+    objects = {"ns/a": udp("a", "10.96.0.1", 30001, *before), "ns/b": udp("b", "10.96.0.2", 30002, "10.1.0.1")}
+    cache = StateCache("IPv4", lambda key: objects[key][0] if key in objects else None, lambda key: objects[key][1])
+    cache.refresh(["ns/a", "ns/b"])
+    objects["ns/a"] = udp("a", "10.96.0.1", 30001, *(after or ()))
+    if after is None:
+        del objects["ns/a"]
+    assert stale(cache.refresh(["ns/a"]), FLOWS) == expected
+
+
+def test_a_restart_forgets_the_flows_to_endpoints_that_went_meanwhile():
+    objects = {"ns/a": udp("a", "10.96.0.1", 30001, "10.1.0.1")}
+    cache = StateCache("IPv4", lambda key: objects[key][0], lambda key: objects[key][1])
+    assert stale(cache.refresh(["ns/a"]), FLOWS) == [A_TO_2, A_UNTRANSLATED, PORT_UNTRANSLATED]
+
+
+def test_a_cluster_ip_is_not_taken_for_a_node_port():
+    tcp = {"metadata": {"namespace": "ns", "name": "c"}, "spec": {"clusterIP": "10.96.0.3", "ports": [{"port": 30001, "protocol": "UDP"}]}}
+    piece = {"addressType": "IPv4", "ports": [{"name": "", "port": 1, "protocol": "UDP"}], "endpoints": [{"addresses": ["10.1.0.9"]}]}
+    objects = {"ns/a": udp("a", "10.96.0.1", 30001, "10.1.0.1"), "ns/c": (tcp, [piece])}
+    cache = StateCache("IPv4", lambda key: objects[key][0], lambda key: objects[key][1])
+    assert stale(cache.refresh(["ns/a", "ns/c"]), [B_ON_AS_NODE_PORT]) == []
 
 
 @pytest.mark.parametrize("change", [{"clusterIP": "None", "clusterIPs": ["None"]}, {"type": "ExternalName"}],

@@ -1,14 +1,14 @@
-"""The proxy's flags, the KubeProxyConfiguration file, and what they mean for the backends."""
+"""The proxy's flags, and what they mean for the backends."""
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import ipaddress
+from collections.abc import Iterable, Sequence
 
-from kubepy.api.types import Object
-from kubepy.base.flag import add_boolean, add_duration, comma_list, duration
+from kubepy.base.flag import add_boolean, add_duration, comma_list
 from kubepy.client import daemon
-from kubepy.proxy.mode import Settings
-from kubepy.proxy.model import Family, LocalTraffic
+from kubepy.proxy.mode import MODES, Settings
+from kubepy.proxy.model import FAMILIES, Family, LocalTraffic
 from kubepy.proxy.tuning import Tuning
 
 DESCRIPTION = """\
@@ -17,20 +17,21 @@ Makes Services reachable on this node: keeps the kernel's packet rules in step w
     kubepy proxy --kubeconfig proxy.conf --hostname-override node-1 --cluster-cidr 10.244.0.0/16
     kubepy proxy --cleanup          # takes every rule away again
 """
-FAMILIES: tuple[Family, ...] = ("IPv4", "IPv6")
 NETWORKS = ("none", "host-gw", "vxlan")
+LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 
 
 def parser() -> argparse.ArgumentParser:
     made = daemon.parser("kube-proxy", secure_port=0, description=DESCRIPTION, leader_elect=None)
     own = made.add_argument_group("proxy")
     own.add_argument("--config", default="", metavar="FILE", help="KubeProxyConfiguration; what it sets wins over flags")
+    own.add_argument("--write-config-to", default="", metavar="FILE", help="write what the flags say as a KubeProxyConfiguration and exit")
     own.add_argument("--hostname-override", default="", metavar="NAME", help="this node's name (default: the host's)")
     own.add_argument("--proxy-mode", default="iptables", metavar="MODE", help="iptables (default), nftables or ipvs")
     own.add_argument("--cluster-cidr", default="", metavar="CIDRS", help="the pods' ranges: traffic from elsewhere to a cluster IP is "
                      "masqueraded")
     own.add_argument("--detect-local-mode", default="ClusterCIDR", metavar="MODE",
-                     help="how pod traffic is told: ClusterCIDR, BridgeInterface, InterfaceNamePrefix")
+                     help=f"how pod traffic is told: {', '.join(LOCAL_MODES)} (default ClusterCIDR)")
     own.add_argument("--pod-bridge-interface", default="", metavar="NAME", help="the bridge, for BridgeInterface")
     own.add_argument("--pod-interface-name-prefix", default="", metavar="PREFIX", help="the prefix, for InterfaceNamePrefix")
     own.add_argument("--network-backend", default="none", choices=NETWORKS, help="also keep routes to the other nodes' pods: host-gw where "
@@ -64,61 +65,96 @@ def parser() -> argparse.ArgumentParser:
                      "\"primary\" is the node's own (default: all; with nftables: primary)")
     own.add_argument("--healthz-bind-address", default="0.0.0.0:10256", metavar="IP:PORT", help="default 0.0.0.0:10256; empty: not served")
     own.add_argument("--metrics-bind-address", default="127.0.0.1:10249", metavar="IP:PORT", help="default 127.0.0.1:10249")
+    add_boolean(own, "--bind-address-hard-fail", False, "end when health or metrics cannot be served; else it is tried again")
+    own.add_argument("--oom-score-adj", type=int, default=-999, metavar="N", help="how unlikely the kernel ends this process for its "
+                     "memory (default -999)")
+    add_boolean(own, "--init-only", False, "do what needs all of root's rights, and exit: afterwards CAP_NET_ADMIN is enough")
     add_boolean(own, "--cleanup", False, "remove all rules and exit")
+    for name in ("--config-sync-period", "--proxy-port-range"):
+        own.add_argument(name, default="", metavar="X", help=argparse.SUPPRESS)  # upstream's; there is nothing they could set here
     return made
 
 
-def apply_config(args: argparse.Namespace, config: Object) -> None:
-    """Sets what a KubeProxyConfiguration says. Raises ValueError."""
-    if not isinstance(config, dict) or config.get("kind") != "KubeProxyConfiguration":
-        raise ValueError("--config: not a KubeProxyConfiguration")
-    if config.get("apiVersion") != "kubeproxy.config.k8s.io/v1alpha1":
-        raise ValueError(f"--config: unknown version {config.get('apiVersion')!r}")
-    mode = str(config.get("mode") or "iptables")
-    local, tables, ipvs = config.get("detectLocal") or {}, config.get("iptables") or {}, config.get("ipvs") or {}
-    if mode == "nftables":
-        tables = config.get("nftables") or {}
-    common, flows = ipvs if mode == "ipvs" else tables, config.get("conntrack") or {}
-    values: dict[str, Any] = {
-        "kubeconfig": (config.get("clientConnection") or {}).get("kubeconfig"), "proxy_mode": config.get("mode"),
-        "cluster_cidr": config.get("clusterCIDR"), "hostname_override": config.get("hostnameOverride"),
-        "detect_local_mode": config.get("detectLocalMode"), "pod_bridge_interface": local.get("bridgeInterface"),
-        "pod_interface_name_prefix": local.get("interfaceNamePrefix"), "masquerade_all": tables.get("masqueradeAll"),
-        "iptables_masquerade_bit": tables.get("masqueradeBit"), "iptables_localhost_nodeports": tables.get("localhostNodePorts"),
-        "nodeport_addresses": config.get("nodePortAddresses"), "healthz_bind_address": config.get("healthzBindAddress"),
-        "metrics_bind_address": config.get("metricsBindAddress"), "ipvs_scheduler": ipvs.get("scheduler"),
-        "ipvs_exclude_cidrs": ipvs.get("excludeCIDRs"), "ipvs_strict_arp": ipvs.get("strictARP"),
-        "conntrack_max_per_core": flows.get("maxPerCore"), "conntrack_min": flows.get("min"),
-        "conntrack_tcp_be_liberal": flows.get("tcpBeLiberal"),
-    }
-    for flag, key in (("tcp_timeout_established", "tcpEstablishedTimeout"), ("tcp_timeout_close_wait", "tcpCloseWaitTimeout"),
-                      ("udp_timeout", "udpTimeout"), ("udp_timeout_stream", "udpStreamTimeout")):
-        values[f"conntrack_{flag}"] = None if flows.get(key) is None else duration(flows[key])
-    periods = "ipvs" if mode == "ipvs" else "iptables"
-    for name, value in ((f"{periods}_min_sync_period", common.get("minSyncPeriod")), (f"{periods}_sync_period", common.get("syncPeriod")),
-                        ("ipvs_tcp_timeout", ipvs.get("tcpTimeout")), ("ipvs_tcpfin_timeout", ipvs.get("tcpFinTimeout")),
-                        ("ipvs_udp_timeout", ipvs.get("udpTimeout"))):
-        values[name] = duration(value) if value and value not in ("0s", 0) else None
-    for name, value in values.items():
-        if value not in (None, ""):
-            setattr(args, name, value)
+def check(args: argparse.Namespace) -> None:
+    """Raises ValueError with everything that cannot be."""
+    if problems := list(_problems(args)):
+        raise ValueError("; ".join(problems))
 
 
-def settings_of(args: argparse.Namespace) -> dict[Family, Settings]:
-    """What each family's backend is told; raises ValueError."""
+def _problems(args: argparse.Namespace) -> Iterable[str]:
+    if args.proxy_mode not in MODES:
+        yield f"--proxy-mode {args.proxy_mode}: not supported; supported: {', '.join(MODES)}"
     if not 0 <= args.iptables_masquerade_bit <= 31:
-        raise ValueError("--iptables-masquerade-bit: must be within the range [0, 31]")
+        yield "--iptables-masquerade-bit: must be within the range [0, 31]"
+    if not -1000 <= args.oom_score_adj <= 1000:
+        yield "--oom-score-adj: must be within the range [-1000, 1000]"
+    for mode in ("iptables", "ipvs"):
+        shortest, period = getattr(args, f"{mode}_min_sync_period"), getattr(args, f"{mode}_sync_period")
+        if period <= 0:
+            yield f"--{mode}-sync-period: must be greater than 0"
+        if not 0 <= shortest <= period:
+            yield f"--{mode}-min-sync-period: must be within the range [0, --{mode}-sync-period]"
+    for name in ("ipvs_tcp_timeout", "ipvs_tcpfin_timeout", "ipvs_udp_timeout", "conntrack_max_per_core", "conntrack_min",
+                 "conntrack_tcp_timeout_established", "conntrack_tcp_timeout_close_wait", "conntrack_udp_timeout",
+                 "conntrack_udp_timeout_stream"):
+        if getattr(args, name) < 0:
+            yield f"--{name.replace('_', '-')}: must be greater than or equal to 0"
+    ranges = comma_list(args.cluster_cidr)
+    if len({":" in text for text in ranges}) != len(ranges):
+        yield "--cluster-cidr: only one CIDR allowed or a valid DualStack CIDR (e.g. 10.100.0.0/16,fde4:8dba:82e1::/48)"
+    for flag, texts in (("cluster-cidr", ranges), ("ipvs-exclude-cidrs", args.ipvs_exclude_cidrs),
+                        ("nodeport-addresses", [text for text in args.nodeport_addresses if text != "primary"])):
+        yield from (f"--{flag} {text}: must be a valid CIDR block" for text in texts if not _is_network(text))
+    if "primary" in args.nodeport_addresses and len(args.nodeport_addresses) > 1:
+        yield "--nodeport-addresses: can't use both 'primary' and CIDRs"
+    for flag in ("healthz", "metrics"):
+        text = getattr(args, f"{flag}_bind_address")
+        if text and not _is_endpoint(text):
+            yield f"--{flag}-bind-address {text}: must be IP:port"
+    if args.detect_local_mode not in LOCAL_MODES:
+        yield f"--detect-local-mode {args.detect_local_mode}: not supported; supported: {', '.join(LOCAL_MODES)}"
+    if args.detect_local_mode == "BridgeInterface" and not args.pod_bridge_interface:
+        yield "--detect-local-mode BridgeInterface: needs --pod-bridge-interface"
+    if args.detect_local_mode == "InterfaceNamePrefix" and not args.pod_interface_name_prefix:
+        yield "--detect-local-mode InterfaceNamePrefix: needs --pod-interface-name-prefix"
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return "/" in text
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        host, port = endpoint(text)
+        if host:
+            ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return ":" in text and 0 < port < 65536
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    """Host and port."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def settings_of(args: argparse.Namespace, pod_ranges: Sequence[str] = ()) -> dict[Family, Settings]:
+    """What each family's backend is told. `pod_ranges` are the node's own, for NodeCIDR."""
+    ranges = pod_ranges if args.detect_local_mode == "NodeCIDR" else comma_list(args.cluster_cidr)
     found: dict[Family, Settings] = {}
     for family in FAMILIES:
-        cidr = next((text for text in comma_list(args.cluster_cidr) if (":" in text) == (family == "IPv6")), "")
-        if args.detect_local_mode == "ClusterCIDR":
-            local = LocalTraffic(cidr=cidr)
-        elif args.detect_local_mode == "BridgeInterface" and args.pod_bridge_interface:
+        cidr = next((text for text in ranges if (":" in text) == (family == "IPv6")), "")
+        if args.detect_local_mode == "BridgeInterface":
             local = LocalTraffic(bridge=args.pod_bridge_interface)
-        elif args.detect_local_mode == "InterfaceNamePrefix" and args.pod_interface_name_prefix:
+        elif args.detect_local_mode == "InterfaceNamePrefix":
             local = LocalTraffic(prefix=args.pod_interface_name_prefix)
         else:
-            raise ValueError(f"--detect-local-mode {args.detect_local_mode}: not supported, or its own flag is missing")
+            local = LocalTraffic(cidr=cidr)
         found[family] = Settings(
             local=local, masquerade_all=args.masquerade_all, mark=1 << args.iptables_masquerade_bit,
             localhost_node_ports=args.iptables_localhost_nodeports,
