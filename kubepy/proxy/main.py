@@ -52,18 +52,19 @@ def main(argv: list[str]) -> int:
         return asyncio.run(cleanup.everything(args))
     if args.init_only:
         logs.configure(args.v)
-        return asyncio.run(_initialize(args))
+        try:
+            return asyncio.run(_initialize(args))
+        except BackendError as error:
+            log.error("Cannot set the kernel up", error)
+            return 1
     return daemon.run("kube-proxy", args, _work)
 
 
 async def _initialize(args: argparse.Namespace) -> int:
     """What needs more rights than to change the network."""
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(args.oom_score_adj))  # noqa: ASYNC240 - the kernel answers at once
     tuning.tune(flag.tuning_of(args))
-    for family, settings in flag.settings_of(args).items():
-        if family in cleanup.families():
-            make(args.proxy_mode, settings, family).prepare()
+    for backend in (await _backends(args.proxy_mode, flag.settings_of(args))).values():
+        backend.prepare()
     return 0
 
 
@@ -72,7 +73,9 @@ async def _work(process: daemon.Daemon) -> None:
     ranges = await _pod_ranges(process) if args.detect_local_mode == "NodeCIDR" else ()
     backends = await _backends(args.proxy_mode, flag.settings_of(args, ranges))
     await cleanup.other_modes(args.proxy_mode, backends)
-    await _initialize(args)
+    tuning.tune(flag.tuning_of(args))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(args.oom_score_adj))  # noqa: ASYNC240 - the kernel answers at once
     name = args.hostname_override
     ipvs = args.proxy_mode == "ipvs"
     check = args.ipvs_sync_period if ipvs else args.iptables_sync_period
@@ -95,7 +98,7 @@ async def _work(process: daemon.Daemon) -> None:
         network.register(factory)
         process.tasks.keep(network.run, "network")
     if args.network_policy:
-        policies = enforcer.Enforcer(name, process.clock, Path(args.network_ready_file) if args.network_ready_file else None)
+        policies = enforcer.Enforcer(name, process.clock, Path(args.network_ready_file) if args.network_ready_file else None, ipvs=ipvs)
         policies.register(factory)
         process.tasks.keep(policies.run, "policy")
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()

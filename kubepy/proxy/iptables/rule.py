@@ -109,6 +109,10 @@ def _assemble(bundles: Sequence[Bundle], state: State, options: Options) -> Rule
         chain.FORWARD: forward,
         chain.FIREWALL: [rule for bundle in bundles for rule in bundle.firewall],
     }
+    if options.localhost_node_ports and state.family == "IPv4":
+        # loopback addresses are routed then, and a neighbour could send to them
+        table[chain.LOCALNET] = ['! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" '
+                                 "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"]
     nat: Chains = {
         chain.NODE_PORTS: [rule for bundle in bundles for rule in bundle.node_ports],
         chain.SERVICES: [*(rule for bundle in bundles for rule in bundle.services), *_to_node_ports(state, options)],

@@ -25,7 +25,8 @@ class Jump:
 
     @property
     def rule(self) -> str:
-        return f'{self.match}-m comment --comment "{self.comment}" -j {self.target}'
+        comment = f'-m comment --comment "{self.comment}" ' if self.comment else ""
+        return f"{self.match}{comment}-j {self.target}"
 
 
 _NEW = "-m conntrack --ctstate NEW "
@@ -39,6 +40,8 @@ JUMPS = (
     Jump("filter", "INPUT", chain.FIREWALL, "kubernetes load balancer firewall", _NEW),
     Jump("filter", "OUTPUT", chain.FIREWALL, "kubernetes load balancer firewall", _NEW),
     Jump("filter", "FORWARD", chain.FIREWALL, "kubernetes load balancer firewall", _NEW),
+    Jump("filter", "INPUT", chain.LOCALNET, ""),
+    Jump("filter", "OUTPUT", chain.LOCALNET, ""),
     Jump("nat", "OUTPUT", chain.SERVICES, "kubernetes service portals"),
     Jump("nat", "PREROUTING", chain.SERVICES, "kubernetes service portals"),
     Jump("nat", "POSTROUTING", chain.POSTROUTING, "kubernetes postrouting rules"),
@@ -81,9 +84,10 @@ def full(rules: Rules, saved: Mapping[str, Saved], leading: Sequence[Jump] = JUM
     """Writes every shared chain, the service ports' chains that are not there already as they should be, every missing jump and the
     canaries; deletes our chains that nothing needs any more."""
 
-    def insertions(table: str) -> list[str]:
+    def insertions(table: str, chains: Mapping[str, object]) -> list[str]:
         now = saved.get(table, Saved({}))
-        return [f"-I {jump.source} 1 {jump.rule}" for jump in reversed(leading) if jump.table == table and not now.has(jump)]
+        return [f"-I {jump.source} 1 {jump.rule}" for jump in reversed(leading)
+                if jump.table == table and jump.target in chains and not now.has(jump)]
 
     others: list[str] = []
     for table, chains in (("filter", rules.filter), ("mangle", {})):
@@ -91,13 +95,13 @@ def full(rules: Rules, saved: Mapping[str, Saved], leading: Sequence[Jump] = JUM
         wanted: Chains = {**chains, chain.CANARY: [CANARY_RULE]}
         if table != "mangle" or not there.get(chain.CANARY):
             stale = [name for name in there if name.startswith(chain.OWN_PREFIXES)]
-            others += _table(table, wanted, wanted, stale, insertions(table))
+            others += _table(table, wanted, wanted, stale, insertions(table, chains))
     there = saved.get("nat", Saved({})).chains
     own = [{name: lines for name, lines in chains.items() if there.get(name) != lines} for chains in rules.own.values()]
     known = {name for chains in rules.own.values() for name in chains}
     stale = [name for name in there if name.startswith(chain.OWN_PREFIXES) and name not in known]
     shared = {**rules.nat, chain.CANARY: [CANARY_RULE]}
-    return _transactions(others, shared, shared, insertions("nat"), own, stale, at_once)
+    return _transactions(others, shared, shared, insertions("nat", rules.nat), own, stale, at_once)
 
 
 def partial(old: Rules, new: Rules, at_once: int = AT_ONCE) -> list[str]:

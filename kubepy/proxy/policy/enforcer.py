@@ -43,10 +43,11 @@ def slim(pod: Object) -> Object:
 
 class Enforcer:
     """`node` is this node's name. `ready` is written as soon as policies are in force for the first time in this boot (`base.boot`):
-    a machine that starts has lost its rules but not its pods, and the kubelet lets none of them on the network before."""
+    a machine that starts has lost its rules but not its pods, and the kubelet lets none of them on the network before. `ipvs`: that is
+    what makes Services reachable here."""
 
-    def __init__(self, node: str, clock: Clock, ready: Path | None = None) -> None:
-        self._node, self._clock, self._ready = node, clock, ready
+    def __init__(self, node: str, clock: Clock, ready: Path | None = None, *, ipvs: bool = False) -> None:
+        self._node, self._clock, self._ready, self._ipvs = node, clock, ready, ipvs
         self._changed = asyncio.Event()
         self._written: Ruleset | None = None
         self._watching = False
@@ -103,7 +104,8 @@ class Enforcer:
             log.warning("The table of network policies has been removed by someone else; writing it again")
             self._written = None
         own = pod_ranges(self._nodes.lister.by_key(self._node) or {})
-        wanted = plan(policies, self._pods.lister, self._namespaces.lister, self._node, [str(cidr) for cidr in own])
+        wanted = plan(policies, self._pods.lister, self._namespaces.lister, self._node, [str(cidr) for cidr in own],
+                      ipvs=self._ipvs)
         if text := transaction.change(self._written, wanted):
             await run("nft", "-f", "-", stdin=text.encode())
             log.v(2).info("Wrote network policies", policies=len(policies), bytes=len(text))

@@ -21,14 +21,16 @@ NEIGHBOURS = "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-sol
 PRIORITY = {"egress": -10, "ingress": -5}
 
 
-def plan(policies: Iterable[Object], pods: Iterable[Object], namespaces: Iterable[Object], node: str, ranges: Sequence[str]) -> Ruleset:
-    """`ranges` are the CIDRs from which this node's pods get their addresses."""
-    return _Planner(Pods(pods, namespaces, node), ranges).plan(policies)
+def plan(policies: Iterable[Object], pods: Iterable[Object], namespaces: Iterable[Object], node: str, ranges: Sequence[str], *,
+         ipvs: bool = False) -> Ruleset:
+    """`ranges` are the CIDRs from which this node's pods get their addresses. IPVS (with `ipvs`) takes what it balances in on its way to
+    this machine and sends it out again: such packets are never forwarded."""
+    return _Planner(Pods(pods, namespaces, node), ranges, ipvs).plan(policies)
 
 
 class _Planner:
-    def __init__(self, pods: Pods, ranges: Sequence[str]) -> None:
-        self._pods, self._ranges = pods, ranges
+    def __init__(self, pods: Pods, ranges: Sequence[str], ipvs: bool) -> None:
+        self._pods, self._ranges, self._ipvs = pods, ranges, ipvs
         self._collections: dict[str, Collection] = {}
         self._chains: dict[str, tuple[str, ...]] = {}
         self._isolated: dict[Direction, dict[str, set[str]]] = {"ingress": {}, "egress": {}}
@@ -131,15 +133,20 @@ class _Planner:
             self._collections[f"self-{digit}"] = Collection(f"set {{ type {kind} . {kind} ; }}", frozenset(f"{a} . {a}" for a in mine))
         for direction in DIRECTIONS:
             side = "saddr" if direction == "egress" else "daddr"
-            lines = [f"{{ type filter hook forward priority {PRIORITY[direction]} ; policy accept ; }}",
-                     "ct state established,related accept", NEIGHBOURS]
+            lines = ["ct state established,related accept", NEIGHBOURS]
             for word, _, digit in FAMILIES:
                 lines.append(f"{word} saddr . {word} daddr @self-{digit} accept")
                 lines.append(f"{word} {side} vmap @{direction}-pods-{digit}")
                 if self._isolated[direction]:
                     lines += [f"{word} {side} {cidr} {word} {side} != @local-{digit} drop" for cidr in self._ranges
                               if (":" in cidr) == (digit == "6")]
-            self._chains[direction] = tuple(lines)
+            self._chains[direction] = (_base("forward", direction), *lines)
+            if self._ipvs:
+                self._chains[f"{direction}-balanced"] = (_base("output", direction), "fib saddr type local accept", *lines)
+
+
+def _base(hook: str, direction: Direction) -> str:
+    return f"{{ type filter hook {hook} priority {PRIORITY[direction]} ; policy accept ; }}"
 
 
 def _types(spec: Mapping[str, Any]) -> Sequence[str]:

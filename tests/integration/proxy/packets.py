@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubepy.proxy.model import NodeInfo, build
+from kubepy.proxy.model import LocalTraffic, NodeInfo, build
 
 ADDRESSES = {
     "IPv4": {"cluster": "10.96.0.7", "node": "192.168.77.1", "loopback": "127.0.0.1", "external": "198.51.100.2",
@@ -74,6 +74,8 @@ class Case:
     ends: tuple[str, ...] = ("0", "1")
     probes: tuple[Probe, ...] = ()
     about: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of the proxy."""
 
 
 def answers(pods: str, who: str = "pod2", to: str = "cluster", port: int = 80, source: str = "", ipvs: str = "") -> Probe:
@@ -128,5 +130,14 @@ CASES = (
     Case("internal and external policy Local", {"node_port": NODE_PORT, **LOCAL_OUT, **LOCAL_IN}, ("0", "1@"), (
         answers("0"), on_port("0", source="own"))),
     Case("a pod reaches itself from outside", {"node_port": NODE_PORT}, ("0",), (on_port("0", "pod0", source="node"),)),
+    Case("with everything masqueraded pods are, too", {}, ("0", "1"), (
+        answers("01", source="node"), answers("01", "client", source="node")), settings={"masquerade_all": True}),
+    Case("pods told by their bridge", {}, ("0", "1"), (
+        answers("01", source="own"), answers("01", "client", source="node")), settings={"local": LocalTraffic(bridge="cni0")}),
+    Case("pods told by the beginning of their interfaces' names", {"node_port": NODE_PORT, **LOCAL_OUT}, ("0", "1@"), (
+        answers("01", source="own"), answers("01", "client", source="node"), on_port("0", source="own")),
+        settings={"local": LocalTraffic(prefix="cni")}),
+    Case("pods that cannot be told keep their address as all others do", {}, ("0", "1"), (
+        answers("01", source="own"),), settings={"local": LocalTraffic()}),
     Case("hints of other zones alone count for nothing", {}, ("0/there", "1/there"), (answers("01"),), {"zone": "here"}),
 )

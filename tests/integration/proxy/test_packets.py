@@ -43,7 +43,7 @@ def net():
 
 
 def make(backend, family="IPv4", **settings):
-    return mode.make(backend, mode.Settings(LocalTraffic(ADDRESSES[family]["pods"]), **settings), family)
+    return mode.make(backend, mode.Settings(**{"local": LocalTraffic(ADDRESSES[family]["pods"]), **settings}), family)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -64,7 +64,12 @@ async def test_cases(net, kind, family, problems):
         pytest.skip(f"the kernel has no {kind} for {family}")
     a = ADDRESSES[family]
     for case in words.CASES:
-        await backend.apply(state(service(family, **case.service), family=family, ends=case.ends, about=words.node(family, **case.about)))
+        if case.settings:  # another proxy, which takes over
+            one = make(kind, family, **case.settings)
+            backend.forget()
+        else:
+            one = backend
+        await one.apply(state(service(family, **case.service), family=family, ends=case.ends, about=words.node(family, **case.about)))
         for probe in case.probes:
             problem = await asyncio.to_thread(check, net, kind, a, probe)
             if problem:
@@ -130,6 +135,33 @@ async def test_node_ports_on_loopback_are_for_iptables_alone(net, kind):
     assert got[0] in ("pod-0", "pod-1") if kind == "iptables" else got == "refused"
 
 
+async def test_a_neighbour_reaches_no_loopback_address(net):
+    """Node ports on loopback addresses need these to be routed: also when they come from outside."""
+    if "iptables" not in BACKENDS:
+        pytest.skip("for iptables")
+    with net.do(net.node, lambda: socket.create_server(("127.0.0.77", 7777))):
+        for line in ("rule add pref 1 lookup local", "rule del pref 0", f"route add 127.0.0.77 via {A['node']} src {A['client']} table 77",
+                     "rule add pref 0 to 127.0.0.77 lookup 77"):
+            networks.run("ip", "-n", net.client, *line.split())
+        net.inside(net.client, "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
+        net.inside(net.node, "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
+
+        def reached():
+            try:
+                net.open(net.client, "127.0.0.77", 7777, timeout=1.0).close()
+            except TimeoutError:
+                return False
+            return True
+
+        assert reached()
+        backend = make("iptables")
+        await backend.apply(state(service()))
+        assert not reached()
+        net.open(net.node, "127.0.0.77", 7777).close()
+        await backend.cleanup()
+        networks.run("ip", "-n", net.client, "rule", "del", "pref", "0")
+
+
 async def test_other_ports_of_a_cluster_ip_are_refused(net, kind):
     if kind == "iptables":
         pytest.skip("iptables leaves such packets to the routes, as upstream")
@@ -186,18 +218,21 @@ def fronts(now):
     return conntrack.fronts(one, now.endpoints.get(name, ()))
 
 
-async def test_udp_follows_an_endpoints_death(net, kind):
-    backend = make(kind)
-    one = service(name="dns", protocol="UDP", port=53)
-    before, after = (state(one, ends=(end,), target=5353, protocol="UDP") for end in "01")
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+async def test_udp_follows_an_endpoints_death_and_only_that(net, kind, family):
+    backend = make(kind, family)
+    if (family == "IPv6" and not net.ipv6) or not await backend.available():
+        pytest.skip(f"the kernel has no {kind} for {family}")
+    one = service(family, name="dns", protocol="UDP", port=53)
+    before, between, after = (state(one, family=family, ends=ends, target=5353, protocol="UDP") for ends in ("0", "01", "1"))
     await backend.apply(before)
-    with net.open(net.client, A["cluster"], 53, socket.SOCK_DGRAM) as client:
-        client.send(b"x")
-        assert client.recv(100).startswith(b"pod-0")
-        await backend.apply(after)
-        await conntrack.clear("IPv4", fronts(after), SystemClock())
-        client.send(b"x")
-        assert client.recv(100).startswith(b"pod-1")
+    with net.open(net.client, ADDRESSES[family]["cluster"], 53, socket.SOCK_DGRAM) as client:
+        for now, pod in ((before, b"pod-0"), (between, b"pod-0"), (between, b"pod-0"), (after, b"pod-1")):
+            await backend.apply(now)
+            await conntrack.clear(family, fronts(now), SystemClock())
+            client.send(b"x")
+            assert client.recv(100).startswith(pod)
+    await backend.cleanup()
 
 
 async def test_udp_to_a_node_port_follows_and_a_first_endpoint_is_found(net, kind):

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -174,7 +175,7 @@ async def enforcer(world, monkeypatch):
 
     monkeypatch.setattr(module, "run", inside)
     tasks, factory = Tasks("test"), InformerFactory(world.client)
-    found = Enforcer("node", SystemClock())
+    found = Enforcer("node", SystemClock(), ipvs=True)  # which adds to what is there otherwise
     found.register(factory)
     factory.start(tasks)
     tasks.keep(found.run, "policy")
@@ -234,6 +235,32 @@ async def test_a_change_is_in_force_within_a_second(world, enforcer):
             await until(lambda way=way: not world._call(*way, 0.3))
     print(f"a pod's new label took {[round(one * 1000) for one in taken]} ms")
     assert min(taken) < 1
+
+
+async def test_what_ipvs_sends_on_is_filtered_too_and_the_nodes_own_is_not(world, enforcer):
+    """IPVS is not in every kernel: packets with a pod's address that this machine sends are as good."""
+    world.client.load(NETWORK_POLICIES, policy(select=A, ingress=[{"from": [{"podSelector": B}]}]))
+    await until(lambda: ip(0) in rules(world))
+
+    def serve():
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind(("0.0.0.0", 83))
+        made.settimeout(20)
+        return made
+
+    server = await asyncio.to_thread(world.net.do, world.net.pods[0], serve)
+    world.net.servers.append(server)
+
+    def send():
+        for source, word in ((ip(2), b"c"), ("10.244.0.1", b"node"), (ip(1), b"b")):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.setsockopt(socket.SOL_IP, 19, 1)  # IP_TRANSPARENT
+                client.bind((source, 0))
+                with suppress(PermissionError):  # how a sender on this machine meets a rule that drops
+                    client.sendto(word, (ip(0), 83))
+
+    await asyncio.to_thread(world.net.do, world.net.node, send)
+    assert [server.recv(10), server.recv(10)] == [b"node", b"b"]
 
 
 async def test_a_new_pod_is_never_open(world, enforcer):
