@@ -16,8 +16,10 @@ _ERROR, _DONE = 2, 3
 _BUFFER = 1 << 20
 _MESSAGE = 1 << 16
 """Bytes: the kernel's longest datagram of a dump is half of it."""
-_AT_ONCE = 100
-"""Requests sent before their acknowledgements are read: more would not fit the socket's buffer."""
+_FORCE_BUFFER = 33
+_AT_ONCE = 256
+"""Requests sent before answers are read: if all of so many are refused, that still fits the socket's buffer."""
+_HEADER = struct.Struct("=IHHII")
 
 Attributes = dict[int, bytes]
 
@@ -55,7 +57,10 @@ class Netlink:
 
     def __init__(self, protocol: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _FORCE_BUFFER, _BUFFER)
+        except PermissionError:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._socket.settimeout(30)
         self._into = memoryview(bytearray(_MESSAGE))
 
@@ -71,6 +76,11 @@ class Netlink:
 
     def dump(self, kind: int, body: bytes, header: int) -> Iterator[tuple[bytes, Attributes]]:
         """Each object's fixed header (of so many bytes) and attributes."""
+        for message in self.messages(kind, body):
+            yield message[:header], attributes(message[header:])
+
+    def messages(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """Each object as the kernel wrote it, from its fixed header on: where there are thousands, taking them apart is what costs."""
         self._socket.send(_message(kind, REQUEST | DUMP, 1, body))
         while True:
             data, start = self._receive(), 0
@@ -81,7 +91,7 @@ class Netlink:
                 if reply == _ERROR:
                     [code] = struct.unpack_from("=i", data, start + 16)
                     raise OSError(-code, os.strerror(-code))
-                yield data[start + 16:start + 16 + header], attributes(data[start + 16 + header:start + length])
+                yield data[start + 16:start + length]
                 start += length + 3 & ~3
 
     def ask(self, kind: int, body: bytes, header: int) -> Attributes:
@@ -95,28 +105,35 @@ class Netlink:
         return attributes(data[16 + header:length])
 
     def do(self, kind: int, bodies: Sequence[bytes], flags: int = 0, ignore: tuple[int, ...] = ()) -> list[tuple[int, int]]:
-        """Performs all; gives (index, errno) of those that the kernel refused for another reason than those to ignore."""
+        """Performs all; gives (index, errno) of those that the kernel refused for another reason than those to ignore. It works them off
+        one after the other and says in any case what it refuses, so only the last of those sent together is to be acknowledged."""
         refused: list[tuple[int, int]] = []
         for start in range(0, len(bodies), _AT_ONCE):
             part = bodies[start:start + _AT_ONCE]
-            self._socket.send(b"".join(_message(kind, REQUEST | ACK | flags, number, body) for number, body in enumerate(part)))
-            left = len(part)
-            while left:
-                data, at = self._receive(), 0
-                while at < len(data):
-                    length, reply, _, number = struct.unpack_from("=IHHI", data, at)
-                    if reply == _ERROR:
-                        [code] = struct.unpack_from("=i", data, at + 16)
-                        left -= 1
-                        if code and -code not in ignore:
-                            refused.append((start + number, -code))
-                    at += length + 3 & ~3
+            messages = [_message(kind, REQUEST | flags, number, body) for number, body in enumerate(part)]
+            messages[-1] = _message(kind, REQUEST | ACK | flags, len(part) - 1, part[-1])
+            self._socket.send(b"".join(messages))
+            for number, code in self._answers(len(part) - 1):
+                if code and code not in ignore:
+                    refused.append((start + number, code))
         return refused
+
+    def _answers(self, last: int) -> Iterator[tuple[int, int]]:
+        """The number of a request and an errno, or 0, up to that of the last request."""
+        number = -1
+        while number != last:
+            data, at = self._receive(), 0
+            while at < len(data):
+                length, reply, _, number = struct.unpack_from("=IHHI", data, at)
+                if reply == _ERROR:
+                    [code] = struct.unpack_from("=i", data, at + 16)
+                    yield number, -code
+                at += length + 3 & ~3
 
 
 def _message(kind: int, flags: int, number: int, body: bytes) -> bytes:
-    message = struct.pack("=IHHII", 16 + len(body), kind, flags, number, 0) + body
-    return message + b"\0" * (-len(body) % 4)
+    message = _HEADER.pack(16 + len(body), kind, flags, number, 0) + body
+    return message + b"\0" * (-len(body) % 4) if len(body) & 3 else message
 
 
 def generic_family(netlink: Netlink, name: str) -> int:

@@ -16,7 +16,6 @@ from kubepy.base.log import get_logger
 from kubepy.proxy import sysctl
 from kubepy.proxy.backend import BackendError
 from kubepy.proxy.iptables import chain, table
-from kubepy.proxy.iptables.backend import canaries
 from kubepy.proxy.ipvs import ipset, kernel, rule
 from kubepy.proxy.ipvs.kernel import Ipvs, Service
 from kubepy.proxy.ipvs.plan import Address, Plan, Planner, Real, Virtual
@@ -84,7 +83,7 @@ class IpvsBackend:
     def _addresses(self, index: int) -> tuple[frozenset[str], set[str]]:
         """The node's, and those of the dummy device."""
         try:
-            found = kernel.local_addresses(self._family)
+            found = kernel.local_addresses(self._family, index)
         except OSError as error:
             raise BackendError(f"netlink: {error}") from error
         return frozenset(ip for number, ips in found.items() if number != index for ip in ips), found.get(index, set())
@@ -124,8 +123,9 @@ class IpvsBackend:
     def _read(self, ipvs: Ipvs) -> tuple[dict[Address, Service], dict[Address, set[Real]]]:
         virtuals = {at: one for at, one in ipvs.services().items() if not self._foreign(at)}
         reals: dict[Address, set[Real]] = {}
+        all_servers = kernel.all_servers(self._family)
         for at in virtuals:
-            servers = ipvs.servers(at)
+            servers = all_servers.get(at, {})
             reals[at] = set(servers)
             self._leaving |= {(at, real) for real, server in servers.items() if not server.weight}
         return virtuals, reals
@@ -161,8 +161,8 @@ class IpvsBackend:
             await run(f"{self._command}-restore", *WAIT, "--noflush", "--counters", stdin=text.encode())
 
     async def intact(self) -> bool:
-        """Lets go of servers that have no connections any more; looks for the canaries in iptables, for the virtual servers and their
-        addresses, and whether the node's own addresses are still the same."""
+        """Lets go of servers that have no connections any more; looks for the canaries in iptables, for the ipsets, the virtual servers
+        and their addresses, and whether the node's own addresses are still the same."""
         written = self._written
         if written is None:
             return False
@@ -171,18 +171,30 @@ class IpvsBackend:
         except (OSError, BackendError) as error:
             log.warning("Cannot see whether the virtual servers are still there", family=self._family, err=error)
             there = True
-        there = there and await canaries(self._command)
+        there = there and await self._has_rules(written)
         if not there:
             log.warning("Rules or virtual servers have been flushed by someone else; writing all of them again", family=self._family)
             self._written = None
         return there
+
+    async def _has_rules(self, written: Plan) -> bool:
+        """One program each: here the tables are short."""
+        try:
+            saved = table.parse_save((await run(f"{self._command}-save")).decode())
+            counts = ipset.counts((await run("ipset", "list", "-t")).decode())
+        except BackendError as error:
+            log.warning("Cannot see whether the rules are still there", family=self._family, err=error)
+            return True
+        wanted = {ipset.name(one, self._family): len(members) for one, members in written.members.items()}
+        return counts.items() >= wanted.items() and all(
+            saved[name].chains.get(chain.CANARY) for name in table.TABLES if name in saved) and saved.keys() >= set(table.TABLES)
 
     def _sweep(self, written: Plan, index: int) -> bool:
         own, addresses = self._addresses(index)
         if own != self._own or not addresses >= written.addresses - own:
             return False
         with Ipvs(self._family) as ipvs:
-            there = ipvs.services().keys() >= written.virtuals.keys()
+            there = ipvs.holds(written.virtuals)
             if there:
                 self._retire(ipvs, sorted(self._leaving))
         return there

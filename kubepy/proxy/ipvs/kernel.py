@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from kubepy.proxy.ipvs.plan import Address, Real
 from kubepy.proxy.model import Family
@@ -57,6 +58,8 @@ class Ipvs:
 
     def __init__(self, family: Family) -> None:
         self._af = socket.AF_INET if family == "IPv4" else socket.AF_INET6
+        self._names: dict[Address, bytes] = {}
+        self._weights: dict[int, bytes] = {}
         self._netlink = Netlink(GENERIC)
         try:
             self._number = generic_family(self._netlink, "IPVS")
@@ -83,9 +86,17 @@ class Ipvs:
                 found[Address(protocol, self._ip(values[3]), _port(values[4]))] = Service(text(values[6]), timeout)
         return found
 
+    def holds(self, services: Iterable[Address]) -> bool:
+        """Whether all of these are there. The kernel begins each with what names it, in the order in which it is named here."""
+        wanted = {self._name(at)[4:] for at in services}
+        size = len(next(iter(wanted), b""))
+        for message in self._netlink.messages(self._number, self._head(_GET_SERVICE)):
+            wanted.discard(message[8:8 + size])
+        return not wanted
+
     def servers(self, at: Address) -> dict[Real, Server]:
         found = {}
-        for _, one in self._netlink.dump(self._number, self._head(_GET_DEST) + self._service(at), 4):
+        for _, one in self._netlink.dump(self._number, self._head(_GET_DEST) + self._name(at), 4):
             values = attributes(one[_DEST])
             found[Real(self._ip(values[1]), _port(values[2]))] = Server(_number(values, 4), _number(values, 7), _number(values, 8))
         return found
@@ -98,20 +109,20 @@ class Ipvs:
 
     def remove(self, services: Iterable[Address]) -> None:
         gone = list(services)
-        self._do(_DEL_SERVICE, [self._service(at) for at in gone], gone, (errno.ESRCH, errno.ENOENT))
+        self._do(_DEL_SERVICE, [self._name(at) for at in gone], gone, (errno.ESRCH, errno.ENOENT))
 
     def add_servers(self, servers: Iterable[tuple[Address, Real]]) -> None:
         """With the weight 1."""
         pairs = list(servers)
-        self._do(_NEW_DEST, [self._service(at) + self._dest(real, 1) for at, real in pairs], pairs, (errno.EEXIST,))
+        self._do(_NEW_DEST, [self._name(at) + self._dest(real, 1) for at, real in pairs], pairs, (errno.EEXIST,))
 
     def weigh(self, servers: Mapping[tuple[Address, Real], int]) -> None:
-        self._do(_SET_DEST, [self._service(at) + self._dest(real, weight) for (at, real), weight in servers.items()], list(servers),
+        self._do(_SET_DEST, [self._name(at) + self._dest(real, weight) for (at, real), weight in servers.items()], list(servers),
                  (errno.ESRCH, errno.ENOENT))
 
     def remove_servers(self, servers: Iterable[tuple[Address, Real]]) -> None:
         pairs = list(servers)
-        self._do(_DEL_DEST, [self._service(at) + self._dest(real, 0) for at, real in pairs], pairs, (errno.ESRCH, errno.ENOENT))
+        self._do(_DEL_DEST, [self._name(at) + self._dest(real, 0) for at, real in pairs], pairs, (errno.ESRCH, errno.ENOENT))
 
     def set_timeouts(self, tcp: int, tcp_fin: int, udp: int) -> None:
         """In seconds; 0 leaves one as it is."""
@@ -132,6 +143,13 @@ class Ipvs:
     def _head(command: int) -> bytes:
         return struct.pack("=BBH", command, 1, 0)
 
+    def _name(self, at: Address) -> bytes:
+        """A service without what it is like."""
+        found = self._names.get(at)
+        if found is None:
+            found = self._names[at] = self._service(at)
+        return found
+
     def _service(self, at: Address, service: Service | None = None) -> bytes:
         values = [attribute(1, struct.pack("=H", self._af)), attribute(2, struct.pack("=H", _PROTOCOLS[at.protocol])),
                   attribute(3, self._packed(at.ip)), attribute(4, struct.pack("!H", at.port))]
@@ -142,10 +160,13 @@ class Ipvs:
         return nested(_SERVICE, *values)
 
     def _dest(self, real: Real, weight: int) -> bytes:
-        """Masquerading (NAT) is forwarding method 0."""
-        numbers = (attribute(number, struct.pack("=I", value)) for number, value in ((3, 0), (4, weight), (5, 0), (6, 0)))
-        return nested(_DEST, attribute(1, self._packed(real.ip)), attribute(2, struct.pack("!H", real.port)), *numbers,
-                      attribute(11, struct.pack("=H", self._af)))
+        """As `nested` and `attribute` would write it; there are tens of thousands of them."""
+        rest = self._weights.get(weight)
+        if rest is None:  # masquerading (NAT) is forwarding method 0
+            numbers = (attribute(number, struct.pack("=I", value)) for number, value in ((3, 0), (4, weight), (5, 0), (6, 0)))
+            rest = self._weights[weight] = b"".join((*numbers, attribute(11, struct.pack("=H", self._af))))
+        return b"".join((struct.pack("=HHHH", 4 + 20 + 8 + len(rest), _DEST | 0x8000, 20, 1), self._packed(real.ip),
+                         struct.pack("=HH", 6, 2), struct.pack("!HH", real.port, 0), rest))
 
     def _packed(self, ip: str) -> bytes:
         return socket.inet_pton(self._af, ip).ljust(16, b"\0")
@@ -160,6 +181,35 @@ def _port(value: bytes) -> int:
 
 def _number(values: Attributes, number: int) -> int:
     return int.from_bytes(values.get(number, b""), "little")
+
+
+def all_servers(family: Family) -> dict[Address, dict[Real, Server]]:
+    """Those of every service, which netlink would tell one service after the other. Empty where the kernel has no IPVS."""
+    found: dict[Address, dict[Real, Server]] = {}
+    of: dict[Real, Server] = {}
+    try:
+        lines = Path("/proc/thread-self/net/ip_vs").read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    for line in lines[3:]:
+        words = line.split()
+        if (words[1][0] == "[") != (family == "IPv6"):
+            of = {}
+        elif words[0] == "->":
+            of[Real(*_place(words[1]))] = Server(*map(int, words[3:6]))
+        elif words[0] in _PROTOCOLS:
+            of = found[Address(words[0], *_place(words[1]))] = {}
+        else:  # known by a mark
+            of = {}
+    return found
+
+
+def _place(text: str) -> tuple[str, int]:
+    """What the kernel writes as 0A600007:0050 or [fd96:0000:…:0007]:0050."""
+    address, _, port = text.rpartition(":")
+    if address[0] == "[":
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, address[1:-1])), int(port, 16)
+    return socket.inet_ntoa(bytes.fromhex(address)), int(port, 16)
 
 
 # --- the dummy device ---
@@ -188,17 +238,25 @@ def remove_device() -> None:
         netlink.do(17, [struct.pack("=BBHiII", 0, 0, 0, index, 0, 0)])
 
 
-def local_addresses(family: Family) -> dict[int, set[str]]:
-    """The addresses of each interface, by its index; link-local and loopback ones are left out."""
-    af = socket.AF_INET if family == "IPv4" else socket.AF_INET6
-    found: dict[int, set[str]] = {}
+def local_addresses(family: Family, device: int) -> dict[int, set[str]]:
+    """The addresses of each interface, by its index; link-local and loopback ones are left out. `device` is the one with thousands."""
+    af, size = (socket.AF_INET, 4) if family == "IPv4" else (socket.AF_INET6, 16)
+    found: dict[int, set[str]] = {device: set()}
+    ours = found[device]
+    first = struct.pack("=HH", 4 + size, 1)
     with Netlink(ROUTE) as netlink:
-        for head, one in netlink.dump(_GET_ADDRESS, struct.pack("=BBBBi", af, 0, 0, 0, 0), 8):
-            packed = one.get(2) or one.get(1)
-            if head[0] == af and packed:
+        for message in netlink.messages(_GET_ADDRESS, struct.pack("=BBBBi", af, 0, 0, 0, 0)):
+            if message[0] != af:
+                continue
+            [index] = struct.unpack_from("=i", message, 4)
+            if index == device and message[8:12] == first and message[12:14] != b"\xfe\x80":
+                ours.add(socket.inet_ntop(af, message[12:12 + size]))
+                continue
+            one = attributes(message[8:])
+            if packed := one.get(2) or one.get(1):
                 ip = socket.inet_ntop(af, packed)
                 if not ip.startswith(_OWN_ONLY) and ip != "::1":
-                    found.setdefault(struct.unpack_from("=i", head, 4)[0], set()).add(ip)
+                    found.setdefault(index, set()).add(ip)
     return found
 
 

@@ -285,12 +285,13 @@ async def test_an_open_connection_goes_on(net, kind, how):
         assert client.recv(100) == b"more"
 
 
-FLUSHES = {"iptables": ("iptables -t nat -F", "iptables -t filter -F", "iptables -t mangle -F"),
-           "nftables": ("nft flush ruleset", "nft flush table ip kube-proxy", "nft delete table ip kube-proxy"),
-           "ipvs": ("iptables -t nat -F", "ip link del kube-ipvs0", "virtual servers")}
+FLUSHES = {"iptables": ("iptables -t nat -F", "iptables -t filter -F", "iptables -t mangle -F", "iptables -t nat -F KUBE-PROXY-CANARY"),
+           "nftables": ("nft flush ruleset", "nft flush table ip kube-proxy", "nft delete table ip kube-proxy",
+                          "nft flush chain ip kube-proxy services"),
+           "ipvs": ("iptables -t nat -F", "ip link del kube-ipvs0", "virtual servers", "ipset flush")}
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
 async def test_rules_flushed_by_others_come_back(net, kind, number):
     backend = make(kind)
     await backend.apply(state(service()))
