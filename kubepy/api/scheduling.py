@@ -204,6 +204,13 @@ def untolerated_taint(taints: Iterable[Object], tolerations: Sequence[Object], e
     return None
 
 
+def device_rule_matches(rule: Object, driver: str, pool: str, device: str) -> bool:
+    """Whether a DeviceTaintRule is about a device: all that its selector names must be so; without a selector it is about none."""
+    selector = (rule.get("spec") or {}).get("deviceSelector")
+    return selector is not None and all(selector.get(key) in (None, value)
+                                        for key, value in (("driver", driver), ("pool", pool), ("device", device)))
+
+
 # --- node selection ---
 
 def matches_requirement(requirement: Object, labels: Labels) -> bool:

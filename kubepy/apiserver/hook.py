@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from kubepy.api.resource import CONFIGMAPS, NAMESPACES, PRIORITY_CLASSES, SERVICES, Resource
+from kubepy.api.resource import CONFIGMAPS, NAMESPACES, PRIORITY_CLASSES, SERVICES, STORAGE_VERSIONS, Resource
 from kubepy.apiserver import flowcontrol, kubernetes_service, trust
 from kubepy.apiserver.authn.service_account import TRACKING
 from kubepy.apiserver.authz.reconcile import reconcile_bootstrap
@@ -17,6 +17,7 @@ from kubepy.apiserver.identity import RENEW_SECONDS, Identity
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.service.repair import Repair
 from kubepy.apiserver.service.reserve import ServiceReserver
+from kubepy.apiserver.storage_version import Publisher
 from kubepy.base.backoff import Backoff
 from kubepy.base.clock import format_time
 from kubepy.base.log import get_logger
@@ -126,6 +127,15 @@ async def identities(server: Server) -> None:
     server.tasks.keep(Identity(server).clean, "identity-leases")
 
 
+async def storage_versions(server: Server) -> None:
+    await namespaces(server)
+    lease = Identity(server)
+    await lease.once()  # entries of servers without a lease are cleared away
+    publisher = Publisher(server, lease.name)
+    await publisher.once()
+    server.tasks.keep(publisher.run, "storage-versions")
+
+
 HOOKS: dict[str, Hook] = {
     "rbac/bootstrap-roles": rbac,
     "start-system-namespaces-controller": namespaces,
@@ -144,6 +154,8 @@ HOOKS: dict[str, Hook] = {
 
 def start_hooks(server: Server) -> None:
     hooks = {**HOOKS, **server.extra_hooks}
+    if server.options.gates.enabled("StorageVersionAPI") and STORAGE_VERSIONS in {kind.resource for kind in server.kinds.builtin}:
+        hooks["built-in-resources-storage-version-updater"] = storage_versions
     server.hooks = tuple(hooks)
     server.pending = set(hooks)
     for name, hook in hooks.items():

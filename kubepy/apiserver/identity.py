@@ -53,21 +53,21 @@ def expired(leases: Iterable[Object], now: float) -> list[str]:
 class Identity:
     def __init__(self, server: Server) -> None:
         self._server, self._host = server, platform.node()
-        self._name = lease_name(self._host)
-        self._holder = f"{self._name}_{random_uid()}"
+        self.name = lease_name(self._host)
+        self._holder = f"{self.name}_{random_uid()}"
 
     async def once(self) -> None:
         """Makes the lease, or renews it. A server started anew is another holder at once."""
         now = self._server.clock.now()
         spec = {"holderIdentity": self._holder, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": format_micro_time(now)}
         labels = {LABEL: COMPONENT, "kubernetes.io/hostname": self._host}
-        if await ensure(self._server, LEASES, {"metadata": {"name": self._name, "labels": labels}, "spec": spec}, NAMESPACE):
+        if await ensure(self._server, LEASES, {"metadata": {"name": self.name, "labels": labels}, "spec": spec}, NAMESPACE):
             return
 
         async def change(entry: Entry) -> Object:
             return renewed(entry.decode(), self._holder, now)
 
-        await self._server.services.store(LEASES).update(NAMESPACE, self._name, change)
+        await self._server.services.store(LEASES).update(NAMESPACE, self.name, change)
 
     async def renew(self) -> None:
         while True:

@@ -54,5 +54,9 @@ class KindTable:
         return self.by_path[resource.group, resource.version, resource.plural]
 
     @property
+    def builtin(self) -> tuple[Kind, ...]:
+        return self._builtin
+
+    @property
     def custom(self) -> tuple[Kind, ...]:
         return self._custom

@@ -25,6 +25,7 @@ from kubepy.controllers.kit.share import Sharing
 NAME = "kube-controller-manager"
 SIGNER_FLAGS = {"kubelet-serving": KUBELET_SERVING, "kubelet-client": KUBELET_CLIENT, "kube-apiserver-client": CLIENT,
                 "legacy-unknown": LEGACY}
+SWITCHABLE = frozenset(entry.gate for entry in manager.CONTROLLERS if entry.gate) | {"DRADeviceTaintRules"}
 WORKERS = {
     "cron-job": 5, "daemonset": 2, "deployment": 5, "disruption": 5, "endpoint": 5, "ephemeralvolume": 5, "gc": 20,
     "horizontal-pod-autoscaler": 5, "job": 5, "namespace": 10, "node": 1, "rc": 5, "replicaset": 5, "resource-claim": 5,
@@ -34,7 +35,8 @@ WORKERS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    result = daemon.parser(NAME, secure_port=10257, description="Brings a cluster to the state its objects describe.")
+    result = daemon.parser(NAME, secure_port=10257, description="Brings a cluster to the state its objects describe.",
+                           switchable=SWITCHABLE)
     which = result.add_argument_group("controllers")
     names = ", ".join(entry.name for entry in manager.CONTROLLERS)
     which.add_argument("--controllers", type=comma_list, default=["*"], metavar="NAMES",
@@ -144,6 +146,7 @@ def options(args: argparse.Namespace) -> Options:
         route_reconciliation_period=args.route_reconciliation_period,
         mirroring_batch_period=args.mirroring_endpointslice_updates_batch_period,
         mirroring_max_endpoints=args.mirroring_max_endpoints_per_subset,
+        gates=args.feature_gates,
         workers={flag: getattr(args, f"workers_{flag}") for flag in (*WORKERS, "mirroring")},
     )
 

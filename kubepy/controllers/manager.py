@@ -21,13 +21,15 @@ from kubepy.controllers import (
     quota,
     replicaset,
     resourceclaim,
+    resourcepool,
     rootca,
     selinux,
     serviceaccount,
     servicecidr,
+    storageversion,
 )
 from kubepy.controllers.autoscale import reconcile as autoscale
-from kubepy.controllers.certificate import approve, clean, sign
+from kubepy.controllers.certificate import approve, clean, publish, sign
 from kubepy.controllers.cloud import node as cloud_node
 from kubepy.controllers.cloud import route as cloud_route
 from kubepy.controllers.cloud import service as cloud_service
@@ -39,6 +41,7 @@ from kubepy.controllers.job import reconcile as job
 from kubepy.controllers.job import ttl as job_ttl
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.localpath import reconcile as localpath
+from kubepy.controllers.migration import reconcile as migration
 from kubepy.controllers.node import eviction, ipam, lifecycle, ttl
 from kubepy.controllers.statefulset import reconcile as statefulset
 from kubepy.controllers.token import cleanup, secret
@@ -56,6 +59,8 @@ class Entry(NamedTuple):
     build: Callable[[Environment], Controller | None]
     enabled: bool = True
     """Whether `*` includes it."""
+    gate: str = ""
+    """The feature without which it does not run."""
 
 
 CONTROLLERS: tuple[Entry, ...] = (
@@ -77,6 +82,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("node-lifecycle-controller", ("nodelifecycle",), lifecycle.controller),
     Entry("taint-eviction-controller", (), eviction.controller),
     Entry("device-taint-eviction-controller", (), devicetaint.controller),
+    Entry("resourcepoolstatusrequest-controller", (), resourcepool.controller, gate="DRAResourcePoolStatus"),
     Entry("ttl-controller", ("ttl",), ttl.controller),
     Entry("pod-garbage-collector-controller", ("podgc",), podgc.controller),
     Entry("garbage-collector-controller", ("garbagecollector",), collector.controller),
@@ -99,6 +105,10 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("certificatesigningrequest-approving-controller", ("csrapproving",), approve.controller),
     Entry("certificatesigningrequest-signing-controller", ("csrsigning",), sign.controller),
     Entry("certificatesigningrequest-cleaner-controller", ("csrcleaner",), clean.controller),
+    Entry("podcertificaterequest-cleaner-controller", (), clean.pods, gate="PodCertificateRequest"),
+    Entry("kube-apiserver-serving-clustertrustbundle-publisher-controller", (), publish.controller, gate="ClusterTrustBundle"),
+    Entry("storageversion-garbage-collector-controller", ("storage-version-gc",), storageversion.controller, gate="StorageVersionAPI"),
+    Entry("storage-version-migrator-controller", (), migration.controller, gate="StorageVersionMigrator"),
     Entry("horizontal-pod-autoscaler-controller", ("horizontalpodautoscaling",), autoscale.controller),
     Entry("disruption-controller", ("disruption",), disruption.controller),
     Entry("selinux-warning-controller", (), selinux.controller, enabled=False),
@@ -111,18 +121,8 @@ CONTROLLERS: tuple[Entry, ...] = (
 )
 
 
-MISSING = {
-    "storageversion-garbage-collector-controller": "the API group internal.apiserver.k8s.io is not served",
-    "storage-version-migrator-controller": "the API group storagemigration.k8s.io is not served: objects are converted as they are read",
-    "resourcepoolstatusrequest-controller": "ResourcePoolStatusRequests are not served",
-    "podcertificaterequest-cleaner-controller": "PodCertificateRequests are not served",
-    "kube-apiserver-serving-clustertrustbundle-publisher-controller": "ClusterTrustBundles are not served",
-}
-"""Controllers that upstream has (all of them behind features that are off by default) and that are not here, with the reason."""
-
-
 class UnknownController(ValueError):
-    """`--controllers` names what does not exist, or asks for what is not here."""
+    """`--controllers` names what does not exist."""
 
 
 def choose(selection: Sequence[str]) -> list[Entry]:
@@ -133,10 +133,6 @@ def choose(selection: Sequence[str]) -> list[Entry]:
         name = item.removeprefix("-")
         if item == "*":
             continue
-        if name in MISSING:
-            if item.startswith("-"):
-                continue
-            raise UnknownController(f"controller {name} is not available: {MISSING[name]}")
         if name not in by_name:
             raise UnknownController(f'"{name}" is not in the list of known controllers: {", ".join(entry.name for entry in CONTROLLERS)}')
         (chosen.discard if item.startswith("-") else chosen.add)(by_name[name])
@@ -150,6 +146,9 @@ def build(env: Environment, entries: Iterable[Entry]) -> Runtimes:
     """Makes the controllers; nothing is asked of the API server yet but their tokens."""
     runtimes: list[tuple[str, Runtime]] = []
     for entry in entries:
+        if not env.options.gates.enabled(entry.gate):
+            log.v(1).info("Controller is disabled by a feature gate", controller=entry.name, gate=entry.gate)
+            continue
         controller = entry.build(env)
         if controller is None:
             log.info("Controller has nothing to do with this configuration", controller=entry.name)

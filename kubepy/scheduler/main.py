@@ -56,8 +56,11 @@ deploy/examples/scheduler-plugin. percentageOfNodesToScore has no effect: every 
 """
 
 
+SWITCHABLE = frozenset(("DRADeviceTaintRules",))
+
+
 def main(argv: list[str]) -> int:
-    parser = daemon.parser("kube-scheduler", secure_port=10259, description=DESCRIPTION)
+    parser = daemon.parser("kube-scheduler", secure_port=10259, description=DESCRIPTION, switchable=SWITCHABLE)
     parser.epilog = CONFIGURATION
     parser.add_argument("--config", default="", metavar="FILE", help="KubeSchedulerConfiguration: profiles, plugins and their arguments")
     args = parser.parse_args(argv)
@@ -91,6 +94,7 @@ async def _work(process: daemon.Daemon, config: Config, leading: list[Scheduler]
     recorder.start(process.tasks)
     factory = InformerFactory(process.client)
     scheduler = Scheduler(process.client, config, recorder, process.clock)
+    scheduler.snapshot.devices.ruled = process.args.feature_gates.enabled("DRADeviceTaintRules")
     probe = Probe(process.client, process.clock)
     await probe.wait()
     kinds, devices = await probe.found()

@@ -7,6 +7,7 @@ from functools import partial
 
 from kubepy.api.errors import ApiError, Forbidden, NotFound
 from kubepy.api.resource import (
+    DEVICE_TAINT_RULES,
     CSI_DRIVERS,
     CSI_NODES,
     CSI_STORAGE_CAPACITIES,
@@ -138,6 +139,8 @@ class Related:
         self._watch(factory, claims, devices.set_claim, lambda key, obj: devices.remove_claim(key))
         self._watch(factory, slices, devices.set_slice, lambda key, obj: devices.set_slice(key, None))
         self._watch(factory, classes, devices.set_class, lambda key, obj: devices.set_class(key, None))
+        if devices.ruled:
+            self._watch(factory, DEVICE_TAINT_RULES, devices.set_rule, lambda key, obj: devices.set_rule(key, None))
 
     def _watch(self, factory: InformerFactory, resource: Resource, put: Callable[[str, Object], None],
                gone: Callable[[str, Object], None]) -> None:

@@ -40,6 +40,8 @@ class Device:
     slice: Object
     verdicts: dict[str, bool] = field(default_factory=dict)
     """Expression -> whether it selects the device."""
+    ruled: tuple[Object, ...] = ()
+    """Taints of DeviceTaintRules, beside those of its driver."""
     _attributes: dict[str, frozenset[object]] | None = None
 
     @property
@@ -73,7 +75,7 @@ class Device:
         return _placed(self.spec, node)
 
     def untolerated(self, tolerations: tuple[Object, ...]) -> bool:
-        return scheduling.untolerated_taint(self.spec.get("taints") or (), tolerations) is not None
+        return scheduling.untolerated_taint((*(self.spec.get("taints") or ()), *self.ruled), tolerations) is not None
 
 
 def _placed(where: Mapping[str, object], node: Node) -> bool:

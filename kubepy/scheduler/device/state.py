@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from kubepy.api.scheduling import device_rule_matches
 from kubepy.api.types import Object
 from kubepy.scheduler.device.pool import Device, DeviceId, Pool, make_pool, quantity
 
@@ -29,6 +30,9 @@ class Devices:
     """Claim UID -> the allocation that is being written."""
     users: dict[DeviceId, dict[str, list[Consumed]]] = field(default_factory=dict)
     """Device -> UIDs of the claims that hold it, with what each share of theirs consumes; administrative access holds nothing."""
+    ruled: bool = False
+    """Whether DeviceTaintRules are looked at (DRADeviceTaintRules)."""
+    _rules: dict[str, Object] = field(default_factory=dict)
     _slices: dict[str, Object] = field(default_factory=dict)
     _parts: dict[tuple[str, str], dict[str, tuple[Object, list[Device]]]] = field(default_factory=dict)
     """(driver, pool) -> slice -> its spec and devices."""
@@ -103,6 +107,21 @@ class Devices:
             self.classes[name] = obj
         self._everywhere = next(self._count)
 
+    def set_rule(self, name: str, obj: Object | None) -> None:
+        """A DeviceTaintRule (None: it is gone)."""
+        if obj is None:
+            self._rules.pop(name, None)
+        else:
+            self._rules[name] = obj
+        for parts in self._parts.values():
+            for _, devices in parts.values():
+                for device in devices:
+                    device.ruled = self._taints_of(device.id)
+        self._everywhere = next(self._count)
+
+    def _taints_of(self, device: DeviceId) -> tuple[Object, ...]:
+        return tuple(rule["spec"]["taint"] for _, rule in sorted(self._rules.items()) if device_rule_matches(rule, *device))
+
     def set_slice(self, name: str, obj: Object | None) -> None:
         """A slice (None: it is gone)."""
         old = self._slices.pop(name, None)
@@ -112,7 +131,8 @@ class Devices:
         if obj is not None:
             spec = self._slices[name] = obj["spec"]
             key = _pool_of(spec)
-            devices = [Device((*key, device["name"]), device, spec) for device in spec.get("devices") or ()]
+            devices = [Device((*key, device["name"]), device, spec, ruled=self._taints_of((*key, device["name"])))
+                       for device in spec.get("devices") or ()]
             self._parts.setdefault(key, {})[name] = (spec, devices)
             for device in devices:
                 self._homes[device.id] = spec.get("nodeName") or ""

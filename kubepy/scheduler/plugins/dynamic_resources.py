@@ -56,6 +56,7 @@ class DynamicResources(Plugin):
         self.wakes = (
             Wake("ResourceClaim", frozenset({"add", "update", "delete"}), _claim_matters),
             Wake("ResourceSlice", frozenset({"add", "update"})), Wake("DeviceClass", frozenset({"add", "update"})),
+            Wake("DeviceTaintRule", frozenset({"update", "delete"})),
             Wake("Node", frozenset({"add", "label", "taint"})), Wake("Pod", frozenset({"claims"})))
         self._verdicts: dict[bytes, dict[str, tuple[tuple[int, int, int], tuple[int, ...] | str | None]]] = {}
         """Specs of claims -> node -> (epoch, ranks of the alternatives taken; a text says why not, None: not possible)."""

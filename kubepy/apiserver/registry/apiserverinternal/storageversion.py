@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from kubepy.api import field, name
 from kubepy.api.field import Errors, Path
 from kubepy.api.resource import STORAGE_VERSIONS
+from kubepy.api.storage_version import common_version
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.columns import AGE, NAME, at, column
 from kubepy.apiserver.registry.kind import STATUS, Kind, Strategy
@@ -36,12 +37,6 @@ class StorageVersionStrategy(Strategy):
 
     def validate_status(self, context: Context, obj: Object, old: Object) -> Errors:
         return _status_problems(obj.get("status") or {})
-
-
-def common_version(servers: Sequence[Object]) -> str | None:
-    """The version all servers store, if it is one."""
-    versions = {server.get("encodingVersion", "") for server in servers}
-    return versions.pop() if len(versions) == 1 else None
 
 
 def _name_problems(text: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Migration of stored objects to the version their resource is stored in now."""
