@@ -130,7 +130,7 @@ def controller(env: Environment) -> Controller:
         status = plan(request, slices.list(), claims.list(), rules.list() if rules is not None else (), format_time(env.clock.now()))
         tried = attempts[name] = attempts.get(name, 0) + 1
         if tried <= ATTEMPTS and any("validationError" in item for item in status.get("pools") or ()):
-            return 0.1 * 2 ** tried
+            return 0.1 * (1 << tried)
         try:
             await client.update(RESOURCE_POOL_STATUS_REQUESTS, {**request, "status": status}, subresource="status")
         except ApiError:

@@ -7,10 +7,10 @@ from functools import partial
 
 from kubepy.api.errors import ApiError, Forbidden, NotFound
 from kubepy.api.resource import (
-    DEVICE_TAINT_RULES,
     CSI_DRIVERS,
     CSI_NODES,
     CSI_STORAGE_CAPACITIES,
+    DEVICE_TAINT_RULES,
     NAMESPACES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,

@@ -39,7 +39,7 @@ async def resource_of(client: Client, wanted: Mapping[str, str]) -> Resource | N
             path = f"/apis/{quote(group)}/{version}" if group else f"/api/{version}"
             for item in orjson.loads(await client.raw("GET", path))["resources"]:
                 if item["name"] == plural:
-                    if not NEEDED <= frozenset(item.get("verbs") or ()):
+                    if not frozenset(item.get("verbs") or ()) >= NEEDED:
                         raise Unmigratable("resource cannot be listed and patched")
                     return Resource(group, version, plural, item["kind"], bool(item["namespaced"]))
     except NotFound:

@@ -5,11 +5,15 @@ import pytest
 
 from kubepy.api.resource import SERVICE_ACCOUNTS
 from kubepy.base.clock import VirtualClock, settle
+from kubepy.base.gate import DEFAULT, Gates
 from kubepy.base.task import Tasks
+from kubepy.client.informer import InformerFactory
 from kubepy.client.kubeconfig import Config
 from kubepy.client.memory import MemoryClient
 from kubepy.controllers import main, manager
+from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.identity import Identities
+from kubepy.controllers.kit.option import Options
 
 
 @pytest.mark.parametrize(("selection", "inside", "outside"), [
@@ -50,13 +54,17 @@ service-cidr-controller storage-version-migrator-controller selinux-warning-cont
 
 
 @pytest.mark.parametrize("name", UPSTREAM)
-def test_every_controller_of_upstream_is_here_or_refused_with_a_reason(name: str) -> None:
-    if name in manager.MISSING:
-        with pytest.raises(manager.UnknownController, match=f"{name} is not available: "):
-            manager.choose(["*", name])
-        assert manager.choose(["*", f"-{name}"]) == manager.choose(["*"])
-    else:
-        assert [entry.name for entry in manager.choose([name])] == [name]
+def test_every_controller_of_upstream_is_here(name: str) -> None:
+    assert [entry.name for entry in manager.choose([name])] == [name]
+
+
+async def test_a_controller_runs_only_with_its_feature() -> None:
+    entry = next(entry for entry in manager.CONTROLLERS if entry.gate == "StorageVersionMigrator")
+    clock = VirtualClock()
+    client, tasks = MemoryClient(clock), Tasks("test", clock)
+    for gates, built in ((DEFAULT, []), (Gates({"StorageVersionMigrator": True}), [entry.name])):
+        env = Environment(lambda account: client, InformerFactory(client, clock=clock), tasks, Options(gates=gates), clock)
+        assert [name for name, _ in manager.build(env, [entry])] == built
 
 
 def test_flags_become_options(tmp_path: object) -> None:
