@@ -1,7 +1,6 @@
 """Request bodies: bytes to an object of the kind the request is for."""
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from kubepy.api.schema.shape import of_kind, struct
 from kubepy.api.structural import CoerceError
 from kubepy.api.types import Object
 from kubepy.apiserver import media
+from kubepy.apiserver.aside import aside
 from kubepy.apiserver.crd.decode import decode_custom
 from kubepy.apiserver.crd.decode import decode_patched as decode_custom_patch
 from kubepy.apiserver.crd.kind import custom_of
@@ -27,17 +27,13 @@ from kubepy.apiserver.request import Context
 
 _HEAD = frozenset(("apiVersion", "kind", "metadata"))
 _METADATA = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-SLOW_YAML = 64 << 10
-"""YAML of more bytes is read in a thread: libyaml takes seconds for the largest, in which others must be answered."""
 
 
 async def read_object(exchange: Exchange, context: Context, group: str, version: str, kind: str) -> Object:
     """The body as an object of the given kind; raises ApiError."""
     data = await exchange.body()
-    content_type = media.body_type(exchange.header(b"content-type"))
-    if content_type == media.YAML and len(data) > SLOW_YAML:
-        return await asyncio.to_thread(decode, context, data, content_type, group, version, kind)
-    return decode(context, data, content_type, group, version, kind)
+    context.size = len(data)
+    return await aside(len(data), decode, context, data, media.body_type(exchange.header(b"content-type")), group, version, kind)
 
 
 def decode(context: Context, data: bytes, content_type: str, group: str, version: str, kind: str) -> Object:

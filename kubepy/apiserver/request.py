@@ -61,6 +61,8 @@ class Context:
     warnings: list[str] = field(default_factory=list)
     """Sent as `Warning: 299 - "…"` headers, in order, without repeats."""
     audit_annotations: dict[str, str] = field(default_factory=dict)
+    size: int = 0
+    """Bytes of the body, once it is read: what is large is worked on beside the event loop."""
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:

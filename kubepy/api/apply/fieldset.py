@@ -51,7 +51,11 @@ def _union_nodes(a: FieldSet, b: FieldSet) -> FieldSet:
 
 def difference(a: FieldSet, b: FieldSet) -> FieldSet:
     """The members of `a` that are not members of `b`."""
-    return _rebuild(a, b, lambda mine, other: _keep(is_member(mine) and not is_member(other), difference(mine, other)))
+    return {} if a == b else _difference(a, b)
+
+
+def _difference(a: FieldSet, b: FieldSet) -> FieldSet:
+    return _rebuild(a, b, lambda mine, other: node_of(is_member(mine) and not is_member(other), _difference(mine, other)))
 
 
 def intersection(a: FieldSet, b: FieldSet) -> FieldSet:
@@ -68,11 +72,7 @@ def intersection(a: FieldSet, b: FieldSet) -> FieldSet:
 
 def recursive_difference(a: FieldSet, b: FieldSet) -> FieldSet:
     """`a` without the members of `b` and everything below them."""
-    return _rebuild(a, b, lambda mine, other: None if is_member(other) else _keep(is_member(mine), recursive_difference(mine, other)))
-
-
-def _keep(member: bool, children: FieldSet) -> FieldSet | None:
-    return node_of(member, children)
+    return _rebuild(a, b, lambda mine, other: None if is_member(other) else node_of(is_member(mine), recursive_difference(mine, other)))
 
 
 def _rebuild(a: FieldSet, b: FieldSet, combine: Any) -> FieldSet:
@@ -83,14 +83,17 @@ def _rebuild(a: FieldSet, b: FieldSet, combine: Any) -> FieldSet:
         if key == ".":
             continue
         other = b.get(key)
-        kept = node if other is None else combine(node, other)
-        if kept is not None:
+        if other is None:
+            out[key] = node
+        elif (node or other) and (kept := combine(node, other)) is not None:  # a member of both goes
             out[key] = kept
     return out
 
 
 def with_named_fields(fields: FieldSet, shape: Shape | None) -> FieldSet:
     """The same set with every struct field on the way to a member made a member too (upstream's EnsureNamedFieldsAreMembers)."""
+    if not any(fields.values()):  # nothing but leaves
+        return fields
     out: FieldSet = {}
     for key, node in fields.items():
         if key == "." or not node:

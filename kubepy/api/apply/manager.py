@@ -206,8 +206,8 @@ class FieldManager:
             last = managed.get(owner)
             mine = difference(recursive_difference(mine, self._reset), _SYSTEM)
             managed[owner] = Entry(mine, self._api_version, last.time if last else None)
-            if last and last.fields:
-                merged = self._prune(merged, managed, last.fields)
+            if last and last.fields:  # where it still applies all that it did, there is nothing to prune
+                merged = self._prune(merged, managed, last.fields) if difference(last.fields, mine) else without_nulls(merged)
             change = compare(live, merged, self._shape)
         except TypedError as error:
             raise errors.ApiError(f"failed to create manager for existing fields: {error}", code=500, reason="") from error

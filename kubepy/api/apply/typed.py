@@ -48,14 +48,19 @@ def _map_field_set(value: Any, shape: Shape, path: str) -> FieldSet:
     if not isinstance(value, dict):
         raise TypedError(f"{path or '.'}: expected map, got &{{{_go(value)}}}")
     out: FieldSet = {}
+    fields, element = shape.fields, shape.element
+    texts = element is not None and element.structure == "scalar" and element.scalar == "string"
     for name, item in value.items():
-        below = shape.field(name)
+        if texts and type(item) is str and name not in fields:  # most of what there is many of
+            out["f:" + name] = _LEAF
+            continue
+        below = fields.get(name) or element
         if below is None:
             raise TypedError(f"{path}.{name}: field not declared in schema")
         children = _child_set(item, below, f"{path}.{name}")
         structure = below.resolve(item)
         leaf = structure in ("scalar", "atomic", "list") or item is None or item == {}
-        node = node_of(leaf or name not in shape.fields, children)
+        node = node_of(leaf or name not in fields, children)
         if node is not None:
             out[f"f:{name}"] = node
     return out
@@ -163,7 +168,8 @@ def compare_new(zero: Any, new: Any, shape: Shape, known: Known) -> Comparison:
         change = _compare(before, spec, shape.field("spec"))
         if len(key[1]) <= MAX_KNOWN_BYTES:
             if len(known) >= MAX_KNOWN:
-                del known[next(iter(known))]
+                oldest, *_ = known  # in one step: threads compare too
+                known.pop(oldest, None)
             known[key] = change
     rest = compare(zero, {**new, "spec": before}, shape)
     _collect("f:spec", change, *rest)
@@ -210,10 +216,14 @@ def _compare_maps(old: dict[str, Any], new: dict[str, Any], shape: Shape) -> _Ch
         before = old.get(name, _ABSENT)
         if before is value:
             continue
-        if type(value) is str and type(before) is str:
-            if before != value:
-                modified[f"f:{name}"] = _LEAF
-            continue
+        if type(value) is str:
+            if before is _ABSENT:
+                added[f"f:{name}"] = _LEAF
+                continue
+            if type(before) is str:
+                if before != value:
+                    modified[f"f:{name}"] = _LEAF
+                continue
         _collect(f"f:{name}", _compare(before, value, shape.field(name)), added, removed, modified)
     for name in old.keys() - new.keys():
         removed[f"f:{name}"] = _whole(old[name], shape.field(name))
@@ -259,7 +269,8 @@ def _whole(value: Any, shape: Shape | None) -> FieldSet:
         return _LEAF
     structure = shape.resolve(value)
     if structure == "map" and isinstance(value, dict):
-        return {".": _LEAF, **{f"f:{name}": _whole(item, shape.field(name)) for name, item in value.items()}}
+        return {".": _LEAF, **{f"f:{name}": _LEAF if type(item) is str else _whole(item, shape.field(name))
+                               for name, item in value.items()}}
     if structure in ("set", "keyed") and isinstance(value, list):
         groups = _grouped(value, shape)
         return {".": _LEAF, **{element: _whole(items[0], shape.element) if len(items) == 1 else _LEAF for element, items in groups.items()}}
@@ -272,6 +283,9 @@ def merge(live: Any, config: Any, shape: Shape) -> Any:
     if structure == "map" and isinstance(config, dict) and isinstance(live, dict):
         out = dict(live)
         for name, value in config.items():
+            if type(value) is str:
+                out[name] = value
+                continue
             below = shape.field(name)
             out[name] = merge(live[name], value, below) if name in live and below is not None and live[name] is not None else value
         return out
@@ -353,7 +367,7 @@ def remove(value: Any, fields: FieldSet, shape: Shape | None) -> Any:
 def without_nulls(value: Any) -> Any:
     """What is left when emptied containers go, as they do when Go decodes them."""
     if isinstance(value, dict):
-        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+        return {name: item if type(item) is str else without_nulls(item) for name, item in value.items() if item is not None}
     if isinstance(value, list):
         return [without_nulls(item) for item in value]
     return value

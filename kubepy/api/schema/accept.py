@@ -143,7 +143,8 @@ def _remembered(decode: Decode) -> Decode:
         result = decode(value)
         if len(raw) <= _MAX_REMEMBERED_BYTES:
             if len(known) >= _MAX_REMEMBERED:
-                del known[next(iter(known))]
+                oldest, *_ = known  # in one step: threads decode too
+                known.pop(oldest, None)
             known[raw] = orjson.dumps(result)
         return result
 

@@ -1,11 +1,12 @@
 """POST of a new object."""
 from __future__ import annotations
 
-import asyncio
+from math import inf
 
 from kubepy.api import name as names
 from kubepy.api.errors import AlreadyExists, ApiError, NotFound
 from kubepy.api.types import Object
+from kubepy.apiserver.aside import aside
 from kubepy.apiserver.body import read_object
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.registry.kind import Kind
@@ -52,10 +53,7 @@ async def create_object(server: Server, context: Context, obj: Object, *, tracke
     reserver = server.reservers.get(resource)
     if reserver is not None:
         reserver.prepare(obj, None)
-    if kind.strategy.takes_long(obj):
-        await asyncio.to_thread(lifecycle.validate_create, context, kind, obj)
-    else:
-        lifecycle.validate_create(context, kind, obj)
+    await aside(inf if kind.strategy.takes_long(obj) else context.size, lifecycle.validate_create, context, kind, obj)
     for text in kind.strategy.warnings(context, obj, None):
         context.warn(text)
     attributes.name = obj["metadata"]["name"]

@@ -1,11 +1,10 @@
 """PATCH: JSON patch, JSON merge patch, strategic merge patch and server-side apply."""
 from __future__ import annotations
 
-import asyncio
-
 from kubepy.api.errors import NotFound, UnsupportedMediaType
 from kubepy.api.types import Object
-from kubepy.apiserver.body import SLOW_YAML, decode_patched
+from kubepy.apiserver.aside import aside
+from kubepy.apiserver.body import decode_patched
 from kubepy.apiserver.crd.kind import custom_of
 from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.media import unsupported
@@ -33,14 +32,12 @@ async def patch(server: Server, exchange: Exchange, context: Context) -> None:
     content_type = patch_type(exchange, context.kind)
     data = await exchange.body()
     force = option.apply_write_options(context, "PatchOptions", content_type)
-    wanted: Patch
-    if content_type in APPLY_TYPES and len(data) > SLOW_YAML:
-        wanted = await asyncio.to_thread(read_patch, context, content_type, data, force)
-    else:
-        wanted = read_patch(context, content_type, data, force)
+    size = context.size = len(data)
+    wanted: Patch = await aside(size, read_patch, context, content_type, data, force)
+    now = server.clock.now()
 
-    async def transform(old: Object) -> Object:
-        patched = wanted.apply(old, server.clock.now())
+    def patched_from(old: Object) -> Object:
+        patched = wanted.apply(old, now)
         if wanted.tracks:
             if patched is old:
                 return old
@@ -51,6 +48,9 @@ async def patch(server: Server, exchange: Exchange, context: Context) -> None:
         context.kind.strategy.fill(obj)
         check_identity(context, obj)
         return obj
+
+    async def transform(old: Object) -> Object:
+        return await aside(size, patched_from, old)
 
     try:
         result = await guaranteed_update(server, context, transform, tracked=wanted.tracks, patching=True)

@@ -14,6 +14,7 @@ from kubepy.api.patch.strategic import StrategicError, apply_strategic_patch
 from kubepy.api.schema.shape import Struct, of_kind
 from kubepy.api.types import Object
 from kubepy.api.yaml import YamlProblem, parse_yaml
+from kubepy.apiserver.aside import aside
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
 from kubepy.apiserver.storage.interface import Entry
@@ -133,11 +134,16 @@ class ApplyPatch(Patch):
             why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise Conflict.of(resource, info.name, why)
         empty: Object = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}}
-        obj = manage.apply(context, empty, self.value, self.force, server.clock.now())
-        check_identity(context, obj)
-        if resource.namespaced:
-            obj = {**obj, "metadata": {**obj["metadata"], "namespace": info.namespace}}
-        return await create_object(server, context, manage.complete(context, obj), tracked=True)
+        now = server.clock.now()
+
+        def made() -> Object:
+            obj = manage.apply(context, empty, self.value, self.force, now)
+            check_identity(context, obj)
+            if resource.namespaced:
+                obj = {**obj, "metadata": {**obj["metadata"], "namespace": info.namespace}}
+            return manage.complete(context, obj)
+
+        return await create_object(server, context, await aside(context.size, made), tracked=True)
 
 
 def check_identity(context: Context, obj: Object) -> None:

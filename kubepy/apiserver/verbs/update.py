@@ -1,12 +1,13 @@
 """PUT: the whole object replaced; and the guaranteed update that PUT, PATCH and subresources share."""
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 
 from kubepy.api.codec import with_raw
 from kubepy.api.errors import BadRequest, Conflict, NotFound
 from kubepy.api.types import Object
+from kubepy.apiserver.aside import aside
 from kubepy.apiserver.authz.interface import Access
 from kubepy.apiserver.authz.message import forbidden
 from kubepy.apiserver.body import read_object
@@ -112,10 +113,9 @@ async def guaranteed_update(server: Server, context: Context, transform: Transfo
         lifecycle.before_update(context, kind, obj, old, subresource)
         if reserver is not None:
             reserver.prepare(obj, old)
-        if validate and kind.strategy.takes_long(obj):
-            await asyncio.to_thread(lifecycle.validate_update, context, kind, obj, old, subresource)
-        elif validate:
-            lifecycle.validate_update(context, kind, obj, old, subresource)
+        if validate:
+            size = inf if kind.strategy.takes_long(obj) else context.size
+            await aside(size, lifecycle.validate_update, context, kind, obj, old, subresource)
         for text in kind.strategy.warnings(context, obj, old):
             context.warn(text)
         await server.admission.admit_valid(attributes)
