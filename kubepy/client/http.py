@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -23,7 +22,7 @@ from kubepy.base.metrics import Counter, Histogram, counter, histogram
 from kubepy.client.credentials import Credentials
 from kubepy.client.interface import PatchType, Propagation, WatchEvent
 from kubepy.client.kubeconfig import Config
-from kubepy.client.wire import Answer, Connection, Wire
+from kubepy.client.wire import Answer, Wire
 
 REQUESTS = counter("rest_client_requests_total", "Number of HTTP requests, partitioned by status code, method, and host.",
                    ("code", "method", "host"))
@@ -145,13 +144,18 @@ class HttpClient:
                 if status != 200:
                     if status == 401:
                         self._credentials.forget_token()
-                    raise _error(status, b"".join([part async for part in body.chunks()]))
-                async with aclosing(_frames(body)) as frames:
-                    async for frame in frames:
-                        event = orjson.loads(frame)
-                        if event["type"] == "ERROR":
-                            raise from_status(event["object"], event["object"].get("code") or 500)
-                        yield WatchEvent(event["type"], event["object"])
+                    found = b""
+                    while parts := await body.read():
+                        found += b"".join(parts)
+                    raise _error(status, found)
+                frames = _Frames()
+                while parts := await body.read():
+                    for part in parts:
+                        for frame in frames.feed(part):
+                            event = orjson.loads(frame)
+                            if event["type"] == "ERROR":
+                                raise from_status(event["object"], event["object"].get("code") or 500)
+                            yield WatchEvent(event["type"], event["object"])
         except ConnectionError as error:
             raise ConnectionError(f"{path}: {error}") from error
 
@@ -228,22 +232,25 @@ def _lines(headers: dict[str, str]) -> str:
     return "".join(lines)
 
 
-async def _frames(stream: Connection) -> AsyncGenerator[bytes, None]:
+class _Frames:
     """Lines of any length up to MAX_FRAME; each byte is looked at once, however many chunks a frame comes in."""
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in stream.chunks():
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that this chunk ends, without empty ones."""
         *lines, rest = chunk.split(b"\n")
-        for line in lines:
-            frame = b"".join((*parts, line)) if parts else line
-            parts, size = [], 0
-            if frame:
-                yield frame
+        if lines and self._begun:
+            lines[0] = b"".join((*self._begun, lines[0]))
+            self._begun, self._size = [], 0
         if rest:
-            parts.append(rest)
-            size += len(rest)
-            if size > MAX_FRAME:
+            self._begun.append(rest)
+            self._size += len(rest)
+            if self._size > MAX_FRAME:
                 raise ConnectionError(f"a watch frame exceeds {MAX_FRAME} bytes")
+        return [line for line in lines if line] if b"" in lines else lines
 
 
 def _object(content: bytes) -> Object:

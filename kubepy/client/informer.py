@@ -19,7 +19,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from kubepy.api.errors import ApiError, Expired, Forbidden, Gone, NotFound, Timeout
 from kubepy.api.pod import controller_of
@@ -41,7 +41,15 @@ OnDelete = Callable[[Object], None]
 Transform = Callable[[Object], Object]
 Handler = tuple[OnAdd | None, OnUpdate | None, OnDelete | None]
 
+
+class _Route(NamedTuple):
+    add: Sequence[OnAdd]
+    update: Sequence[OnUpdate]
+    delete: Sequence[OnDelete]
+
+
 PAGE = 500
+ROUTES_KEPT = 1000
 ASK_AGAIN = 30.0
 """Seconds between questions for a resource that the server does not serve."""
 
@@ -68,8 +76,9 @@ class Informer:
         self._paged, self._fresh = paged, fresh
         self._clock = clock or SystemClock()
         self._update: Callable[[Object, Object], Object] | None = getattr(transform, "update", None)
-        self._handlers: list[Handler] = []
-        self._owned: dict[str, list[Handler]] = {}
+        self._handlers: list[tuple[Handler, str]] = []
+        self._owners: set[str] = set()
+        self._routes: dict[tuple[str, ...], _Route] = {}
         self._synced = asyncio.Event()
         self._version: str | None = None
         self._history_lost = False
@@ -94,11 +103,10 @@ class Informer:
     def add_handler(self, on_add: OnAdd | None = None, on_update: OnUpdate | None = None, on_delete: OnDelete | None = None, *,
                     owned_by: str = "") -> None:
         """With `owned_by` it sees only objects whose controller is (or was) of that kind, and those that have none."""
-        handler = on_add, on_update, on_delete
+        self._handlers.append(((on_add, on_update, on_delete), owned_by))
+        self._routes.clear()
         if owned_by:
-            self._owned.setdefault(owned_by, []).append(handler)
-        else:
-            self._handlers.append(handler)
+            self._owners.add(owned_by)
         if on_add is not None:
             for obj in list(self.lister):
                 if not owned_by or _owner_kind(obj) in ("", owned_by):
@@ -196,32 +204,34 @@ class Informer:
     def _keep(self, key: str, obj: Object) -> None:
         """`obj` has been transformed."""
         old = self.lister.by_key(key)
-        if old is not None and old["metadata"].get("uid") != obj["metadata"].get("uid"):
+        new = obj["metadata"]
+        before = old["metadata"] if old is not None else new
+        if before.get("uid") != new.get("uid"):
             self._remove(key, None)
             old = None
         if old is None:
             self.lister.put(key, obj)
-            for on_add, _, _ in self._concerned(None, obj):
-                if on_add is not None:
-                    self._call(on_add, obj)
-        elif old["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
+            for on_add in self._route(obj).add:
+                self._call(on_add, obj)
+        elif before.get("resourceVersion") != new.get("resourceVersion"):
             self.lister.put(key, obj)
-            for _, on_update, _ in self._concerned(old, obj):
-                if on_update is not None:
-                    try:
-                        on_update(old, obj)
-                    except Exception as error:  # as in _call, without the call: most events come here
-                        self._failed(error, obj)
+            for on_update in self._route(obj, old).update:
+                try:
+                    on_update(old, obj)
+                except Exception as error:  # as in _call, without the call: most events come here
+                    self._failed(error, obj)
 
-    def _concerned(self, old: Object | None, obj: Object) -> Sequence[Handler]:
-        if not self._owned:
-            return self._handlers
-        kinds = {_owner_kind(obj)}
-        if old is not None and old["metadata"].get("ownerReferences") != obj["metadata"].get("ownerReferences"):
-            kinds.add(_owner_kind(old))
-        found = list(self._handlers)
-        for kind in self._owned if "" in kinds else kinds:
-            found += self._owned.get(kind, ())
+    def _route(self, obj: Object, old: Object | None = None) -> _Route:
+        """Whom the object concerns as it is and as it was."""
+        kinds: tuple[str, ...] = (_owner_kind(obj),) if self._owners else ("",)
+        if old is not None and self._owners and old["metadata"].get("ownerReferences") != obj["metadata"].get("ownerReferences"):
+            kinds = (*kinds, _owner_kind(old))
+        found = self._routes.get(kinds)
+        if found is None:
+            chosen = [handler for handler, owner in self._handlers if not owner or owner in kinds or "" in kinds]
+            found = _Route([one[0] for one in chosen if one[0]], [one[1] for one in chosen if one[1]], [one[2] for one in chosen if one[2]])
+            if len(self._routes) < ROUTES_KEPT:
+                self._routes[kinds] = found
         return found
 
     def _remove(self, key: str, last: Object | None) -> None:
@@ -231,9 +241,8 @@ class Informer:
             return
         if last is not None and self._transform is not None:
             last = self._transform(last)
-        for _, _, on_delete in self._concerned(old, last or old):
-            if on_delete is not None:
-                self._call(on_delete, last or old)
+        for on_delete in self._route(last or old, old).delete:
+            self._call(on_delete, last or old)
 
     def _call(self, handler: Callable[..., None], *args: Object) -> None:
         try:

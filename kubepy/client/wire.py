@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
         return answer
 
     def stream(self, data: bytes) -> None:
-        """Sends a request whose answer is read by `head` and `chunks`: a reader that falls behind holds the server back."""
+        """Sends a request whose answer is read by `head` and `read`: a reader that falls behind holds the server back."""
         self._streams = True
         self._send(data)
 
@@ -99,19 +99,15 @@ class Connection(asyncio.Protocol):
             await self._wait()
         return self._status
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, until the server ends it."""
-        while True:
-            body, self._body, self._buffered = self._body, [], 0
-            if self._paused and self._transport is not None:
-                self._paused = False
-                self._transport.resume_reading()
-            for part in body:
-                yield part
-            if not body:
-                if self._complete:
-                    return
-                await self._wait()
+    async def read(self) -> list[bytes]:
+        """What has come of the body since the last time; nothing when the server has ended it."""
+        while not self._body and not self._complete:
+            await self._wait()
+        body, self._body, self._buffered = self._body, [], 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return body
 
     @property
     def reusable(self) -> bool:
@@ -257,7 +253,7 @@ class Wire:
 
     @asynccontextmanager
     async def stream(self, method: str, target: str, head: str, silence: float | None) -> AsyncIterator[tuple[int, Connection]]:
-        """A connection of its own, closed at the end; `silence` bounds the whole in seconds. Read its `chunks()`."""
+        """A connection of its own, closed at the end; `silence` bounds the whole in seconds. `read()` it."""
         with _failures():
             connection = await self._connect()
         timer = asyncio.get_running_loop().call_later(silence, connection.expire) if silence else None
