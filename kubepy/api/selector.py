@@ -84,7 +84,7 @@ class LabelSelector:
         for key, value in self._equal:
             if labels.get(key) != value:
                 return False
-        return all(item.matches(labels) for item in self._others)
+        return not self._others or all(item.matches(labels) for item in self._others)
 
     @property
     def empty(self) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kubepy.api.errors import NotFound
+from kubepy.api.errors import ApiError, NotFound
 from kubepy.api.pod import available_at, controller_uid, is_active, is_ready, is_terminating
 from kubepy.api.resource import PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource
 from kubepy.api.selector import LabelSelector, from_object, from_set
@@ -20,9 +20,10 @@ from kubepy.client.store import split_key
 from kubepy.controllers.kit import condition
 from kubepy.controllers.kit.adoption import candidates, claim, index_by_controller
 from kubepy.controllers.kit.environment import Environment
-from kubepy.controllers.kit.owned import OwnedPods
+from kubepy.controllers.kit.owned import OwnedPods, counts_otherwise
 from kubepy.controllers.kit.pod_control import PodControl, pod_from_template
 from kubepy.controllers.kit.replica import ranks, victims
+from kubepy.controllers.kit.report import Reports
 
 BURST = 500
 
@@ -71,10 +72,10 @@ def new_status(owner: Object, pods: Sequence[Object], failure: Exception | None,
     min_ready = owner["spec"].get("minReadySeconds") or 0
     active = [pod for pod in pods if is_active(pod)]
     template_labels = ((owner["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
-    labelled = from_set(template_labels)
+    labelled = template_labels.items()
     available = sum(1 for pod in active if (moment := available_at(pod, min_ready)) is not None and moment <= now)
     status: Object = {"replicas": len(active), "observedGeneration": owner["metadata"].get("generation", 0)}
-    counts = {"fullyLabeledReplicas": sum(1 for pod in active if labelled.matches(pod["metadata"].get("labels"))),
+    counts = {"fullyLabeledReplicas": sum(1 for pod in active if labelled <= (pod["metadata"].get("labels") or {}).items()),
               "readyReplicas": sum(1 for pod in active if is_ready(pod)), "availableReplicas": available}
     status.update({name: count for name, count in counts.items() if count})
     if owner.get("kind") == "ReplicaSet":
@@ -98,6 +99,7 @@ class Reconciler:
         self._owners = env.informers.informer(family.resource).lister
         self._pods = env.informers.informer(PODS).lister
         index_by_controller(self._owners)
+        self.reports = Reports()
         self.owned = OwnedPods(family.resource, self._owners, self._pods, env.clock, family.selector)
         self._control = PodControl(self._client, env.recorder(family.account, family.account))
 
@@ -135,16 +137,21 @@ class Reconciler:
     async def _report(self, owner: Object, pods: Sequence[Object], failure: Exception | None) -> None:
         status = new_status(owner, pods, failure, self._clock.now())
         if status != owner.get("status"):
+            report = {**owner, "status": status}
+            self.reports.sending(report)
             try:
-                await self._client.update(self.family.resource, {**owner, "status": status}, subresource="status")
-            except NotFound:
-                return
+                await self._client.update(self.family.resource, report, subresource="status")
+            except (ApiError, ConnectionError) as error:
+                self.reports.forget(report)
+                if not isinstance(error, NotFound):
+                    raise
 
 
 def _controller(env: Environment, family: Family, name: str) -> Controller:
     reconciler = Reconciler(env, family)
     owned = reconciler.owned
-    watches = (Watch(family.resource), Watch(PODS, keys=owned.keys, observe=owned.observe, owned_by=family.resource.kind))
+    watches = (Watch(family.resource, when=reconciler.reports.news),
+               Watch(PODS, keys=owned.keys, observe=owned.observe, when=counts_otherwise, owned_by=family.resource.kind))
     return Controller(name, reconciler.reconcile, watches, workers=env.options.concurrency(family.workers, 5))
 
 

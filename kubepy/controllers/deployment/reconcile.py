@@ -22,6 +22,7 @@ from kubepy.controllers.kit.adoption import candidates, claim, index_by_controll
 from kubepy.controllers.kit.condition import find
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.pod_control import is_namespace_terminating
+from kubepy.controllers.kit.report import Reports
 
 
 class _Sets(NamedTuple):
@@ -33,8 +34,21 @@ class _Sets(NamedTuple):
         return [*self.old, self.new] if self.new is not None else self.old
 
 
+REPORT_WAIT = 1.0
+"""Seconds for which a ReplicaSet that was just made may have to count its pods before the Deployment reports without them."""
+
+
+class _Made(NamedTuple):
+    """A ReplicaSet that was made and has not been told of in the status."""
+
+    name: str
+    since: float
+
+
 class Reconciler:
     def __init__(self, env: Environment) -> None:
+        self._made: dict[str, _Made] = {}
+        self.reports = Reports()
         self._clock = env.clock
         self._client = env.client_for("deployment-controller")
         self._recorder = env.recorder("deployment-controller", "deployment-controller")
@@ -48,6 +62,7 @@ class Reconciler:
         namespace, name = split_key(key)
         deployment = self._deployments.get(name, namespace)
         if deployment is None:
+            self._made.pop(key, None)
             return None
         selector = deployment["spec"].get("selector") or {}
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
@@ -85,6 +100,8 @@ class Reconciler:
         deployment, sets = await self._sync_new(deployment, found, create=True)
         if sets.new is None:
             return await self._report(deployment, sets)
+        if (wait := self._wait(deployment, sets)) is not None:
+            return wait
         size = rollout.plan_new(deployment, sets.new, sets.all)
         if size != replicas(sets.new):
             return await self._report(deployment, await self._resize(deployment, sets, Scale(sets.new, size)))
@@ -131,13 +148,16 @@ class Reconciler:
             if annotations != (new["metadata"].get("annotations") or {}) or ready != (new["spec"].get("minReadySeconds") or 0):
                 new = await self._client.update(REPLICA_SETS, {
                     **new, "metadata": {**new["metadata"], "annotations": annotations}, "spec": {**new["spec"], "minReadySeconds": ready}})
-            if find(conditions, status.PROGRESSING) is None:
+            made = self._made.get(key_of(deployment))
+            if made is not None and made.name == new["metadata"]["name"]:
+                seen = _created(new, now)
+            elif find(conditions, status.PROGRESSING) is None:
                 seen = status.condition(status.PROGRESSING, "True", "FoundNewReplicaSet",
                                         f'Found new replica set "{new["metadata"]["name"]}"', now)
         elif create:
             deployment, new = await self._create(deployment, sets.old, number)
-            seen = status.condition(status.PROGRESSING, "True", "NewReplicaSetCreated",
-                                    f'Created new replica set "{new["metadata"]["name"]}"', now)
+            self._made[key_of(deployment)] = _Made(new["metadata"]["name"], now)
+            seen = _created(new, now)
         if new is None:
             return deployment, sets
         wanted = new["metadata"]["annotations"].get(revision.REVISION, "")
@@ -148,6 +168,16 @@ class Reconciler:
             conditions = status.with_condition((deployment.get("status") or {}).get("conditions") or [], seen)
             deployment = {**deployment, "status": {**(deployment.get("status") or {}), "conditions": conditions}}
         return deployment, _Sets(new, sets.old)
+
+    def _wait(self, deployment: Object, sets: _Sets) -> float | None:
+        """Seconds until the first report on a ReplicaSet that was just made. Its own first report, some milliseconds later, wakes the
+        Deployment anyway: most have one status less to write."""
+        made = self._made.get(key_of(deployment))
+        if made is None or sets.new is None or made.name != sets.new["metadata"]["name"] or sets.old or (
+                (sets.new.get("status") or {}).get("observedGeneration")):
+            return None
+        wait = made.since + REPORT_WAIT - self._clock.now()
+        return wait if wait > 0 else None
 
     async def _create(self, deployment: Object, old: list[Object], number: int) -> tuple[Object, Object]:
         metadata, spec = deployment["metadata"], deployment["spec"]
@@ -217,15 +247,28 @@ class Reconciler:
         now = self._clock.now()
         counted = status.counts(deployment, sets.all, sets.new, now)
         new = status.with_progress(deployment, counted, sets.all, sets.new, now)
-        await self._write(deployment, new)
+        await self._write(deployment, new, final=not sets.old)
         return status.time_to_deadline(deployment, new, now)
 
-    async def _write(self, deployment: Object, new: Object) -> Object:
+    async def _write(self, deployment: Object, new: Object, *, final: bool = False) -> Object:
+        """`final`: nothing is to be done once it is written (no old ReplicaSets to remove)."""
+        written = await self._put_status(deployment, new, final)
+        self._made.pop(key_of(deployment), None)
+        return written
+
+    async def _put_status(self, deployment: Object, new: Object, final: bool) -> Object:
         cached = self._deployments.get(deployment["metadata"]["name"], deployment["metadata"]["namespace"])
         if (cached is not None and new == cached.get("status")
                 and cached["metadata"].get("annotations") == deployment["metadata"].get("annotations")):
             return deployment
-        return await self._client.update(DEPLOYMENTS, {**deployment, "status": new}, subresource="status")
+        report = {**deployment, "status": new}
+        if final:
+            self.reports.sending(report)
+        try:
+            return await self._client.update(DEPLOYMENTS, report, subresource="status")
+        except (ApiError, ConnectionError):
+            self.reports.forget(report)
+            raise
 
     def keys_of_set(self, replica_set: Object) -> Sequence[str]:
         namespace = replica_set["metadata"]["namespace"]
@@ -250,6 +293,11 @@ class Reconciler:
         return (key_of(deployment),) if deployment is not None and not rollout.is_rolling(deployment) else ()
 
 
+def _created(replica_set: Object, now: float) -> Object:
+    return status.condition(status.PROGRESSING, "True", "NewReplicaSetCreated",
+                            f'Created new replica set "{replica_set["metadata"]["name"]}"', now)
+
+
 def _split(deployment: Object, found: list[Object]) -> _Sets:
     new = rollout.find_new(deployment, found)
     return _Sets(new, [item for item in found if item is not new])
@@ -258,7 +306,7 @@ def _split(deployment: Object, found: list[Object]) -> _Sets:
 def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     watches = (
-        Watch(DEPLOYMENTS),
+        Watch(DEPLOYMENTS, when=reconciler.reports.news),
         Watch(REPLICA_SETS, keys=reconciler.keys_of_set),
         Watch(PODS, keys=reconciler.keys_of_pod, when=lambda old, new: new is None),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kubepy.api.errors import ApiError, NotFound
-from kubepy.api.pod import available_at, controller_of, is_active
+from kubepy.api.pod import available_at, condition, controller_of, is_active, phase
 from kubepy.api.resource import Resource
 from kubepy.api.selector import LabelSelector, from_object
 from kubepy.api.types import Object
@@ -25,6 +25,19 @@ def next_availability(owner: Object, pods: Sequence[Object], now: float) -> floa
     min_ready = owner["spec"].get("minReadySeconds") or 0
     waits = [moment - now for pod in pods if is_active(pod) and (moment := available_at(pod, min_ready)) is not None and moment > now]
     return min(waits) if waits else None
+
+
+def counts_otherwise(old: Object | None, new: Object | None) -> bool:
+    """Whether a change of a pod can change what its owner counts or does: whose it is, its end, its phase and readiness.
+
+    That it has been given a node, an address or a condition of another kind does not."""
+    if old is None or new is None:
+        return True
+    before, after = old["metadata"], new["metadata"]
+    if (before.get("ownerReferences") != after.get("ownerReferences") or before.get("labels") != after.get("labels")
+            or ("deletionTimestamp" in before) is not ("deletionTimestamp" in after)):
+        return True
+    return old.get("status") is not new.get("status") and (phase(old) != phase(new) or condition(old, "Ready") != condition(new, "Ready"))
 
 
 class OwnedPods:
