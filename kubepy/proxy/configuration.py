@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kubepy.api.types import Object
+from kubepy.base import gate
 from kubepy.base.flag import duration, shown_duration
 
 API_VERSION, KIND = "kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration"
@@ -27,6 +28,7 @@ class _Kind(NamedTuple):
 _TEXT, _NUMBER, _BOOLEAN = _Kind("a string", (str,)), _Kind("an integer", (int,)), _Kind("a boolean", (bool,))
 _DURATION = _Kind("a duration", (str,), duration, shown_duration)
 _ITEMS = _Kind("a list of strings", (list,))
+_GATES = _Kind("an object", (dict,), gate.chosen, gate.Gates.changed)
 
 
 class _Field(NamedTuple):
@@ -47,6 +49,7 @@ def _tables(mode: str, *others: str) -> Iterable[_Field]:
 
 
 FIELDS = (
+    _Field("featureGates", "feature_gates", _GATES),
     _Field("clientConnection.kubeconfig", "kubeconfig", _TEXT),
     _Field("logging.format", "logging_format", _TEXT),
     _Field("logging.verbosity", "v", _NUMBER),
@@ -83,7 +86,7 @@ FIELDS = (
 )
 _WITHOUT_EFFECT = {
     "clientConnection.acceptContentTypes", "clientConnection.contentType", "clientConnection.qps", "clientConnection.burst",
-    "configSyncPeriod", "enableProfiling", "featureGates", "logging.flushFrequency", "logging.options", "logging.vmodule", "portRange",
+    "configSyncPeriod", "enableProfiling", "logging.flushFrequency", "logging.options", "logging.vmodule", "portRange",
     "showHiddenMetricsForVersion", "windowsRunAsService", "winkernel"}
 _SECTIONS = {path.partition(".")[0] for path in (*(field.path for field in FIELDS), *_WITHOUT_EFFECT) if "." in path}
 _PATHS = {field.path: field for field in FIELDS}

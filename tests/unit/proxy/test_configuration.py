@@ -49,7 +49,7 @@ WHOLE = {
         "maxPerCore": None, "min": 7, "tcpBeLiberal": True, "tcpCloseWaitTimeout": None, "tcpEstablishedTimeout": "1h", "udpTimeout": "0s",
         "udpStreamTimeout": "9s"},
     "detectLocal": {"bridgeInterface": "cni0", "interfaceNamePrefix": "veth"}, "detectLocalMode": "BridgeInterface",
-    "enableProfiling": False, "featureGates": {"X": True}, "healthzBindAddress": "127.0.0.1:1", "hostnameOverride": "other",
+    "enableProfiling": False, "featureGates": {"AtomicFIFO": True}, "healthzBindAddress": "127.0.0.1:1", "hostnameOverride": "other",
     "iptables": {"localhostNodePorts": False, "masqueradeAll": True, "masqueradeBit": 3, "minSyncPeriod": "2s", "syncPeriod": "0s"},
     "ipvs": {"excludeCIDRs": None, "minSyncPeriod": "0s", "scheduler": "", "strictARP": False, "syncPeriod": "0s", "tcpFinTimeout": "0s",
              "tcpTimeout": "0s", "udpTimeout": "0s"},
@@ -69,7 +69,7 @@ def test_every_field_of_the_file_counts_as_its_flag_would():
         "--pod-interface-name-prefix=veth", "--healthz-bind-address=127.0.0.1:1", "--metrics-bind-address=127.0.0.1:2",
         "--iptables-localhost-nodeports=false", "--masquerade-all", "--iptables-masquerade-bit=3", "--iptables-min-sync-period=2s",
         "--logging-format=json", "-v=3", "--nodeport-addresses=192.0.2.0/24", "--oom-score-adj=-5"])
-    assert vars(found) == vars(flags)
+    assert {**vars(found), "feature_gates": {}} == {**vars(flags), "feature_gates": found.feature_gates.changed()}
     again = flag.parser().parse_args([])
     configuration.apply(again, configuration.show(found))
     assert configuration.show(again) == configuration.show(found)
@@ -82,6 +82,7 @@ def test_every_field_of_the_file_counts_as_its_flag_would():
     pytest.param({"iptables": {"masqueradeBit": True}}, "iptables.masqueradeBit: True is not an integer", id="a boolean for a number"),
     pytest.param({"nodePortAddresses": "primary"}, "nodePortAddresses: 'primary' is not a list", id="text for a list"),
     pytest.param({"conntrack": {"udpTimeout": "soon"}}, "conntrack.udpTimeout: time: invalid duration 'soon'", id="no duration"),
+    pytest.param({"featureGates": {"Odd": True}}, "featureGates: unrecognized feature gate: Odd", id="no gate"),
     pytest.param({"conntrack": 5}, "conntrack: not an object", id="no section"),
 ])
 def test_a_file_with_mistakes_is_refused(file, problem):
