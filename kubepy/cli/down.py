@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from kubepy.base.process import ProcessId
@@ -88,15 +90,21 @@ def _command(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "kubepy.cli.main", *arguments], check=False, capture_output=True, timeout=60)
 
 
+def mounts_below(mountinfo: str, roots: Iterable[Path]) -> list[str]:
+    """The mount points below these directories (not the directories themselves: they may be disks of their own), deepest first.
+    `mountinfo` is as in proc(5), with white space in octal."""
+    tops = tuple(f"{root.resolve()}/" for root in roots)
+    points = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split()[4]) for line in mountinfo.splitlines())
+    return sorted((point for point in points if point.startswith(tops)), key=len, reverse=True)
+
+
 def _purge(settings: Settings) -> None:
     """Unmounts what is still mounted below the data directory, deepest first, and removes it all, and the pods' control groups."""
     Cgroups(settings.cgroup_root, driver=settings.cgroup_driver).remove_all()
-    with open("/proc/self/mountinfo") as file:
-        mounts = [line.split()[4] for line in file]
-    roots = (str(settings.data_dir), str(settings.run_dir))
-    for mount in sorted((path for path in mounts if path.startswith(roots)), key=len, reverse=True):
-        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
+    directories = (settings.data_dir, settings.run_dir)
+    for point in mounts_below(Path("/proc/self/mountinfo").read_text(), directories):
+        subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
     if settings.network_backend != "none":
         subprocess.run(["ip", "link", "delete", "cni0"], check=False, capture_output=True)
-    for directory in (settings.data_dir, settings.run_dir):
-        shutil.rmtree(directory, ignore_errors=True)
+    for directory in directories:
+        shutil.rmtree(directory.resolve(), ignore_errors=True)
