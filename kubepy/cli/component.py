@@ -4,7 +4,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from kubepy.cli import hardening
+from kubepy.cli import dns, hardening
 from kubepy.cli.settings import Settings, host_port
 
 
@@ -35,8 +35,9 @@ def plan_components(settings: Settings) -> tuple[Component, ...]:
 
     A joined node runs nothing of the control plane."""
     containerd = None if settings.runtime_endpoint else _containerd(settings)
+    name_server = _dns(settings) if settings.dns else None
     if settings.role == "node":
-        parts = [containerd, _kubelet(settings), _proxy(settings)]
+        parts = [containerd, _kubelet(settings), _proxy(settings), name_server]
     else:
         parts = [
             None if settings.etcd_servers else _etcd(settings),
@@ -46,7 +47,7 @@ def plan_components(settings: Settings) -> tuple[Component, ...]:
             _controller_manager(settings),
             _kubelet(settings),
             _proxy(settings),
-            _dns(settings) if settings.dns else None,
+            name_server,
             _metrics_server(settings),
             _ingress(settings) if settings.ingress else None,
         ]
@@ -130,6 +131,7 @@ def _controller_manager(settings: Settings) -> Component:
         f"--root-ca-file={pki / 'ca.crt'}", f"--service-account-private-key-file={pki / 'sa.key'}",
         f"--cluster-signing-cert-file={pki / 'ca.crt'}", f"--cluster-signing-key-file={pki / 'ca.key'}",
         f"--load-balancer-pool={settings.load_balancer_pool}",
+        *((f"--node-dns-service={dns.NAMESPACE}/{dns.NAME}",) if settings.dns else ()),
         f"--local-path-node={settings.node_name}", f"--local-path-directory={settings.data_dir / 'volumes'}",
     )
     return Component("controller-manager", argv, Probe(url="https://127.0.0.1:10257/healthz"), after=("apiserver",))
@@ -182,7 +184,8 @@ def _policies(settings: Settings) -> tuple[str, ...]:
 
 def _dns(settings: Settings) -> Component:
     argv = _own("dns", settings, f"--kubeconfig={settings.kubeconfig('dns')}", f"--listen={host_port(settings.address, settings.dns_port)}",
-                f"--cluster-domain={settings.cluster_domain}", "--health-bind-address=127.0.0.1:10054")
+                f"--cluster-domain={settings.cluster_domain}", f"--hostname-override={settings.node_name}",
+                f"--state-file={settings.data_dir / 'dns.json'}", "--health-bind-address=127.0.0.1:10054")
     return Component("dns", argv, Probe(url="http://127.0.0.1:10054/ready"), after=("apiserver",))
 
 

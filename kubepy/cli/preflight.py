@@ -69,9 +69,13 @@ def check(settings: Settings, *, running: bool) -> list[Problem]:
 
 def _taken_ports(settings: Settings) -> list[Problem]:
     ports = {settings.kubelet_port: "--kubelet-port", 10248: "", 10249: "", 10256: ""}
+    if settings.dns:
+        ports[10054] = ""
     if settings.role == "control-plane":
-        ports |= {settings.secure_port: "--secure-port", settings.dns_port: "--dns-port", settings.metrics_port: "--metrics-port",
+        ports |= {settings.secure_port: "--secure-port", settings.metrics_port: "--metrics-port",
                   10257: "", 10259: ""}
+    if settings.dns and (settings.role == "control-plane" or settings.api_server):  # which port it is, a machine that joins hears later
+        ports[settings.dns_port] = "--dns-port" if settings.role == "control-plane" else "`kubepy up --dns-port` on the control plane"
     if settings.role == "control-plane" and not settings.etcd_servers:
         ports[settings.etcd_port] = "--etcd-port"
     if settings.ingress:

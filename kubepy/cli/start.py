@@ -69,8 +69,9 @@ def _import_path() -> str:
 
 
 async def bring_up(settings: Settings, progress: Progress, connected: Connected, farewell: str, *, registered: Connected | None = None,
-                   ) -> int:
-    """Waits for every part and for the node, then prints `farewell`; the exit status. `registered` is called once the Node exists."""
+                   complete: Connected | None = None) -> int:
+    """Waits for every part and for the node, then prints `farewell`; the exit status. `registered` is called once the Node exists,
+    `complete` when everything is ready."""
     deadline = time.monotonic() + NODE_TIMEOUT
     components = plan_components(settings)
     names = {component.name for component in components}
@@ -96,6 +97,8 @@ async def bring_up(settings: Settings, progress: Progress, connected: Connected,
                 registered = None
             if node and is_ready(node) and len(seen) == len(components):
                 await images
+                if client and complete:
+                    await complete(client)
                 version = node["status"]["nodeInfo"]["kubeletVersion"]
                 progress.done(f"node {settings.node_name} Ready", f"{version}, {progress.seconds:.1f} s")
                 progress.console.print(farewell)

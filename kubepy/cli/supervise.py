@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from kubepy.cli.join.follow import follow
 from kubepy.cli.prepare import prepare_machine
 from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings, default_data_dir
@@ -18,5 +19,6 @@ def main(argv: list[str]) -> int:
     if settings is None:
         print(f"There is no cluster in {options.data_dir}; `kubepy up` makes one.")
         return 1
+    settings = follow(settings)
     prepare_machine(settings, Progress())  # the machine may have been started anew since `kubepy up` or `kubepy join`
     return supervise(settings)

@@ -12,6 +12,8 @@ from kubepy.api.name import subdomain, wildcard_subdomain
 from kubepy.base.log import configure
 from kubepy.cli import preflight, prepare, supervisor
 from kubepy.cli.addons import apply_addons
+from kubepy.cli.dns import is_published
+from kubepy.cli.join.follow import follow
 from kubepy.cli.kubeconfig import merge_admin
 from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings, default_data_dir, default_node_ip, default_node_name, host_port
@@ -101,6 +103,8 @@ def main(argv: list[str]) -> int:
     with progress, command_log(settings) as stream:
         configure(settings.verbosity, stream=stream)  # what this command logs belongs in a file: the terminal shows progress
         settings.save()
+        if running is None:
+            settings = follow(settings)
         prepare.prepare_files(settings, progress)
         if running is None:
             start_supervisor(settings)
@@ -119,13 +123,19 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
         await apply_addons(client, settings)
         merge_admin(settings, kubeconfig, progress)
 
+    async def complete(client: HttpClient) -> None:
+        progress.doing("Waiting for cluster DNS to be found")
+        if settings.dns and not await is_published(client, settings.node_name):
+            progress.warn(f"cluster DNS of this node is no endpoint of the Service kube-dns yet: pods cannot resolve names "
+                          f"({settings.log_dir}/controller-manager.log)")
+
     return await bring_up(settings, progress, connected, (
         f"\nKubernetes {KUBERNETES_VERSION} is up at https://{host_port(settings.address, settings.secure_port)}\n"
         "  kubectl get nodes              the cluster, with any kubectl\n"
         "  kubepy status                  what runs, and how it fares\n"
         "  kubepy token create            how another machine joins\n"
         "  kubepy down                    stop everything; the data stays\n"
-        f"  {settings.log_dir}    the logs"))
+        f"  {settings.log_dir}    the logs"), complete=complete)
 
 
 async def _nothing(client: HttpClient) -> None:

@@ -94,6 +94,8 @@ def parser() -> argparse.ArgumentParser:
     node.add_argument("--machine-file", default="", metavar="FILE",
                       help="YAML list of the machines behind the nodes (kubepy's own provider; default: nobody is asked)")
     add_boolean(network, "--kernel-routes", False, "make routes to the nodes' pods in this machine's kernel (kubepy's own provider)")
+    network.add_argument("--node-dns-service", default="", metavar="NS/NAME", help="the Service (without a selector) whose endpoints are "
+                         "the nodes that run kubepy dns and answer (kubepy's own; default: none)")
     volume = result.add_argument_group("local-path volumes (kubepy's own)")
     volume.add_argument("--local-path-node", default="", metavar="NAME", help="the node this runs on: its local-path volumes are made here")
     volume.add_argument("--local-path-directory", default="/var/lib/kubepy/volumes", metavar="DIR", help="where (default %(default)s)")
@@ -139,6 +141,7 @@ def options(args: argparse.Namespace) -> Options:
         hpa_cpu_initialization_period=args.horizontal_pod_autoscaler_cpu_initialization_period,
         hpa_initial_readiness_delay=args.horizontal_pod_autoscaler_initial_readiness_delay,
         local_path_node=args.local_path_node, local_path_directory=args.local_path_directory,
+        node_dns_service=args.node_dns_service,
         service_account_private_key=_read(args.service_account_private_key_file),
         legacy_token_clean_up_period=args.legacy_service_account_token_clean_up_period,
         load_balancer_pool=tuple(args.load_balancer_pool),

@@ -35,7 +35,7 @@ from kubepy.controllers.cloud import route as cloud_route
 from kubepy.controllers.cloud import service as cloud_service
 from kubepy.controllers.daemonset import reconcile as daemonset
 from kubepy.controllers.deployment import reconcile as deployment
-from kubepy.controllers.endpoint import legacy, mirror, slices
+from kubepy.controllers.endpoint import legacy, mirror, nameserver, slices
 from kubepy.controllers.garbage import collector
 from kubepy.controllers.job import reconcile as job
 from kubepy.controllers.job import ttl as job_ttl
@@ -93,6 +93,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("statefulset-controller", ("statefulset",), statefulset.controller),
     Entry("cronjob-controller", ("cronjob",), cronjob.controller),
     Entry("endpointslice-mirroring-controller", ("endpointslicemirroring",), mirror.controller),
+    Entry("node-dns-controller", (), nameserver.controller),
     Entry("clusterrole-aggregation-controller", ("clusterrole-aggregation",), clusterrole.controller),
     Entry("persistentvolume-binder-controller", ("persistentvolume-binder",), binder.controller),
     Entry("persistentvolume-attach-detach-controller", ("attachdetach",), attach.controller),

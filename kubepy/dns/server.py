@@ -5,6 +5,7 @@ import asyncio
 import struct
 from typing import Any, cast
 
+from kubepy.base import nameserver
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 from kubepy.dns import metric, wire
@@ -20,10 +21,13 @@ IDLE_SECONDS = 10.0
 
 
 class Resolver:
-    """One question in, one answer out; at once where the zone or the cache has it."""
+    """One question in, one answer out; at once where the zone or the cache has it.
 
-    def __init__(self, zone: Zone, upstream: Upstream) -> None:
-        self._zone, self._upstream = zone, upstream
+    It calls itself `name` (`id.server`), and nothing any more once it is `stopping`: who asks that hands it no further questions."""
+
+    def __init__(self, zone: Zone, upstream: Upstream, name: str = "") -> None:
+        self._zone, self._upstream, self._name = zone, upstream, name
+        self.stopping = False
         self._counts = {rcode: metric.RESPONSES.labels(name) for rcode, name in enumerate(metric.RCODES)}
 
     def now(self, question: Question, limit: int | None) -> bytes | None:
@@ -31,12 +35,11 @@ class Resolver:
         if question.flags & 0x7800:
             return self._say(question, wire.NOTIMP, limit)
         if question.qclass != wire.IN:
-            return self._say(question, wire.REFUSED, limit)
+            return self._identify(question, limit)
         answer = self._zone.answer(question.name, question.type)
         if answer is None:
             return self._upstream.cached(question, limit)
-        if question.type in (wire.A, wire.AAAA) and (target := self._zone.external(question.name)) is not None \
-                and not target.endswith(self._zone.apex):
+        if question.type in (wire.A, wire.AAAA) and self._zone.external(question.name) is not None:
             return None
         self._counts[answer.rcode].inc()
         return wire.respond(question, answer, limit)
@@ -59,6 +62,14 @@ class Resolver:
         except NoAnswer:
             return wire.respond(question, answer, limit)
         return wire.respond(question, answer._replace(answers=answer.answers + tuple(_expanded(foreign, raw))), limit)
+
+    def _identify(self, question: Question, limit: int | None) -> bytes:
+        if question.qclass != nameserver.CHAOS or question.name not in nameserver.NAMES or question.type not in (wire.TXT, wire.ANY):
+            return self._say(question, wire.REFUSED, limit)
+        if self.stopping or not self._name:
+            return self._say(question, wire.SERVFAIL if self.stopping else wire.REFUSED, limit)
+        said = wire.record(wire.QUESTION_NAME, wire.TXT, 0, nameserver.text(self._name), nameserver.CHAOS)
+        return wire.respond(question, Answer(wire.NOERROR, (said,)), limit)
 
     def _say(self, question: Question, rcode: int, limit: int | None) -> bytes:
         self._counts[rcode].inc()

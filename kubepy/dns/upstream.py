@@ -45,7 +45,8 @@ class Upstream:
     def __init__(self, servers: Sequence[Address], stubs: dict[str, Sequence[Address]] | None = None, *, cache_ttl: int = 30,
                  clock: Clock | None = None) -> None:
         self._servers = list(servers)
-        self._stubs = {wire.encode_name(domain): list(found) for domain, found in (stubs or {}).items()}
+        longest_first = sorted((stubs or {}).items(), key=lambda item: -len(item[0]))  # a domain below another has its own
+        self._stubs = {wire.encode_name(domain): list(found) for domain, found in longest_first}
         self._cache_ttl = cache_ttl
         self._clock = clock or SystemClock()
         self._cache: OrderedDict[_Key, _Kept] = OrderedDict()

@@ -9,6 +9,9 @@ from kubepy.client.store import key_of
 from kubepy.dns.record import service_records
 from kubepy.dns.zone import Zone
 
+OWN = "kube-system/kube-dns"
+"""The Service of cluster DNS."""
+
 
 class Feed:
     def __init__(self, zone: Zone) -> None:
@@ -18,7 +21,7 @@ class Feed:
         self._services = factory.informer(SERVICES)
         self._slices = factory.informer(ENDPOINT_SLICES)
         self._slices.add_index(SLICES, service_keys)
-        namespaces = factory.informer(NAMESPACES)
+        self._namespaces = namespaces = factory.informer(NAMESPACES)
         self._services.add_handler(self._service_changed, lambda _, new: self._service_changed(new), self._service_gone)
         self._slices.add_handler(self._slice_changed, self._slice_replaced, self._slice_changed)
         namespaces.add_handler(lambda obj: self._zone.set_namespace(obj["metadata"]["name"], True), None,
@@ -27,7 +30,7 @@ class Feed:
     def _service_changed(self, service: Object) -> None:
         key = key_of(service)
         self._zone.replace(key, service_records(service, self._slices.lister.by_index(SLICES, key), self._zone.domain))
-        if key == "kube-system/kube-dns":
+        if key == OWN:
             spec = service.get("spec") or {}
             self._zone.set_server(spec.get("clusterIPs") or [spec.get("clusterIP") or ""])
 
@@ -44,3 +47,13 @@ class Feed:
         if service_key(old) != service_key(new):
             self._slice_changed(old)
         self._slice_changed(new)
+
+    def settle(self) -> None:
+        """Once everything was read: what an earlier process knew and is gone."""
+        self._zone.keep_only({key_of(service) for service in self._services.lister.list()},
+                             {namespace["metadata"]["name"] for namespace in self._namespaces.lister.list()})
+
+    def servers(self) -> set[str]:
+        """The nodes whose DNS is a ready endpoint of cluster DNS."""
+        return {endpoint.get("nodeName") or "" for piece in self._slices.lister.by_index(SLICES, OWN)
+                for endpoint in piece.get("endpoints") or () if (endpoint.get("conditions") or {}).get("ready") is not False}

@@ -112,8 +112,8 @@ def parse_question(data: bytes) -> Question:
     return Question(number, flags, name, kind, qclass, data[12:end], edns, limit)
 
 
-def record(owner: bytes, kind: int, ttl: int, rdata: bytes) -> bytes:
-    return owner + RECORD.pack(kind, IN, ttl, len(rdata)) + rdata
+def record(owner: bytes, kind: int, ttl: int, rdata: bytes, qclass: int = IN) -> bytes:
+    return owner + RECORD.pack(kind, qclass, ttl, len(rdata)) + rdata
 
 
 def respond(question: Question, answer: Answer, limit: int | None) -> bytes:

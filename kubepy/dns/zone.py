@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from kubepy.dns import wire
@@ -16,6 +17,8 @@ from kubepy.dns.wire import Answer
 
 VERSION = "1.1.0"
 NEGATIVE_LIMIT = 10000
+CHAIN = 8
+"""Aliases of aliases that are followed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,13 +71,14 @@ class Zone:
 
     @staticmethod
     def _points(records: Records) -> bool:
-        """Whether other answers may carry these records in their additional section."""
-        return any(record.type in (wire.A, wire.AAAA) for held in records.values() for record in held)
+        """Whether other answers may carry these records: behind an alias, or in their additional section."""
+        return any(record.type in (wire.A, wire.AAAA, wire.CNAME) for held in records.values() for record in held)
 
     def set_namespace(self, name: str, exists: bool) -> None:
         encoded = wire.encode_name(name)[:-1]
         (self._namespaces.add if exists else self._namespaces.discard)(encoded)
         self._missing.clear()
+        self._serial += 1
 
     def _put(self, owner: str, name: bytes, records: list[Record]) -> None:
         entry = self._names.get(name)
@@ -100,6 +104,24 @@ class Zone:
                 else:
                     del self._below[parent]
 
+    # --- what outlives the process (see `kept`) ---
+
+    @property
+    def serial(self) -> int:
+        """Another one after each change."""
+        return self._serial
+
+    def held(self) -> tuple[dict[str, Records], set[bytes]]:
+        """The records by owner, and the namespaces; both to be read only."""
+        return dict(self._held), set(self._namespaces)
+
+    def keep_only(self, owners: Collection[str], namespaces: Collection[str]) -> None:
+        """Forgets Services (`namespace/name`) and namespaces that are gone; other owners' names begin with `/`."""
+        for owner in [owner for owner in self._held if owner and owner[0] != "/" and owner not in owners]:
+            self.replace(owner, {})
+        self._namespaces &= {wire.encode_name(name)[:-1] for name in namespaces}
+        self._missing.clear()
+
     # --- questions ---
 
     def answer(self, name: bytes, kind: int) -> Answer | None:
@@ -121,11 +143,19 @@ class Zone:
         return found
 
     def external(self, name: bytes) -> bytes | None:
-        """The target of a name that is only an alias of something elsewhere."""
+        """What a name stands for in the end that is an alias of something elsewhere; None for other names."""
+        target = None
+        for _ in range(CHAIN):
+            alias = self._alias(target or name)
+            if alias is None:
+                break
+            target = alias.target
+        return None if target is None or target.endswith(self.apex) else target
+
+    def _alias(self, name: bytes) -> Record | None:
         entry = self._names.get(name)
-        if entry is None:
-            return None
-        return next((r.target for records in entry.owners.values() for r in records if r.type == wire.CNAME), None)
+        return None if entry is None else next(
+            (r for records in entry.owners.values() for r in records if r.type == wire.CNAME), None)
 
     def _make(self, name: bytes, entry: _Name, kind: int) -> Answer:
         records = list(dict.fromkeys(record for records in entry.owners.values() for record in records))
@@ -141,12 +171,25 @@ class Zone:
                         if t.type in (wire.A, wire.AAAA):
                             owner = wire.QUESTION_NAME if r.target == name else r.target
                             additional[wire.record(owner, t.type, self._ttl, t.rdata)] = None
-            elif r.type == wire.CNAME and kind != wire.CNAME and r.target.endswith(self.apex):
-                inner = self._names.get(r.target)
-                answers += tuple(wire.record(r.target, t.type, self._ttl, t.rdata)
-                                 for held in (inner.owners.values() if inner else ()) for t in held if t.type == kind)
+            elif r.type == wire.CNAME and kind != wire.CNAME:
+                answers += self._behind(r.target, kind)
         rotates = len(answers) > 1 and all(r.type in (wire.A, wire.AAAA) for r in chosen)
         return Answer(wire.NOERROR, answers, (), tuple(additional), rotates=rotates)
+
+    def _behind(self, target: bytes, kind: int) -> tuple[bytes, ...]:
+        """What an alias stands for, as far as we know it: further aliases, and records of the type that is asked for."""
+        found: list[bytes] = []
+        for _ in range(CHAIN):
+            entry = self._names.get(target)
+            if entry is None:
+                break
+            found += (wire.record(target, r.type, self._ttl, r.rdata) for held in entry.owners.values() for r in held if r.type == kind)
+            alias = self._alias(target)
+            if alias is None:
+                break
+            found.append(wire.record(target, wire.CNAME, self._ttl, alias.rdata))
+            target = alias.target
+        return tuple(found)
 
     def _other(self, name: bytes, kind: int) -> Answer:
         """Names in the zone that no Service has."""

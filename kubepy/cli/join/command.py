@@ -15,7 +15,7 @@ from kubepy.cli import preflight, prepare, supervisor
 from kubepy.cli.join import discovery, identity
 from kubepy.cli.join.discovery import ClusterInfo, NotYet, Untrusted
 from kubepy.cli.join.grant import CONFIG_NAME, shared_settings
-from kubepy.cli.join.request import RequestRefused, obtain, proxy_client
+from kubepy.cli.join.request import RequestRefused, obtain
 from kubepy.cli.join.token import Token, parse
 from kubepy.cli.pki.issue import write_file
 from kubepy.cli.progress import Progress
@@ -33,8 +33,8 @@ CERTIFICATE_TIMEOUT, SERVING_TIMEOUT = 120.0, 30.0
 
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
-        prog="kubepy join", description="Makes this machine a node of a cluster: asks it for certificates, starts containerd, kubelet and "
-        "proxy, and keeps them running.",
+        prog="kubepy join", description="Makes this machine a node of a cluster: asks it for certificates, starts containerd, kubelet, "
+        "proxy and cluster DNS, and keeps them running.",
         epilog="`kubepy token create` on the control plane prints the whole command. `kubepy node reset` undoes it.")
     result.add_argument("endpoint", metavar="HOST:PORT", help="the API server")
     result.add_argument("--token", required=True, help="a bootstrap token, or @FILE to read it from a file")
@@ -94,6 +94,8 @@ async def _join(settings: Settings, endpoint: str, token: Token, pins: list[str]
     info = await discovery.discover(endpoint, token, pins, asyncio.get_running_loop().time() + DISCOVERY_TIMEOUT)
     progress.done(f"the cluster at {info.server} is the one meant", "signature and CA are right")
     settings = await _obtain(settings, info, token, progress)
+    if preflight.refuse(settings, progress, running=False):  # again: now it is known what the cluster wants here
+        return 1
     prepare.prepare_files(settings, progress)
     settings.save()  # last: until everything is there, `kubepy join` may be repeated
     start_supervisor(settings)
@@ -141,7 +143,7 @@ async def _obtain(settings: Settings, info: ClusterInfo, token: Token, progress:
         async with asyncio.timeout(CERTIFICATE_TIMEOUT):
             await bootstrap(client, trusted, node_name=settings.node_name, kubeconfig=str(settings.kubeconfig("kubelet")),
                             directory=identity.kubelet_directory(settings), clock=SystemClock(), patient=False)
-        await obtain(client, proxy_client(), identity.pair(settings, "proxy"))
+        await asyncio.gather(*(obtain(client, who, identity.pair(settings, name)) for name, who in identity.wanted(settings)))
         identity.write_access(settings)
         progress.done("client certificates and kubeconfigs", str(settings.pki_dir))
         return settings

@@ -1,7 +1,8 @@
 """The objects by which nodes may join: what kubeadm sets up under the same names, and kubepy's own for serving and proxy certificates.
 
-Known differences: the cluster's settings for nodes are in the ConfigMap `kubepy-config` rather than in kubeadm's two; proxies are no
-pods here, so a joined node requests a client certificate for `system:kube-proxy` with its bootstrap token and renews it as itself;
+Known differences: the cluster's settings for nodes are in the ConfigMap `kubepy-config` rather than in kubeadm's two; proxies and DNS
+are no pods here, so a joined node requests client certificates for `system:kube-proxy` and `system:kube-dns` with its bootstrap
+token and renews them as itself (the first is upstream's, the second can only read Services, EndpointSlices and Namespaces);
 serving certificates of kubelets are approved when they name only the node's own addresses (`controllers/certificate/joined`).
 """
 from __future__ import annotations
@@ -20,7 +21,9 @@ from kubepy.cli.settings import Settings, host_port
 RBAC = "rbac.authorization.k8s.io"
 CONFIG_NAME, CONFIG_KEY = "kubepy-config", "cluster.json"
 SHARED = ("service_cidr", "pod_cidr", "cluster_domain", "network_backend")
-"""The settings that all nodes of a cluster have in common."""
+"""The settings that all nodes of a cluster have in common, all of them text."""
+DNS = ("dns", "dns_port")
+"""Likewise, of cluster DNS; an older cluster has none of them, and DNS on its control plane only."""
 
 Applied = tuple[Resource, Object]
 
@@ -46,6 +49,9 @@ def plan_grants(settings: Settings) -> tuple[Applied, ...]:
         _role("", "kubepy:certificatesigningrequests:nodeproxy", ("certificates.k8s.io",),
               ("certificatesigningrequests/nodeproxy",), ("create",)),
         _bind("", "kubepy:certificatesigningrequests:nodeproxy", "Group", bootstrap, nodes),
+        _role("", "kubepy:certificatesigningrequests:nodedns", ("certificates.k8s.io",),
+              ("certificatesigningrequests/nodedns",), ("create",)),
+        _bind("", "kubepy:certificatesigningrequests:nodedns", "Group", bootstrap, nodes),
         _role("", "kubepy:network-policy", ("", "networking.k8s.io"), ("pods", "namespaces", "networkpolicies"), ("list", "watch")),
         _bind("", "kubepy:network-policy", "User", "system:kube-proxy"),
         _role("", "kubepy:certificate-approver", ("certificates.k8s.io",), ("signers",), ("approve",),
@@ -54,12 +60,14 @@ def plan_grants(settings: Settings) -> tuple[Applied, ...]:
     )
 
 
-def shared_settings(configmap: Object) -> dict[str, str]:
+def shared_settings(configmap: Object) -> dict[str, str | bool | int]:
     """What a joining node takes over. Raises ValueError for a ConfigMap that holds something else."""
     values = orjson.loads((configmap.get("data") or {}).get(CONFIG_KEY) or "")
     if not isinstance(values, dict) or not all(isinstance(values.get(name), str) for name in SHARED):
         raise ValueError(f"the ConfigMap kube-system/{CONFIG_NAME} does not hold {', '.join(SHARED)}")
-    return {name: values[name] for name in SHARED}
+    port = values.get("dns_port")
+    dns: dict[str, str | bool | int] = {"dns": bool(values.get("dns")), **({"dns_port": port} if isinstance(port, int) else {})}
+    return {**{name: values[name] for name in SHARED}, **dns}
 
 
 def _cluster_info(settings: Settings) -> Applied:
@@ -72,7 +80,7 @@ def _cluster_info(settings: Settings) -> Applied:
 
 
 def _config(settings: Settings) -> Applied:
-    values = {name: getattr(settings, name) for name in SHARED}
+    values = {name: getattr(settings, name) for name in (*SHARED, *DNS)}
     return CONFIGMAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG_NAME, "namespace": "kube-system"},
                         "data": {CONFIG_KEY: orjson.dumps(values, option=orjson.OPT_INDENT_2).decode()}}
 

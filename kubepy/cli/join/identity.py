@@ -1,4 +1,4 @@
-"""The certificates of a joined node that are not the kubelet's own: its proxy's as client, kept fresh while the node runs.
+"""The certificates of a joined node that are not the kubelet's own: its proxy's and its DNS' as clients, kept fresh while the node runs.
 
 The kubelet asks for its client certificate when the node joins, and rotates that and its serving certificate itself, below `pki/kubelet`.
 """
@@ -8,13 +8,11 @@ import asyncio
 import ssl
 from pathlib import Path
 
-import yaml
-
 from kubepy.api.errors import ApiError
 from kubepy.base.log import get_logger
-from kubepy.cli.join.request import Identity, RequestRefused, is_due, obtain, proxy_client
+from kubepy.cli.join.request import Identity, RequestRefused, dns_client, is_due, obtain, proxy_client
 from kubepy.cli.pki import Pair
-from kubepy.cli.pki.issue import write_file
+from kubepy.cli.pki.kubeconfig import write_kubeconfig
 from kubepy.cli.settings import Settings
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import ConfigError, load
@@ -38,22 +36,17 @@ def kubelet_directory(settings: Settings) -> Path:
     return settings.pki_dir / "kubelet"
 
 
-def wanted() -> tuple[tuple[str, Identity], ...]:
+def wanted(settings: Settings) -> tuple[tuple[str, Identity], ...]:
     """File name and identity of each certificate."""
-    return (("proxy", proxy_client()),)
+    return (("proxy", proxy_client()), *((("dns", dns_client()),) if settings.dns else ()))
 
 
 def write_access(settings: Settings) -> None:
-    """A kubeconfig for the proxy that names the files, so that a renewed certificate is picked up while it runs."""
-    files = pair(settings, "proxy")
-    config = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "default",
-        "clusters": [{"name": "default", "cluster": {"server": settings.server,
-                                                     "certificate-authority": str(settings.pki_dir / "ca.crt")}}],
-        "users": [{"name": "proxy", "user": {"client-certificate": str(files.cert), "client-key": str(files.key)}}],
-        "contexts": [{"name": "default", "context": {"cluster": "default", "user": "proxy"}}],
-    }
-    write_file(settings.kubeconfig("proxy"), yaml.safe_dump(config, sort_keys=False).encode(), 0o600)
+    """Kubeconfigs that name the files, so that a renewed certificate is picked up while its user runs."""
+    for name, _ in wanted(settings):
+        files = pair(settings, name)
+        write_kubeconfig(settings.kubeconfig(name), settings.server, settings.pki_dir / "ca.crt", files.cert, files.key, name,
+                         cluster="default", embed=False)
 
 
 def serves(settings: Settings) -> bool:
@@ -65,7 +58,7 @@ def serves(settings: Settings) -> bool:
 async def renew(settings: Settings, client: HttpClient, *, everything: bool = False) -> list[str]:
     """Asks, as this node, for each certificate that has less than 30 % of its life left (or for all of them); returns their names."""
     renewed = []
-    for name, identity in wanted():
+    for name, identity in wanted(settings):
         files = pair(settings, name)
         if everything or is_due(files):
             await obtain(client, identity, files, TIMEOUT)

@@ -15,7 +15,7 @@ from kubepy.api.types import Object
 from kubepy.cli.pki import Pair
 from kubepy.cli.pki.issue import PrivateKey, new_key, write_pair
 from kubepy.client.interface import Client
-from kubepy.controllers.certificate.joined import PROXY_USER
+from kubepy.controllers.certificate.joined import DNS_USER, PROXY_USER
 from kubepy.controllers.certificate.request import CLIENT, has_condition
 
 POLL = 0.5
@@ -37,6 +37,10 @@ class Identity:
 
 def proxy_client() -> Identity:
     return Identity(CLIENT, PROXY_USER)
+
+
+def dns_client() -> Identity:
+    return Identity(CLIENT, DNS_USER)
 
 
 def signing_request(identity: Identity, key: PrivateKey) -> bytes:

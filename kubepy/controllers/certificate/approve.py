@@ -16,6 +16,7 @@ _MESSAGES = {
     "nodeclient": "Auto approving kubelet client certificate after SubjectAccessReview.",
     "selfnodeserver": "Auto approving self kubelet serving certificate after SubjectAccessReview.",
     "nodeproxy": "Auto approving kube-proxy client certificate after SubjectAccessReview.",
+    "nodedns": "Auto approving kube-dns client certificate after SubjectAccessReview.",
 }
 _ADDRESS_WAIT = 2.0
 """Seconds until a serving request is looked at again whose node may not have told its addresses yet."""

@@ -1,8 +1,9 @@
-"""What else is approved for nodes that joined with `kubepy join`: their serving certificates and their proxies' client certificates.
+"""What else is approved for nodes that joined with `kubepy join`: their serving certificates, and client certificates of their proxy and
+their DNS.
 
-Known difference: upstream leaves kubelet-serving requests to people and has no request for proxies (they are pods there). Both need a
-right that no role of upstream's gives, so without kubepy's own bindings nothing is approved here:
-`create certificatesigningrequests/selfnodeserver` and `…/nodeproxy`.
+Known difference: upstream leaves kubelet-serving requests to people and has no request for proxies and DNS (they are pods there). All
+need a right that no role of upstream's gives, so without kubepy's own bindings nothing is approved here:
+`create certificatesigningrequests/selfnodeserver`, `…/nodeproxy` and `…/nodedns`.
 """
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from ipaddress import ip_address, ip_network
 from kubepy.api.types import Object
 from kubepy.controllers.certificate.request import CLIENT, KUBELET_SERVING, Refused, check, parse, usages
 
-PROXY_USER = "system:kube-proxy"
+PROXY_USER, DNS_USER = "system:kube-proxy", "system:kube-dns"
+_CLIENTS = {PROXY_USER: "nodeproxy", DNS_USER: "nodedns"}
 
 
 def recognize(obj: Object, nodes: Iterable[Object], service_ranges: Sequence[str]) -> str:
@@ -27,7 +29,7 @@ def recognize(obj: Object, nodes: Iterable[Object], service_ranges: Sequence[str
         return ""
     if signer == CLIENT:
         plain = not (wish.organizations or wish.dns or wish.ips or wish.emails or wish.uris)
-        return "nodeproxy" if wish.name == PROXY_USER and plain and "client auth" in usages(obj) else ""
+        return _CLIENTS.get(wish.name, "") if plain and "client auth" in usages(obj) else ""
     if obj["spec"].get("username") != wish.name or wish.dns:  # a node chooses its name: it must not become a name that others serve
         return ""
     return "selfnodeserver" if may_serve(wish.name.removeprefix("system:node:"), wish.ips, nodes, service_ranges) else ""

@@ -5,4 +5,5 @@
     slice.py    packing endpoints into slices (pure)
     slices.py   the EndpointSlice controller
     mirror.py   the mirroring controller
+    nameserver.py, ask.py   cluster DNS as a daemon on every node: whose answers
 """

@@ -47,6 +47,8 @@ class Options:
     local_path_node: str = ""
     """The node this manager runs on, for which it makes local-path volumes; "" for none."""
     local_path_directory: str = "/var/lib/kubepy/volumes"
+    node_dns_service: str = ""
+    """`namespace/name` of the Service whose endpoints are the DNS daemons of the nodes; "" for none."""
     service_account_private_key: bytes = field(default=b"", repr=False)
     """PEM of the key that signs legacy token secrets; empty: none are made."""
     legacy_token_clean_up_period: float = 365 * 86400.0

@@ -5,6 +5,7 @@ import base64
 import dataclasses
 from pathlib import Path
 
+import orjson
 import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
@@ -91,16 +92,24 @@ def test_who_joins_is_granted_only_this(tmp_path: Path) -> None:
     given = {obj["roleRef"]["name"] for obj in objects
              if any(subject["name"] == token.GROUP for subject in obj.get("subjects", ()))}
     assert given == {"kubeadm:get-nodes", "system:node-bootstrapper", "kubepy:nodes-config", "kubepy:certificatesigningrequests:nodeproxy",
-                     "system:certificates.k8s.io:certificatesigningrequests:nodeclient"}
+                     "kubepy:certificatesigningrequests:nodedns", "system:certificates.k8s.io:certificatesigningrequests:nodeclient"}
     anonymous = [obj["roleRef"]["name"] for obj in objects if "roleRef" in obj and obj["subjects"][0]["name"] == "system:anonymous"]
     assert anonymous == ["kubeadm:bootstrap-signer-clusterinfo"]
     config = next(obj for obj in objects if obj["metadata"]["name"] == grant.CONFIG_NAME)
     assert grant.shared_settings(config)["service_cidr"] == settings.service_cidr
+    assert grant.shared_settings(config)["dns"] is True
+    older = {name: text for name, text in orjson.loads(config["data"][grant.CONFIG_KEY]).items() if not name.startswith("dns")}
+    assert grant.shared_settings({"data": {grant.CONFIG_KEY: orjson.dumps(older).decode()}})["dns"] is False, "an older cluster has it on \
+its control plane only"
 
 
 def test_a_joined_node_runs_no_control_plane_and_asks_the_real_server() -> None:
     parts = {part.name: part for part in plan_components(SETTINGS)}
-    assert list(parts) == ["containerd", "kubelet", "proxy"]
+    assert list(parts) == ["containerd", "kubelet", "proxy", "dns"]
+    assert "--listen=192.0.2.8:10053" in parts["dns"].argv
+    without = dataclasses.replace(SETTINGS, dns=False)
+    assert "dns" not in {part.name for part in plan_components(without)}
+    assert [name for name, _ in identity.wanted(without)] == ["proxy"]
     assert SETTINGS.server == "https://192.0.2.7:6443"
     assert not any("ca.key" in word for part in parts.values() for word in part.argv)
 

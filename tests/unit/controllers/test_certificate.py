@@ -96,6 +96,7 @@ def address(name: str, *ips: str) -> Object:
     pytest.param(serving("192.0.2.1", dns=("kubernetes.default.svc",)), "", id="with a name"),
     pytest.param(serving("192.0.2.1", user="system:bootstrap:abcdef"), "", id="asked for by someone else"),
     pytest.param(proxy(), "nodeproxy", id="a proxy"),
+    pytest.param(proxy("system:kube-dns"), "nodedns", id="a node's DNS"),
     pytest.param(proxy(organizations=("system:masters",)), "", id="a proxy in a group"),
     pytest.param(proxy("system:kube-scheduler"), "", id="another component"),
     pytest.param(csr(), "", id="a kubelet's client request is upstream's business"),
