@@ -104,7 +104,7 @@ def show(answer: dict[str, Any], console: Console) -> None:
     for gate in answer["gates"]:
         console.print(f"[yellow]held back:[/] {gate}")
     if answer["message"]:
-        console.print(answer["message"])
+        console.print(answer["message"], markup=False)
     plugins = sorted({name for node in nodes for name in node.get("scores", {})})
     table = Table(box=None, header_style="", pad_edge=False, padding=(0, 3, 0, 0))
     for column in ("NODE", "FITS", "SCORE", *plugins, "WHY NOT"):

@@ -5,6 +5,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 
@@ -31,16 +32,20 @@ class Progress:
         if text != self._doing:
             self._doing = text
             if self._status:
-                self._status.update(text)
+                self._status.update(escape(text))
 
     def done(self, text: str, detail: str = "") -> None:
-        self.console.print(f"[green]✔[/] {text}" + (f"  [dim]{detail}[/]" if detail else ""))
+        self.console.print(f"[green]✔[/] {escape(text)}" + (f"  [dim]{escape(detail)}[/]" if detail else ""))
 
     def warn(self, text: str) -> None:
-        self.console.print(f"[yellow]![/] {text}")
+        self.console.print(f"[yellow]![/] {escape(text)}")
 
     def fail(self, text: str) -> None:
-        self.console.print(f"[red]✘[/] {text}")
+        self.console.print(f"[red]✘[/] {escape(text)}")
+
+    def say(self, text: str) -> None:
+        """Plain lines: what is in brackets (an IPv6 address) is no markup, here as in all the others."""
+        self.console.print(text, markup=False)
 
     @property
     def seconds(self) -> float:

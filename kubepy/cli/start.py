@@ -101,7 +101,7 @@ async def bring_up(settings: Settings, progress: Progress, connected: Connected,
                     await complete(client)
                 version = node["status"]["nodeInfo"]["kubeletVersion"]
                 progress.done(f"node {settings.node_name} Ready", f"{version}, {progress.seconds:.1f} s")
-                progress.console.print(farewell)
+                progress.say(farewell)
                 return 0
             await asyncio.sleep(0.1)
     finally:
@@ -113,10 +113,10 @@ async def bring_up(settings: Settings, progress: Progress, connected: Connected,
     for component in components:
         if component.name not in seen:
             part = parts.get(component.name, {})
-            progress.console.print(f"  {component.name}: {part.get('message') or part.get('phase', 'not started')}"
+            progress.say(f"  {component.name}: {part.get('message') or part.get('phase', 'not started')}"
                                    f" ({settings.log_dir / component.name}.log)")
     if len(seen) == len(components):
-        progress.console.print(f"  node {settings.node_name}: {_why_not_ready(node)}")
+        progress.say(f"  node {settings.node_name}: {_why_not_ready(node)}")
     return 1
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kubepy import __version__
@@ -83,7 +84,7 @@ async def _nodes(settings: Settings) -> dict[str, str] | None:
 def _print(settings: Settings, pid: int | None, rows: list[dict[str, Any]], nodes: dict[str, str] | None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"supervisor  {f'running, pid {pid}' if pid else '[red]not running[/]: kubepy up starts it and takes over what runs'}")
-    console.print(f"server      {settings.server}  (data in {settings.data_dir})\n")
+    console.print(f"server      {settings.server}  (data in {settings.data_dir})\n", markup=False)
     table = Table(box=None, header_style="", pad_edge=False, padding=(0, 3, 0, 0))
     for column in ("NAME", "STATUS", "PID", "RESTARTS", "AGE", "VERSION"):
         table.add_column(column)
@@ -94,7 +95,7 @@ def _print(settings: Settings, pid: int | None, rows: list[dict[str, Any]], node
     console.print(table)
     for row in rows:
         if row["message"]:
-            console.print(f"\n[red]{row['name']}[/]: {row['message']}")
+            console.print(f"\n[red]{row['name']}[/]: {escape(row['message'])}")
     if nodes is None:
         console.print("\n[red]the API server does not answer[/]")
     else:

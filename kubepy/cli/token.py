@@ -59,6 +59,9 @@ async def _run(options: argparse.Namespace) -> int:
     settings = Settings.load(options.data_dir)
     if settings is not None and settings.role == "node" and not options.kubeconfig:
         raise ValueError("this machine has joined a cluster: run this on its control plane, or give an administrator's --kubeconfig")
+    if settings is None and not options.kubeconfig:
+        raise ValueError(f"there is no cluster in {options.data_dir}: run this on the control plane (--data-dir names another place), or "
+                         "give an administrator's --kubeconfig")
     config = load(options.kubeconfig or (settings or Settings(data_dir=options.data_dir)).kubeconfig("admin"))
     client = HttpClient(config)
     try:

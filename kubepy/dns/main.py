@@ -26,7 +26,7 @@ from kubepy.dns.zone import Zone
 
 log = get_logger("dns")
 
-PATIENCE = 5.0
+PATIENCE = 3.0
 """Seconds the API server gets to answer before we begin with the names that were kept."""
 HANDED_OVER = 1.0
 """Seconds from when we are no endpoint any more until the proxies know."""

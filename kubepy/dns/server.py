@@ -123,6 +123,9 @@ class UdpServer(asyncio.DatagramProtocol):
         assert self._transport is not None
         try:
             question = wire.parse_question(data)
+        except wire.BadVersion:
+            self._transport.sendto(wire.refuse_version(data), addr)
+            return
         except (wire.WireError, IndexError):
             if (reply := wire.refuse(data, wire.FORMERR)) is not None:
                 self._transport.sendto(reply, addr)

@@ -109,10 +109,13 @@ class Upstream:
             self._cache.popitem(last=False)
         metric.CACHE_ENTRIES.set(len(self._cache))
 
+    def servers(self, name: bytes) -> list[Address]:
+        """Whom to ask for a name, in turn."""
+        return next((found for domain, found in self._stubs.items() if name.endswith(domain)), self._servers)
+
     async def _exchange(self, question: Question, tcp: bool) -> Foreign:
-        servers = next((found for domain, found in self._stubs.items() if question.name.endswith(domain)), self._servers)
         failure = "no resolver is configured"
-        for server in servers:
+        for server in self.servers(question.name):
             began = self._clock.monotonic()
             try:
                 async with asyncio.timeout(TIMEOUT):

@@ -22,6 +22,10 @@ class WireError(ValueError):
     """Bytes that are no DNS message we understand."""
 
 
+class BadVersion(WireError):
+    """A later EDNS than there is."""
+
+
 class Question(NamedTuple):
     """A query. `name` is the lower-cased name in wire form; `raw` the question section as it came."""
 
@@ -107,6 +111,8 @@ def parse_question(data: bytes) -> Question:
     qclass = data[at + 3] << 8 | data[at + 4]
     edns, limit = False, UDP_SIZE
     if additional and end + 11 <= size and data[end] == 0 and data[end + 1] << 8 | data[end + 2] == OPT:
+        if data[end + 6]:
+            raise BadVersion("EDNS of another version")
         edns = True
         limit = max(UDP_SIZE, data[end + 3] << 8 | data[end + 4])
     return Question(number, flags, name, kind, qclass, data[12:end], edns, limit)
@@ -153,6 +159,11 @@ def refuse(data: bytes, rcode: int) -> bytes | None:
     if len(data) < 12 or data[2] & 0x80:
         return None
     return data[:2] + struct.pack("!H", QR | rcode) + b"\x00" * 8
+
+
+def refuse_version(data: bytes) -> bytes:
+    """BADVERS, whose upper bits are in our OPT record (RFC 6891)."""
+    return data[:2] + struct.pack("!HHHHH", QR, 0, 0, 0, 1) + b"\x00" + RECORD.pack(OPT, OWN_SIZE, 1 << 24, 0)
 
 
 def make_query(number: int, question: bytes) -> bytes:

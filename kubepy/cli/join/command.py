@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         prog="kubepy join", description="Makes this machine a node of a cluster: asks it for certificates, starts containerd, kubelet, "
         "proxy and cluster DNS, and keeps them running.",
         epilog="`kubepy token create` on the control plane prints the whole command. `kubepy node reset` undoes it.")
-    result.add_argument("endpoint", metavar="HOST:PORT", help="the API server")
+    result.add_argument("endpoint", metavar="HOST[:PORT]", help="the API server (port 6443 unless given)")
     result.add_argument("--token", required=True, help="a bootstrap token, or @FILE to read it from a file")
     result.add_argument("--ca-hash", "--discovery-token-ca-cert-hash", dest="pins", action="append", required=True, metavar="sha256:HEX",
                         help="hash of the public key of the cluster's CA; may be repeated")
@@ -63,6 +63,7 @@ def main(argv: list[str]) -> int:
     try:
         token = parse(Path(options.token[1:]).read_text().strip() if options.token.startswith("@") else options.token)
         discovery.check_pins(options.pins)
+        endpoint = discovery.parse_endpoint(options.endpoint)
         saved = Settings.load(options.data_dir)
         if saved is not None:
             raise ValueError(f"{options.data_dir} already belongs to a cluster ({saved.server}); `kubepy up` starts it again, "
@@ -80,7 +81,7 @@ def main(argv: list[str]) -> int:
     with progress, command_log(settings) as stream:
         configure(settings.verbosity, stream=stream)
         try:
-            return asyncio.run(_join(settings, options.endpoint, token, options.pins, progress))
+            return asyncio.run(_join(settings, endpoint, token, options.pins, progress))
         except (Untrusted, NotYet, RequestRefused, KubeletRefused, ApiError, ConnectionError, TimeoutError, ValueError) as error:
             progress.fail(f"this machine has not joined: {error or 'the cluster did not answer in time'}")
             return 1
@@ -91,7 +92,8 @@ def main(argv: list[str]) -> int:
 
 async def _join(settings: Settings, endpoint: str, token: Token, pins: list[str], progress: Progress) -> int:
     progress.doing(f"Asking {endpoint} for the cluster")
-    info = await discovery.discover(endpoint, token, pins, asyncio.get_running_loop().time() + DISCOVERY_TIMEOUT)
+    info = await discovery.discover(endpoint, token, pins, asyncio.get_running_loop().time() + DISCOVERY_TIMEOUT,
+                                    lambda why: progress.doing(f"Asking {endpoint} for the cluster: {why}"))
     progress.done(f"the cluster at {info.server} is the one meant", "signature and CA are right")
     settings = await _obtain(settings, info, token, progress)
     if preflight.refuse(settings, progress, running=False):  # again: now it is known what the cluster wants here

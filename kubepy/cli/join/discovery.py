@@ -11,8 +11,9 @@ import hashlib
 import hmac
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import aiohttp
 import orjson
@@ -27,6 +28,9 @@ PATH = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
 LIMIT = 1 << 20
 """Bytes: an answer from a server that is not trusted yet is not read further."""
 RETRY = 1.0
+_OF_ANOTHER_TIME = (9, 10)
+"""OpenSSL's codes of a certificate that is not valid yet, or has expired."""
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
@@ -99,8 +103,25 @@ def _decode(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-async def discover(endpoint: str, token: Token, pins: Sequence[str], deadline: float) -> ClusterInfo:
-    """Asks `HOST:PORT` until the event loop's clock says `deadline`. Raises Untrusted, or NotYet with the last reason."""
+def parse_endpoint(text: str) -> str:
+    """`HOST:PORT` of what a user gives for it: a URL is one too, and 6443 is the usual port. Raises ValueError."""
+    plain = text.removeprefix("https://").rstrip("/")
+    host, port = plain, "6443"
+    if plain.startswith("[") or plain.count(":") == 1:
+        head, colon, tail = plain.rpartition(":")
+        if colon and not tail.endswith("]"):
+            host, port = head, tail
+    elif ":" in plain:
+        host = f"[{plain}]"
+    if not host or not _HOST.fullmatch(host) or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r} is not HOST:PORT of an API server (`kubepy token create` prints the whole command)")
+    return f"{host}:{port}"
+
+
+async def discover(endpoint: str, token: Token, pins: Sequence[str], deadline: float,
+                   waiting: Callable[[str], None] = lambda why: None) -> ClusterInfo:
+    """Asks `HOST:PORT` until the event loop's clock says `deadline`, and says why it is `waiting`. Raises Untrusted, or NotYet with the
+    last reason."""
     nobody = ssl.create_default_context()
     nobody.check_hostname, nobody.verify_mode = False, ssl.CERT_NONE
     loop = asyncio.get_running_loop()
@@ -111,9 +132,10 @@ async def discover(endpoint: str, token: Token, pins: Sequence[str], deadline: f
             if again != info:
                 raise Untrusted("cluster-info is another one when it is read through a verified connection")
             return info
-        except NotYet:
+        except NotYet as error:
             if loop.time() + RETRY > deadline:
                 raise
+            waiting(str(error))
         await asyncio.sleep(RETRY)
 
 
@@ -130,6 +152,9 @@ async def _read(server: str, trust: ssl.SSLContext) -> Object:
                 raise NotYet(f"{server} answers {answer.status} for cluster-info")
             found = orjson.loads(body)
     except aiohttp.ClientConnectorCertificateError as error:
+        if getattr(error.certificate_error, "verify_code", 0) in _OF_ANOTHER_TIME:
+            raise Untrusted(f"the certificate of {server} is {error.certificate_error.verify_message}: "  # type: ignore[attr-defined]
+                            f"is this machine's clock right? It says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC") from error
         raise Untrusted(f"the certificate of {server} is not of the cluster's CA: {error}") from error
     except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError) as error:
         raise NotYet(f"{server}: {error or type(error).__name__}") from error

@@ -10,6 +10,7 @@ test_endpoints_follow_pods, test_ports_and_protocols |
 | DNS: cluster, services, partial names, hostname, subdomain, ExternalName, /etc/hosts, dnsConfig | test_names, test_types_change, \
 test_a_pod_may_bring_its_own_dns |
 | EndpointSlice: several addresses and ports in several slices; mirroring of Endpoints | test_hand_made_slices, test_mirrored_endpoints |
+| DNS of each node, and the others' when it is dead (kubepy's own) | test_every_node_has_a_dns_of_its_own_and_that_of_others_in_need |
 | HostPort: same port, other address or protocol | test_host_ports |
 | Proxy: through a service and a pod | test_proxy |
 | API server: secure service, endpoints and slices of kubernetes.default; found among all namespaces | test_the_kubernetes_service |
@@ -293,6 +294,31 @@ def test_endpoints_are_quick(wires: Wires) -> None:
                                                  if item["metadata"]["name"].startswith("quick-")) == 20)
     assert time.monotonic() - began < 50
     wires.kubectl("delete", "service", *(f"quick-{number}" for number in range(20)))
+
+
+def resolves(wires: Wires, source: str) -> bool:
+    return "10.96.0.1" in wires.sh(source, "timeout 3 nslookup kubernetes.default.svc.cluster.local").replace("10.96.0.10", "")
+
+
+def test_every_node_has_a_dns_of_its_own_and_that_of_others_in_need(wires: Wires) -> None:
+    def serving() -> set[str]:
+        return {endpoint["nodeName"] for item in json.loads(wires.cluster.kubectl(
+            "get", "endpointslices", "-n", "kube-system", "-l", "kubernetes.io/service-name=kube-dns", "-o", "json"))["items"]
+            for endpoint in item["endpoints"] if endpoint["conditions"]["ready"]}
+
+    first, second = wires.nodes
+    eventually("both serve", lambda: serving() == {first.name, second.name})
+    eventually("both resolve", lambda: resolves(wires, "one") and resolves(wires, "two"))
+    dns = next(part["pid"] for part in json.loads(first.kubepy("status", f"--data-dir={first.data}", "-o", "json", check=False))["parts"]
+               if part["name"] == "dns")
+    os.kill(dns, signal.SIGSTOP)  # it takes questions and says nothing, as on a machine that is lost
+    try:
+        assert all(resolves(wires, "two") for _ in range(3)), "the other node's pods do not notice"
+        eventually("its pods ask the other node's", lambda: resolves(wires, "one"), 60)
+        assert serving() == {second.name}
+    finally:
+        os.kill(dns, signal.SIGCONT)
+    eventually("it is back", lambda: serving() == {first.name, second.name}, 60)
 
 
 STREAM = "while true; do date +%s; sleep 0.2; done"

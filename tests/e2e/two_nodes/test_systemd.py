@@ -138,7 +138,7 @@ def test_units_slices_and_the_machines_end(managed: LocalCluster) -> None:
     journal = node.run("journalctl", "--no-pager", "-u", "kubepy", "-o", "cat")
     assert "Taking over a running process" in journal
     stopped = [line.split('part="')[1].split('"')[0] for line in journal.splitlines() if 'phase="stopped"' in line]
-    assert stopped == ["proxy", "kubelet", "containerd"]
+    assert stopped == ["dns", "proxy", "kubelet", "containerd"]
     node.run("systemctl", "start", "kubepy")
     eventually("the node is ready again", lambda: all(part["phase"] == "ready" for part in parts(node).values()), 90, 1)
     assert [sum(entry["restartCount"] for entry in pod(managed, name)["status"]["containerStatuses"]) for name in PODS] == [0, 0, 0]

@@ -64,13 +64,13 @@ def web(two_nodes: LocalCluster) -> None:
 
 def test_the_joined_node_runs_nothing_of_the_control_plane(two_nodes: LocalCluster) -> None:
     status = json.loads(two_nodes.nodes[1].kubepy("status", f"--data-dir={two_nodes.nodes[1].data}", "-o", "json"))
-    assert {row["name"]: row["phase"] for row in status["parts"]} == dict.fromkeys(("containerd", "kubelet", "proxy"), "ready")
+    assert {row["name"]: row["phase"] for row in status["parts"]} == dict.fromkeys(("containerd", "kubelet", "proxy", "dns"), "ready")
     assert status["nodes"] == {two_nodes.nodes[1].name: "Ready"}
 
 
 def test_the_joined_node_has_no_key_but_its_own(two_nodes: LocalCluster) -> None:
     node = two_nodes.nodes[1]
-    assert set(node.run("ls", node.data / "pki").split()) == {"ca.crt", "proxy.crt", "proxy.key", "kubelet"}
+    assert set(node.run("ls", node.data / "pki").split()) == {"ca.crt", "proxy.crt", "proxy.key", "dns.crt", "dns.key", "kubelet"}
     certificates = node.run("find", node.data / "pki/kubelet", "-name", "*-current.pem", "-printf", "%f ").split()
     assert sorted(certificates) == ["kubelet-client-current.pem", "kubelet-server-current.pem"], "the kubelet asked for them itself"
 
@@ -112,12 +112,13 @@ def test_the_joined_node_renews_its_certificates_as_itself(two_nodes: LocalClust
     node = two_nodes.nodes[1]
     before = node.run("cat", node.data / "pki/proxy.crt")
     said = node.kubepy("certs", "renew", "--all", f"--data-dir={node.data}")
-    assert said.split() == ["renewed", "proxy"], "the kubelet rotates its own"
+    assert said.split() == ["renewed", "proxy", "renewed", "dns"], "the kubelet rotates its own"
     assert node.run("cat", node.data / "pki/proxy.crt") != before
     name = pods(two_nodes, node)[0]["metadata"]["name"]
     two_nodes.kubectl("logs", name)
     node.run("kubectl", f"--kubeconfig={node.data / 'kubelet.kubeconfig'}", "get", "node", node.name)
-    node.run("kubectl", f"--kubeconfig={node.data / 'proxy.kubeconfig'}", "get", "services", "-A")
+    for who in ("proxy", "dns"):
+        node.run("kubectl", f"--kubeconfig={node.data / who}.kubeconfig", "get", "services", "-A")
 
 
 def test_a_machine_with_a_wrong_hash_or_token_does_not_join(two_nodes: LocalCluster) -> None:
@@ -136,7 +137,7 @@ def test_a_machine_with_a_wrong_hash_or_token_does_not_join(two_nodes: LocalClus
 def test_a_node_may_not_read_what_is_not_its_own(two_nodes: LocalCluster) -> None:
     node = two_nodes.nodes[1]
     for who, what in (("kubelet", ["secrets", "-A"]), ("proxy", ["secrets", "-A"]), ("proxy", ["configmaps", "-A"]),
-                      ("kubelet", ["node", two_nodes.nodes[0].name])):
+                      ("dns", ["secrets", "-A"]), ("dns", ["pods", "-A"]), ("kubelet", ["node", two_nodes.nodes[0].name])):
         with pytest.raises(Failed, match="Forbidden"):
             node.run("kubectl", f"--kubeconfig={node.data / who}.kubeconfig", "get", *what)
 

@@ -54,7 +54,7 @@ def test_the_scheduler_schedules_and_does_not_rule(world: World) -> None:
 
 def test_the_proxy_and_the_dns_read_services_and_no_more(world: World) -> None:
     for name, may in (("proxy", {"services", "endpoints", "endpointslices", "nodes", "events", "servicecidrs"}),
-                      ("dns", {"services", "endpoints", "endpointslices", "namespaces", "pods", "nodes"})):
+                      ("dns", {"services", "endpoints", "endpointslices", "namespaces"})):
         with client(world.server, pki=world.pki, name=name) as who:
             found = let_in(who, world.resources) - ANYBODY
             assert {resource for resource, _ in found} <= may

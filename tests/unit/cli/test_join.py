@@ -1,14 +1,20 @@
 """Joining: whom a machine believes, what a token says, who is granted what."""
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
+import io
+import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
 import pytest
 import yaml
+from aiohttp import web
 from cryptography.hazmat.primitives import serialization
+from rich.console import Console
 
 from kubepy.api.resource import CERTIFICATE_SIGNING_REQUESTS
 from kubepy.api.types import Object
@@ -16,7 +22,8 @@ from kubepy.cli.component import plan_components
 from kubepy.cli.join import discovery, grant, identity, request, token
 from kubepy.cli.join.discovery import NotYet, Untrusted, pin, verify
 from kubepy.cli.pki import Pair
-from kubepy.cli.pki.issue import make_ca, new_key
+from kubepy.cli.pki.issue import Subject, make_ca, make_leaf, new_key, write_pair
+from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings
 from kubepy.client.memory import MemoryClient
 from kubepy.client.serving import self_signed
@@ -134,3 +141,53 @@ def test_the_kubelet_of_a_joined_node_looks_after_its_own_certificates(tmp_path:
     assert not identity.serves(settings)
     Store(identity.kubelet_directory(settings), "kubelet-server").put(self_signed("n2"), 0.0)
     assert not identity.serves(settings), "one it has signed itself does not count"
+
+
+@pytest.mark.parametrize(("text", "endpoint"), [
+    ("192.0.2.7:6443", "192.0.2.7:6443"), ("192.0.2.7", "192.0.2.7:6443"), ("https://cp.example.com:443/", "cp.example.com:443"),
+    ("cp", "cp:6443"), ("2001:db8::7", "[2001:db8::7]:6443"), ("[2001:db8::7]", "[2001:db8::7]:6443"),
+    ("[2001:db8::7]:8443", "[2001:db8::7]:8443"), ("", ""), ("cp:x", ""), ("cp:", ""),
+    ("cp:70000", ""), ("http://cp:6443", ""), ("a/b", ""),
+])
+def test_where_the_api_server_is(text: str, endpoint: str) -> None:
+    if endpoint:
+        assert discovery.parse_endpoint(text) == endpoint
+        return
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        discovery.parse_endpoint(text)
+
+
+async def test_a_server_of_another_time_makes_one_look_at_the_clock(tmp_path: Path) -> None:
+    """A certificate that is not valid yet is no sign of another cluster."""
+    key, ca_key = new_key(), new_key()
+    later = datetime.now(UTC) + timedelta(days=3)
+    authority = make_ca("kubernetes", ca_key, datetime.now(UTC))
+    pair = Pair(tmp_path / "s.crt", tmp_path / "s.key")
+    write_pair(pair, make_leaf(Subject("kube-apiserver", server=True, names=("127.0.0.1",)), key, authority, ca_key, later), key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.cert, pair.key)
+
+    async def serve(request: web.BaseRequest) -> web.Response:
+        return web.json_response({"data": content})
+
+    runner = web.ServerRunner(web.Server(serve))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    await site.start()
+    server = f"127.0.0.1:{runner.addresses[0][1]}"
+    pem = authority.public_bytes(serialization.Encoding.PEM)
+    content = signed(info(pem, f"https://{server}"))
+    try:
+        with pytest.raises(Untrusted, match="is this machine's clock right"):
+            await discovery.discover(server, TOKEN, [pin(pem)], asyncio.get_running_loop().time() + 5)
+    finally:
+        await runner.cleanup()
+
+
+def test_what_is_said_is_said_as_it_is() -> None:
+    """Brackets are no markup of the terminal's."""
+    console = Console(file=io.StringIO(), width=200)
+    progress = Progress(console)
+    for say in (progress.fail, progress.warn, progress.done, progress.say):
+        say("[a-z0-9]{6} at [fd00::1]:6443")
+    assert console.file.getvalue().count("[a-z0-9]{6} at [fd00::1]:6443") == 4  # type: ignore[attr-defined]

@@ -4,7 +4,10 @@ from __future__ import annotations
 import dnslib
 import pytest
 
+from kubepy.base import nameserver
+from kubepy.base.clock import SystemClock
 from kubepy.dns import wire
+from kubepy.dns.kept import Kept
 from kubepy.dns.record import hosts_records, service_records
 from kubepy.dns.server import Resolver
 from kubepy.dns.upstream import Upstream, read_resolv_conf
@@ -37,6 +40,9 @@ def resolver():
         ("default/empty", service("empty", ip="None"), [endpoints(("10.244.0.9", "", False))]),
         ("default/out", service("out", ip="", type="ExternalName", externalName="example.com"), []),
         ("default/alias", service("alias", ip="", type="ExternalName", externalName="web.default.svc.cluster.local"), []),
+        ("default/again", service("again", ip="", type="ExternalName", externalName="alias.default.svc.cluster.local"), []),
+        ("default/round", service("round", ip="", type="ExternalName", externalName="round.default.svc.cluster.local"), []),
+        ("default/outer", service("outer", ip="", type="ExternalName", externalName="out.default.svc.cluster.local"), []),
     ):
         zone.replace(key, service_records(one, slices, zone.domain))
     found = Resolver(zone, Upstream([]))
@@ -124,7 +130,8 @@ def test_a_hosts_file_adds_names(resolver):
     assert ask(resolver, "other.example.com") is None
 
 
-@pytest.mark.parametrize("name", ["example.com", "1.1.1.1.in-addr.arpa", "out.default.svc.cluster.local"])
+@pytest.mark.parametrize("name", ["example.com", "1.1.1.1.in-addr.arpa", "out.default.svc.cluster.local",
+                                  "outer.default.svc.cluster.local"])
 def test_what_is_not_ours_takes_longer(resolver, name):
     assert ask(resolver, name) is None
 
@@ -147,6 +154,16 @@ def test_edns_is_answered_with_edns(resolver):
     assert (question.edns, question.size) == (True, 4096)
     reply = dnslib.DNSRecord.parse(resolver.now(question, 1232))
     assert [record.rtype for record in reply.ar] == [41]
+
+
+def test_a_later_edns_than_there_is_is_told_so():
+    query = dnslib.DNSRecord.question("web.default.svc.cluster.local")
+    query.add_ar(dnslib.EDNS0(version=1))
+    data = bytes(query.pack())
+    with pytest.raises(wire.BadVersion):
+        wire.parse_question(data)
+    reply = dnslib.DNSRecord.parse(wire.refuse_version(data))
+    assert (reply.header.id, reply.ar[0].edns_rcode << 4 | reply.header.rcode) == (query.header.id, 16)
 
 
 def test_a_service_that_changes_changes_its_names(resolver):
@@ -191,3 +208,65 @@ def test_foreign_answers_age():
 
 def test_resolv_conf():
     assert read_resolv_conf("# x\nnameserver 10.0.0.1\nsearch a b\nnameserver fd00::1\n") == [("10.0.0.1", 53), ("fd00::1", 53)]
+
+
+def test_an_alias_of_an_alias_follows_what_it_stands_for(resolver):
+    again, alias = "again.default.svc.cluster.local. CNAME alias.default.svc.cluster.local.", \
+        "alias.default.svc.cluster.local. CNAME web.default.svc.cluster.local."
+    assert shown(ask(resolver, "again.default.svc.cluster.local").rr) == [again, alias, "web.default.svc.cluster.local. A 10.96.0.7"]
+    assert shown(ask(resolver, "again.default.svc.cluster.local", "CNAME").rr) == [again]
+    db = service_records(service("alias", ip="", type="ExternalName", externalName="db.default.svc.cluster.local"), [], "cluster.local")
+    resolver.zone.replace("default/alias", db)
+    assert "db.default.svc.cluster.local. A 10.244.0.5" in shown(ask(resolver, "again.default.svc.cluster.local").rr)
+    assert len(ask(resolver, "round.default.svc.cluster.local").rr) < 20, "a circle ends"
+
+
+def identify(resolver, name="id.server", kind="TXT", qclass=3):
+    query = dnslib.DNSRecord(q=dnslib.DNSQuestion(name, getattr(dnslib.QTYPE, kind), qclass))
+    return dnslib.DNSRecord.parse(resolver.now(wire.parse_question(bytes(query.pack())), 512))
+
+
+def test_a_server_says_whose_it_is_until_it_is_about_to_stop(resolver):
+    named = Resolver(resolver.zone, Upstream([]), "n1")
+    for name in ("id.server", "ID.Server", "hostname.bind"):
+        assert [str(record.rdata) for record in identify(named, name).rr] == ['"n1"']
+    assert nameserver.parse(named.now(wire.parse_question(nameserver.query(9)), 512)) == (9, "n1")
+    assert identify(named, "version.bind").header.rcode == identify(named, kind="A").header.rcode == wire.REFUSED
+    assert identify(named, qclass=4).header.rcode == identify(resolver).header.rcode == wire.REFUSED
+    named.stopping = True
+    assert identify(named).header.rcode == wire.SERVFAIL
+    assert nameserver.parse(named.now(wire.parse_question(nameserver.query(9)), 512)) == (9, "")
+    assert ask(named, "web.default.svc.cluster.local").rr, "everything else is still answered"
+
+
+async def test_names_outlive_the_process(resolver, tmp_path):
+    path = str(tmp_path / "dns.json")
+    await Kept(path, resolver.zone, SystemClock()).save()
+    zone = Zone()
+    again = Kept(path, zone, SystemClock())
+    assert again.load()
+    later = Resolver(zone, Upstream([]))
+    for name, kind in (("web.default.svc.cluster.local", "A"), ("_http._tcp.db.default.svc.cluster.local", "SRV"),
+                       ("5.0.244.10.in-addr.arpa", "PTR"), ("10-244-0-5.default.pod.cluster.local", "A"),
+                       ("alias.default.svc.cluster.local", "A"), ("cluster.local", "NS"), ("ns.dns.cluster.local", "A")):
+        assert shown(ask(later, name, kind).rr) == shown(ask(resolver, name, kind).rr) != []
+    zone.keep_only({"default/web"}, {"default"})
+    assert ask(later, "web.default.svc.cluster.local").rr
+    assert ask(later, "db.default.svc.cluster.local").header.rcode == wire.NXDOMAIN
+    assert ask(later, "10-244-0-5.kube-system.pod.cluster.local").header.rcode == wire.NXDOMAIN
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"format": 0}', '{"format": 1, "domain": "other", "records": {}}',
+                                  '{"format": 1, "domain": "cluster.local", "records": {"a/b": {"x": 1}}, "namespaces": [], "time": 1}'])
+def test_what_cannot_be_read_is_as_nothing(tmp_path, text):
+    path = tmp_path / "dns.json"
+    if text is not None:
+        path.write_text(text)
+    assert not Kept(str(path), Zone(), SystemClock()).load()
+    assert not Kept("", Zone(), SystemClock()).load()
+
+
+def test_the_longest_stub_domain_counts():
+    upstream = Upstream([("a", 53)], {"example.com": [("b", 53)], "deep.example.com": [("c", 53)]})
+    assert [upstream.servers(wire.encode_name(name))[0][0] for name in ("example.org", "x.example.com", "x.deep.example.com", "axample.com")
+            ] == ["a", "b", "c", "a"]
