@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from deploy import terminal
 from deploy.machine import SHARED, Machine
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -228,20 +229,40 @@ class VirtualNode(MachineNode):
         raise NotImplementedError("a virtual machine's commands are not this machine's")
 
     def shell(self, *words: str) -> int:
-        if not words:
-            raise Failed(f"{self.name} is a virtual machine without a terminal: give a command")
+        if not words and not sys.stdin.isatty():
+            words = ("sh", "-c", sys.stdin.read())
+        elif sys.stdin.isatty() and sys.stdout.isatty():
+            return self._converse(list(words) or ["bash", "-i"])
         code, output, errors = self._perform(list(words), None, 24 * 3600)
         sys.stdout.write(output)
         sys.stderr.write(errors)
         return code
 
-    def _perform(self, command: list[str], data: bytes | None, timeout: float) -> tuple[int, str, str]:
+    def _converse(self, command: list[str]) -> int:
+        """A command on this terminal; its exit code."""
+        jobs = self.directory / "jobs"
+        number = self._hand_over(command, None, {"terminal": terminal.size(), "term": os.environ.get("TERM", "dumb")})
+        ended = jobs / f"{number}.exit"
+        terminal.converse(jobs, number, lambda: ended.exists() or not self.machine.running)
+        if not ended.exists():
+            raise Failed(f"{self.name} is not running:\n{self.machine.printed()}")
+        errors = jobs / f"{number}.err"
+        sys.stderr.write(errors.read_text() if errors.exists() else "")
+        return int(ended.read_text())
+
+    def _hand_over(self, command: list[str], data: bytes | None, extra: dict[str, Any]) -> str:
+        """Lays a job into the machine's directory; its number."""
         jobs, number = self.directory / "jobs", uuid.uuid4().hex  # several processes may give it commands
         (jobs / f"{number}.in").write_bytes(data or b"")
         job = jobs / f"{number}.new"
-        environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/root"}
-        job.write_text(json.dumps({"command": command, "environment": environment}))
+        environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/root",
+                       **({"TERM": extra["term"]} if "term" in extra else {})}
+        job.write_text(json.dumps({"command": command, "environment": environment, "terminal": extra.get("terminal")}))
         job.rename(jobs / f"{number}.job")
+        return number
+
+    def _perform(self, command: list[str], data: bytes | None, timeout: float) -> tuple[int, str, str]:
+        jobs, number = self.directory / "jobs", self._hand_over(command, data, {})
         deadline = time.monotonic() + timeout
         ended = jobs / f"{number}.exit"
         while not ended.exists():
