@@ -79,6 +79,7 @@ def _write(path: Path, domain: str, records: dict[str, Records], namespaces: set
                             for name, held in found.items()} for owner, found in records.items() if owner not in ("", "/hosts")}})
     partial = path.with_name(f".{path.name}.new")
     partial.write_bytes(data)
+    partial.chmod(0o600)
     partial.replace(path)
 
 

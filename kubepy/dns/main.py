@@ -118,19 +118,20 @@ async def _work(process: daemon.Daemon) -> None:
 
 async def _wait_for_names(factory: InformerFactory, feed: Feed, kept: Kept, tasks: Tasks) -> None:
     """Returns when there is something to answer with: the API server's, or after a while what was kept."""
-    known = kept.load()
+    known, away = kept.load(), False
 
     async def settle() -> None:
         await factory.wait_synced()
         feed.settle()
-        if known:
-            log.info("The names are those of the API server again")
+        if away:
+            log.info("The API server is back: the names are its again")
         await kept.keep()
 
     try:
         async with asyncio.timeout(PATIENCE if known else None):
             await factory.wait_synced()
     except TimeoutError:
+        away = True
         log.warning("The API server is away: answering with the names that were kept", seconds_old=round(kept.age or 0))
     tasks.keep(settle, "names")
 
