@@ -7,11 +7,14 @@ import orjson
 
 from kubepy.api.types import Object
 from kubepy.apiserver.registry.autoscaling import horizontalpodautoscaler, horizontalpodautoscaler_v1
+from kubepy.apiserver.registry.certificates import clustertrustbundle
 from kubepy.apiserver.registry.core import event as core_event
 from kubepy.apiserver.registry.events import event
 from kubepy.apiserver.registry.kind import Kind
+from kubepy.apiserver.registry.resource import devicetaintrule
 
-_FAMILIES = ((horizontalpodautoscaler.KIND, horizontalpodautoscaler_v1.KIND), (core_event.KIND, event.KIND))
+_FAMILIES = ((horizontalpodautoscaler.KIND, horizontalpodautoscaler_v1.KIND), (core_event.KIND, event.KIND),
+             (clustertrustbundle.KIND, clustertrustbundle.ALPHA), (devicetaintrule.KIND, devicetaintrule.ALPHA))
 
 
 def other_versions(kind: Kind) -> list[tuple[Kind, Callable[[Object], Object]]]:
