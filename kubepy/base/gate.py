@@ -99,6 +99,12 @@ GATES: Mapping[str, Gate] = {
 _GROUPS = {"AllAlpha": ALPHA, "AllBeta": BETA}
 _NEEDS = {"ClusterTrustBundleProjection": "ClusterTrustBundle", "DRADeviceTaintRules": "DRADeviceTaints",
           "StorageVersionAPI": "APIServerIdentity"}
+GROUPS_OF_API = frozenset((
+    "ClusterTrustBundle", "ClusterTrustBundleProjection", "DRADeviceTaintRules", "DRAResourcePoolStatus", "PodCertificateRequest",
+    "StorageVersionAPI", "StorageVersionMigrator",
+))
+"""What goes through the whole cluster, and what operators therefore tell every component alike: each takes either state, also where it has
+nothing to do with it."""
 _ENABLED = gauge("kubernetes_feature_enabled", "[BETA] This metric records the data about the stage and enablement of a k8s feature.",
                  ("name", "stage"))
 
@@ -158,6 +164,7 @@ def parse(texts: Iterable[str], switchable: frozenset[str] = frozenset(), compon
 
 def chosen(wanted: Mapping[str, bool], switchable: frozenset[str] = frozenset()) -> Gates:
     """What a configuration's `featureGates` says. Raises GateError with every problem."""
+    switchable = switchable | GROUPS_OF_API
     problems: list[str] = []
     values: dict[str, bool] = {}
     for name in sorted(wanted, key=lambda name: name not in _GROUPS):  # a gate's own setting wins over its group's
@@ -193,7 +200,7 @@ def add_flag(parser: argparse._ActionsContainer, switchable: frozenset[str] = fr
             except GateError as error:
                 parser.error(f'invalid argument "{values}" for "--feature-gates" flag: {error}')
 
-    known = f"; those that can be: {', '.join(sorted(switchable))}" if switchable else ""
+    known = f"; those that can be: {', '.join(sorted(switchable | GROUPS_OF_API))}"
     parser.add_argument("--feature-gates", action=Set, default=Gates(), metavar="A=BOOL,…",
                         help=f"features to be switched on or off; every gate of v1.36 may be set to its default{known}")
 

@@ -25,7 +25,6 @@ from kubepy.controllers.kit.share import Sharing
 NAME = "kube-controller-manager"
 SIGNER_FLAGS = {"kubelet-serving": KUBELET_SERVING, "kubelet-client": KUBELET_CLIENT, "kube-apiserver-client": CLIENT,
                 "legacy-unknown": LEGACY}
-SWITCHABLE = frozenset(entry.gate for entry in manager.CONTROLLERS if entry.gate) | {"DRADeviceTaintRules"}
 WORKERS = {
     "cron-job": 5, "daemonset": 2, "deployment": 5, "disruption": 5, "endpoint": 5, "ephemeralvolume": 5, "gc": 20,
     "horizontal-pod-autoscaler": 5, "job": 5, "namespace": 10, "node": 1, "rc": 5, "replicaset": 5, "resource-claim": 5,
@@ -35,8 +34,7 @@ WORKERS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    result = daemon.parser(NAME, secure_port=10257, description="Brings a cluster to the state its objects describe.",
-                           switchable=SWITCHABLE)
+    result = daemon.parser(NAME, secure_port=10257, description="Brings a cluster to the state its objects describe.")
     which = result.add_argument_group("controllers")
     names = ", ".join(entry.name for entry in manager.CONTROLLERS)
     which.add_argument("--controllers", type=comma_list, default=["*"], metavar="NAMES",

@@ -56,11 +56,8 @@ deploy/examples/scheduler-plugin. percentageOfNodesToScore has no effect: every 
 """
 
 
-SWITCHABLE = frozenset(("DRADeviceTaintRules",))
-
-
 def main(argv: list[str]) -> int:
-    parser = daemon.parser("kube-scheduler", secure_port=10259, description=DESCRIPTION, switchable=SWITCHABLE)
+    parser = daemon.parser("kube-scheduler", secure_port=10259, description=DESCRIPTION)
     parser.epilog = CONFIGURATION
     parser.add_argument("--config", default="", metavar="FILE", help="KubeSchedulerConfiguration: profiles, plugins and their arguments")
     args = parser.parse_args(argv)

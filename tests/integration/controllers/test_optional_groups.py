@@ -7,6 +7,8 @@ import json
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -14,9 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kubepy.api.errors import ApiError, NotFound
+from kubepy.api.errors import ApiError, NotFound, TooManyRequests
 from kubepy.api.resource import (
     CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
     CLUSTER_TRUST_BUNDLES,
     DEVICE_TAINT_RULES,
     NODES,
@@ -47,6 +50,7 @@ VERSIONS = ",".join(f"{version}=true" for version in (
 RUN = ("serviceaccount", "root-ca-cert-publisher", "storage-version-migrator-controller", "storageversion-garbage-collector-controller",
        "kube-apiserver-serving-clustertrustbundle-publisher-controller", "resourcepoolstatusrequest-controller",
        "device-taint-eviction-controller", "podcertificaterequest-cleaner-controller")
+DAY = timedelta(days=1)
 DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False)
 WIDGETS = Resource("example.com", "v1", "widgets", "Widget", True)
 
@@ -73,6 +77,11 @@ def definition(storage: str) -> Object:
     return {"metadata": {"name": "widgets.example.com"}, "spec": {
         "group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget", "listKind": "WidgetList"},
         "versions": [{"name": name, "served": True, "storage": name == storage, "schema": schema} for name in ("v1", "v2")]}}
+
+
+def widget(number: int) -> Object:
+    return {"apiVersion": WIDGETS.api_version, "kind": WIDGETS.kind, "metadata": {"name": f"w-{number}", "namespace": "default"},
+            "size": number}
 
 
 def stored(server: ApiServer) -> list[Object]:
@@ -102,14 +111,14 @@ async def test_old_bytes_in_etcd_are_written_again(server: ApiServer, client: Ht
 
     async def accepted() -> bool:
         try:
-            await client.create(WIDGETS, {"metadata": {"name": "w-0", "namespace": "default"}, "size": 0})
-        except (NotFound, ApiError) as error:
-            return error.code == 409
+            await client.create(WIDGETS, widget(0))
+        except (NotFound, TooManyRequests):
+            return False
         return True
 
     await until(accepted, "the custom resource", 60)
     for number in range(1, 4):
-        await client.create(WIDGETS, {"metadata": {"name": f"w-{number}", "namespace": "default"}, "size": number})
+        await client.create(WIDGETS, widget(number))
     live = await client.get(DEFINITIONS, "widgets.example.com")
     await client.update(DEFINITIONS, {**live, "spec": definition("v2")["spec"]})
 
@@ -159,9 +168,11 @@ async def test_a_server_tells_how_it_stores_and_entries_of_none_are_cleared_away
 
 
 async def test_the_authority_of_the_api_servers_is_a_trust_bundle(server: ApiServer, client: HttpClient) -> None:
+    authority = await asyncio.to_thread(Path(server.ca).read_text)
+
     async def published() -> bool:
         items = (await client.list(CLUSTER_TRUST_BUNDLES, field_selector="spec.signerName=kubernetes.io/kube-apiserver-serving"))["items"]
-        return [item["spec"]["trustBundle"] for item in items] == [open(server.ca).read()]
+        return [item["spec"]["trustBundle"] for item in items] == [authority]
 
     await until(published, "the bundle", 60)
     config = load(server.kubeconfig)
@@ -196,14 +207,16 @@ async def test_kubelets_ask_for_certificates_of_their_pods_and_signers_answer(se
     await until(lambda: kubelets[0].get(POD_CERTIFICATE_REQUESTS, "r", "default"), "the node's own request")
     with pytest.raises(ApiError, match="no relationship found"):
         await kubelets[1].get(POD_CERTIFICATE_REQUESTS, "r", "default")
-    await client.create(CLUSTER_ROLE_BINDINGS, {"metadata": {"name": "signer"}, "subjects": [{"kind": "User", "name": "signer"}], "roleRef": {
-        "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:controller:certificate-controller"}})
+    await client.create(CLUSTER_ROLES, {"metadata": {"name": "signer"}, "rules": [
+        {"verbs": ["update"], "apiGroups": ["certificates.k8s.io"], "resources": ["podcertificaterequests/status"]}]})
+    await client.create(CLUSTER_ROLE_BINDINGS, {"metadata": {"name": "signer"}, "subjects": [{"kind": "User", "name": "signer"}],
+                                                "roleRef": {"apiGroup": CLUSTER_ROLES.group, "kind": "ClusterRole", "name": "signer"}})
     made = (x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(x509.Name([])).public_key(key.public_key()).serial_number(1)
-            .not_valid_before(now := asked_at()).not_valid_after(later(now, 86400)).sign(key, hashes.SHA256()))
-    status = {"certificateChain": made.public_bytes(serialization.Encoding.PEM).decode(), "notBefore": stamp(now),
-              "notAfter": stamp(later(now, 86400)), "beginRefreshAt": stamp(later(now, 43200)),
+            .not_valid_before(now := datetime.now(UTC).replace(microsecond=0)).not_valid_after(now + DAY).sign(key, hashes.SHA256()))
+    status = {"certificateChain": made.public_bytes(serialization.Encoding.PEM).decode(), "notBefore": format_time(now.timestamp()),
+              "notAfter": format_time((now + DAY).timestamp()), "beginRefreshAt": format_time((now + DAY / 2).timestamp()),
               "conditions": [{"type": "Issued", "status": "True", "reason": "Issued", "message": "here it is"}]}
-    with pytest.raises(ApiError, match="podcertificaterequests/status|cannot update"):
+    with pytest.raises(ApiError, match='not permitted to "sign" for signer'):
         await signer.update(POD_CERTIFICATE_REQUESTS, {**request, "status": status}, subresource="status")
     issued = await client.update(POD_CERTIFICATE_REQUESTS, {**request, "status": status}, subresource="status")
     assert issued["status"]["conditions"][0]["lastTransitionTime"]
@@ -248,21 +261,3 @@ async def test_devices_are_counted_and_tainted_by_rules(client: HttpClient) -> N
     await until(counted, "the pools", 60)
     [pool] = (await client.get(RESOURCE_POOL_STATUS_REQUESTS, "q"))["status"]["pools"]
     assert (pool["totalDevices"], pool["allocatedDevices"]) == (3, 1)
-
-
-def asked_at():  # type: ignore[no-untyped-def]
-    import datetime
-    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-
-
-def later(moment, seconds: int):  # type: ignore[no-untyped-def]
-    import datetime
-    return moment + datetime.timedelta(seconds=seconds)
-
-
-def stamp(moment) -> str:  # type: ignore[no-untyped-def]
-    return format_time(moment.timestamp())
-
-
-async def _quiet() -> None:
-    await asyncio.sleep(0)
