@@ -78,6 +78,8 @@ class Controller:
     watches: tuple[Watch, ...]
     workers: int = 1
     start: Callable[[WorkQueue[str]], Awaitable[None]] | None = None
+    supersedes: bool = False
+    """When it is to look again is what it said last, not the earliest it has ever said."""
     initial_backoff: float = 0.005
     maximum_backoff: float = 1000.0
 
@@ -138,20 +140,33 @@ class Runtime:
 
         enqueue = queue if delay > 0 else add
 
-        def changed(old: Object | None, new: Object | None) -> None:
+        def added(obj: Object) -> None:
+            if observe is not None:
+                observe(None, obj)
+            if keys is not None and (when is None or when(None, obj)):
+                for key in keys(obj):
+                    enqueue(key)
+
+        def updated(old: Object, new: Object) -> None:
             if observe is not None:
                 observe(old, new)
             if keys is None or (when is not None and not when(old, new)):
                 return
-            if new is not None:
-                for key in keys(new):
-                    enqueue(key)
-            if old is not None and (new is None or keys is not own_key):
-                for key in keys(old):
+            found = keys(new)
+            for key in found:
+                enqueue(key)
+            if keys is not own_key and (before := keys(old)) != found:
+                for key in before:
                     enqueue(key)
 
-        informer.add_handler(
-            lambda obj: changed(None, obj), changed, lambda obj: changed(obj, None), owned_by=watch.owned_by)
+        def deleted(obj: Object) -> None:
+            if observe is not None:
+                observe(obj, None)
+            if keys is not None and (when is None or when(obj, None)):
+                for key in keys(obj):
+                    enqueue(key)
+
+        informer.add_handler(added, updated, deleted, owned_by=watch.owned_by)
 
     async def _work(self) -> None:
         while True:
@@ -182,6 +197,8 @@ class Runtime:
             queue.add_rate_limited(key)
         else:
             queue.forget(key)
+            if self.controller.supersedes:
+                queue.drop_later(key)
             if again is None:
                 self._results["success"].inc()
             else:

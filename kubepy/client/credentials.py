@@ -35,6 +35,7 @@ class Credentials:
         self._certificate = b""  # the plugin's that the context was made with
         self.plugin = Plugin(config.program, clock) if config.program is not None else None
         """Where there is one, it must be `ready` before the others are asked."""
+        self._shown = "", ""
         self._basic = ""
         if config.username:
             self._basic = "Basic " + base64.b64encode(f"{config.username}:{config.password}".encode()).decode()
@@ -58,9 +59,9 @@ class Credentials:
     def authorization(self) -> str:
         """The header's value, "" for none."""
         if self._token is not None:
-            return f"Bearer {self._token()}"
+            return self._bearer(self._token())
         if self.plugin is not None and self.plugin.granted is not None and self.plugin.granted.token:
-            return f"Bearer {self.plugin.granted.token}"
+            return self._bearer(self.plugin.granted.token)
         if self._config.token_file:
             now = self._clock.monotonic()
             if not self._file_token or now - self._token_checked >= CHECK_INTERVAL:
@@ -72,8 +73,14 @@ class Credentials:
                     if not self._file_token and not self._config.token:
                         raise
             if self._file_token:
-                return f"Bearer {self._file_token}"
-        return f"Bearer {self._config.token}" if self._config.token else self._basic
+                return self._bearer(self._file_token)
+        return self._bearer(self._config.token) if self._config.token else self._basic
+
+    def _bearer(self, token: str) -> str:
+        """The same text for the same token: it is looked up by, and hashing a kilobyte anew takes a microsecond."""
+        if token is not self._shown[0]:
+            self._shown = token, f"Bearer {token}"
+        return self._shown[1]
 
     def forget_token(self) -> None:
         """Reads the token file, or runs the plugin, again at the next request (the server has refused the token)."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -27,7 +26,7 @@ import uvloop
 from kubepy import KUBERNETES_VERSION
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import CONFIGMAPS
-from kubepy.base import gate
+from kubepy.base import garbage, gate
 from kubepy.base import log as logs
 from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.flag import add_boolean, add_duration, comma_list
@@ -131,7 +130,7 @@ def run(name: str, args: argparse.Namespace, work: Work, *, extra: Mapping[str, 
         config: dict[str, Any] | None = None, prepare: Callable[[Daemon], None] | None = None) -> int:
     """Runs the component until a signal; returns the exit code. `prepare` is called before it asks for the lease: what a leader needs
     to begin at once can be got while another one leads."""
-    gc.set_threshold(10_000, 20, 20)  # what comes from the wire is freed by its counts: looking for cycles took a twentieth
+    garbage.spare()
     logs.configure(args.v, json=args.logging_format == "json")
     try:
         return uvloop.run(_main(name, args, work, extra or {}, config or {}, prepare))

@@ -94,7 +94,7 @@ class HttpClient:
                      subresource: str | None = None, dry_run: bool = False) -> Object:
         namespace = namespace or (obj.get("metadata") or {}).get("namespace")
         path = resource.path(namespace, _name(name) if name else None, subresource)
-        return _object(await self._send("POST", path, _query(dryRun="All" if dry_run else ""), orjson.dumps(obj)))
+        return _object(await self._send("POST", path, "dryRun=All" if dry_run else "", orjson.dumps(obj)))
 
     async def update(self, resource: Resource, obj: Object, *, subresource: str | None = None) -> Object:
         metadata = obj["metadata"]
@@ -104,7 +104,7 @@ class HttpClient:
     async def patch(self, resource: Resource, name: str, patch: Any, namespace: str | None = None, *, type: PatchType = "merge",
                     subresource: str | None = None, field_manager: str = "", force: bool = False) -> Object:
         path = resource.path(namespace, _name(name), subresource)
-        query = _query(fieldManager=field_manager, force="true" if force else "")
+        query = _query(fieldManager=field_manager, force="true" if force else "") if field_manager or force else ""
         return _object(await self._send("PATCH", path, query, orjson.dumps(patch), content_type=_PATCH_TYPES[type]))
 
     async def delete(self, resource: Resource, name: str, namespace: str | None = None, *, grace_period_seconds: int | None = None,

@@ -160,7 +160,7 @@ class Informer:
         fresh = set()
         for item in items:
             fresh.add(key := key_of(item))
-            self._keep(key, item)
+            self._keep(key, self.lister.by_key(key), item)
         for key in self.lister.keys() - fresh:
             self._remove(key, None)
         self._version, self._history_lost = version, False
@@ -194,16 +194,13 @@ class Informer:
                 self._version = obj["metadata"]["resourceVersion"]
 
     def _put(self, key: str, obj: Object) -> None:
-        if self._transform is not None:
-            if self._update is not None and (old := self.lister.by_key(key)) is not None:
-                obj = self._update(old, obj)
-            else:
-                obj = self._transform(obj)
-        self._keep(key, obj)
-
-    def _keep(self, key: str, obj: Object) -> None:
-        """`obj` has been transformed."""
         old = self.lister.by_key(key)
+        if self._transform is not None:
+            obj = self._update(old, obj) if old is not None and self._update is not None else self._transform(obj)
+        self._keep(key, old, obj)
+
+    def _keep(self, key: str, old: Object | None, obj: Object) -> None:
+        """`obj` has been transformed, `old` is what is there."""
         new = obj["metadata"]
         before = old["metadata"] if old is not None else new
         if before.get("uid") != new.get("uid"):

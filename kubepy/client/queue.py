@@ -35,6 +35,9 @@ WORKED = histogram("workqueue_work_duration_seconds", "How long in seconds proce
 
 K = TypeVar("K", bound=Hashable)
 
+STALE = 1000
+"""Delayed adds that were taken back and may lie around until their time."""
+
 
 class ShutDown(Exception):
     """The queue has been shut down and is empty."""
@@ -102,6 +105,12 @@ class WorkQueue(Generic[K]):
                 self._timer.cancel()
             self._timer_due = due
             self._timer = self._tasks.start(self._run_timer(), "timer")
+
+    def drop_later(self, key: K) -> None:
+        """Takes a delayed add back."""
+        if self._due.pop(key, None) is not None and len(self._later) > 2 * len(self._due) + STALE:
+            self._later = [item for item in self._later if self._due.get(item[2]) == item[0]]
+            heapq.heapify(self._later)
 
     def add_rate_limited(self, key: K) -> None:
         """Adds `key` after its back-off, which doubles each time until `forget`."""

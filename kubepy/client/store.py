@@ -11,6 +11,8 @@ from kubepy.api.types import Object
 
 IndexFunction = Callable[[Object], Iterable[str]]
 Objects = list[Object]
+_Index = dict[str, dict[str, None]]
+"""Keys by value, in no order that matters."""
 
 
 def key_of(obj: Object) -> str:
@@ -49,9 +51,11 @@ class Store:
 
     def __init__(self) -> None:
         self._items: dict[str, Object] = {}
-        self._functions: dict[str, IndexFunction] = {}
-        self._indexes: dict[str, dict[str, dict[str, None]]] = {}
-        self.add_index("namespace", _namespace)
+        self._namespaces: _Index = {}
+        self._indexes: dict[str, _Index] = {"namespace": self._namespaces}
+        self._functions: list[tuple[IndexFunction, _Index]] = []
+        self._values: dict[str, list[tuple[str, ...]]] = {}
+        """What each function has said of the object, so that it is not asked again when it changes or goes."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -80,53 +84,56 @@ class Store:
 
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Objects that are there already are indexed too. Adding the same name again changes nothing."""
-        if name in self._functions:
+        if name in self._indexes:
             return
-        self._functions[name] = function
         index = self._indexes[name] = {}
+        self._functions.append((function, index))
         for key, obj in self._items.items():
-            for value in function(obj):
-                index.setdefault(value, {})[key] = None
+            values = tuple(function(obj))
+            self._values[key].append(values)
+            _add(index, key, values)
 
     def put(self, key: str, obj: Object) -> Object | None:
         """Returns what was there before."""
         old = self._items.get(key)
         self._items[key] = obj
-        for name, function in self._functions.items():
-            if old is None:
-                gone: Iterable[str] = ()
-                new = function(obj)
-            else:
-                if name == "namespace":  # it is in the key: it cannot change
-                    continue
-                gone, new = function(old), function(obj)
-                if gone == new:
-                    continue
-                before, after = set(gone), set(new)
-                gone, new = before - after, after - before
-            self._unindex(name, key, gone)
-            index = self._indexes[name]
-            for value in new:
-                index.setdefault(value, {})[key] = None
+        if old is None:
+            if namespace := obj["metadata"].get("namespace"):
+                _add(self._namespaces, key, (namespace,))
+            self._values[key] = kept = []
+            for function, index in self._functions:
+                values = tuple(function(obj))
+                kept.append(values)
+                _add(index, key, values)
+            return None
+        kept = self._values[key]
+        for at, (function, index) in enumerate(self._functions):
+            values = tuple(function(obj))
+            if values != (before := kept[at]):
+                _take(index, key, before)
+                _add(index, key, values)
+                kept[at] = values
         return old
 
     def remove(self, key: str) -> Object | None:
         old = self._items.pop(key, None)
         if old is not None:
-            for name, function in self._functions.items():
-                self._unindex(name, key, function(old))
+            if namespace := old["metadata"].get("namespace"):
+                _take(self._namespaces, key, (namespace,))
+            for (_, index), values in zip(self._functions, self._values.pop(key), strict=True):
+                _take(index, key, values)
         return old
 
-    def _unindex(self, name: str, key: str, values: Iterable[str]) -> None:
-        index = self._indexes[name]
-        for value in values:
-            keys = index.get(value)
-            if keys is not None:
-                keys.pop(key, None)
-                if not keys:
-                    del index[value]
+
+def _add(index: _Index, key: str, values: tuple[str, ...]) -> None:
+    for value in values:
+        index.setdefault(value, {})[key] = None
 
 
-def _namespace(obj: Object) -> tuple[str, ...]:
-    namespace = obj["metadata"].get("namespace")
-    return (namespace,) if namespace else ()
+def _take(index: _Index, key: str, values: tuple[str, ...]) -> None:
+    for value in values:
+        keys = index.get(value)
+        if keys is not None:
+            keys.pop(key, None)
+            if not keys:
+                del index[value]

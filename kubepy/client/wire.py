@@ -223,14 +223,15 @@ class Wire:
         """`head` is further header lines, each ended by CR LF; `timeout` in seconds covers waiting for a connection too."""
         data = self._bytes(method, target, head, body)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        now = loop.time()
+        deadline = now + timeout
         if self._free > 0:
             self._free -= 1
         else:
             await self._turn(deadline)
         try:
             while True:
-                connection = self._kept(loop.time()) or await self._connected(deadline)
+                connection = self._kept(now) or await self._connected(deadline)
                 if self._sweeper is None:
                     self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
                 try:
@@ -243,13 +244,16 @@ class Wire:
                     connection.close()
                     raise
                 if connection.reusable:
-                    connection.idle_since = loop.time()
+                    connection.idle_since = now  # when the request began: good enough for who waits a minute
                     self._idle.append(connection)
                 else:
                     connection.close()
                 return answer
         finally:
-            self._leave()
+            if self._waiting:
+                self._hand_over()
+            else:
+                self._free += 1
 
     @asynccontextmanager
     async def stream(self, method: str, target: str, head: str, silence: float | None) -> AsyncIterator[tuple[int, Connection]]:
@@ -283,12 +287,12 @@ class Wire:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self._leave()  # it was ours already: hand it on
+                self._hand_over()  # it was ours already
             if isinstance(error, TimeoutError):
                 raise ConnectionError("timed out") from error
             raise
 
-    def _leave(self) -> None:
+    def _hand_over(self) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

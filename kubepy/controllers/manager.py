@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from kubepy.base import garbage
 from kubepy.base.log import get_logger
 from kubepy.base.metrics import gauge
 from kubepy.client.controller import Controller, Runtime
@@ -158,9 +159,15 @@ def build(env: Environment, entries: Iterable[Entry]) -> Runtimes:
     return runtimes
 
 
+async def _settle(env: Environment) -> None:
+    await env.informers.wait_synced()
+    garbage.spare()
+
+
 async def run(env: Environment, runtimes: Runtimes, before: Callable[[], Awaitable[None]] | None = None) -> None:
     """Awaits `before`, starts caches and controllers; waits until cancelled. The environment's tasks end with their owner."""
     env.informers.start(env.tasks)
+    env.tasks.start(_settle(env), "settle")
     if before is not None:
         await before()
     for name, runtime in runtimes:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import socket
 import sys
 from collections.abc import Sequence
@@ -104,7 +103,6 @@ async def _work(process: daemon.Daemon) -> None:
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     if args.detect_local_mode == "NodeCIDR":
         _end_when_ranges_change(factory, name, ranges, ended)
-    gc.set_threshold(50_000, 20, 50)  # thousands of endpoints are no garbage
     factory.start(process.tasks)
     _serve(process, status, recorder, node, ended)
     done, _ = await asyncio.wait({process.tasks.start(syncer.run(factory), "syncer"), ended}, return_when=asyncio.FIRST_COMPLETED)

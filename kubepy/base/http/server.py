@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 
+from kubepy.base import garbage
 from kubepy.base.http.cycle import App
 from kubepy.base.http.protocol import HttpProtocol
 from kubepy.base.http.tls import ServerTls
@@ -71,14 +71,12 @@ class Serving(uvicorn.Server):
 
 
 async def serve(app: App, sock: socket.socket, tls: ServerTls | None, stopping: Callable[[], Awaitable[None]]) -> None:
-    """Serves until a signal; freezes what is there, so that collections do not walk it."""
+    """Serves until a signal."""
     config = uvicorn.Config(app, http=HttpProtocol, lifespan="off", access_log=False, log_level="warning", proxy_headers=False,
                             timeout_graceful_shutdown=10, log_config=None)
     config.load()
     config.ssl = tls.context if tls else None
-    gc.freeze()  # without collecting: that would take 70 ms and find next to nothing
-    gc.enable()
-    gc.set_threshold(50_000, 20, 50)  # decoding a list makes thousands of objects that need no collector
+    garbage.spare()
     await Serving(config, stopping).serve(sockets=[sock])
 
 

@@ -34,8 +34,8 @@ class _Sets(NamedTuple):
         return [*self.old, self.new] if self.new is not None else self.old
 
 
-REPORT_WAIT = 1.0
-"""Seconds for which a ReplicaSet that was just made may have to count its pods before the Deployment reports without them."""
+REPORT_WAIT = 10.0
+"""Seconds for which a ReplicaSet that was just made has time to count its pods before the Deployment reports without them."""
 
 
 class _Made(NamedTuple):
@@ -270,6 +270,14 @@ class Reconciler:
             self.reports.forget(report)
             raise
 
+    def counted(self, old: Object | None, new: Object | None) -> bool:
+        """Not when the cache shows what was just made: once that has counted its pods there is something to report."""
+        if old is not None or new is None or (new.get("status") or {}).get("observedGeneration"):
+            return True
+        owner = controller_of(new)
+        made = self._made.get(join_key(new["metadata"]["namespace"], owner["name"])) if owner is not None else None
+        return made is None or made.name != new["metadata"]["name"]
+
     def keys_of_set(self, replica_set: Object) -> Sequence[str]:
         namespace = replica_set["metadata"]["namespace"]
         reference = controller_of(replica_set)
@@ -307,7 +315,7 @@ def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     watches = (
         Watch(DEPLOYMENTS, when=reconciler.reports.news),
-        Watch(REPLICA_SETS, keys=reconciler.keys_of_set),
+        Watch(REPLICA_SETS, keys=reconciler.keys_of_set, when=reconciler.counted),
         Watch(PODS, keys=reconciler.keys_of_pod, when=lambda old, new: new is None),
     )
-    return Controller("deployment", reconciler.reconcile, watches, workers=env.options.concurrency("deployment", 5))
+    return Controller("deployment", reconciler.reconcile, watches, workers=env.options.concurrency("deployment", 5), supersedes=True)

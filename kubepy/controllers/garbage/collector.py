@@ -78,10 +78,7 @@ class Collector:
         for resource in resources - self._informers.keys():
             shared = self._shared.known(resource)  # what other controllers watch anyway is not watched twice
             informer = shared or Informer(self._metadata, resource, transform=_essence, clock=self._clock)
-            informer.add_handler(
-                lambda obj, resource=resource: self._changed(queue, resource, obj),  # type: ignore[misc]
-                lambda old, new, resource=resource: self._changed(queue, resource, new),  # type: ignore[misc]
-                lambda obj: self._queue(queue, self.graph.remove(obj["metadata"]["uid"])))
+            self._listen(informer, resource, queue)
             task = tasks.keep(informer.run, f"metadata/{resource.group_resource}") if shared is None else None
             self._informers[resource] = informer, task
         for resource in self._informers.keys() - resources:
@@ -105,8 +102,17 @@ class Collector:
             waited += 0.1
         log.warning("Starting without some resources", missing=",".join(missing))
 
-    def _changed(self, queue: WorkQueue[str], resource: Resource, obj: Object) -> None:
-        self._queue(queue, self.graph.put(resource, obj))
+    def _listen(self, informer: Informer, resource: Resource, queue: WorkQueue[str]) -> None:
+        put = self.graph.put
+
+        def seen(obj: Object) -> None:
+            if uids := put(resource, obj):
+                self._queue(queue, uids)
+
+        def changed(old: Object, new: Object) -> None:
+            seen(new)
+
+        informer.add_handler(seen, changed, lambda obj: self._queue(queue, self.graph.remove(obj["metadata"]["uid"])))
 
     def _queue(self, queue: WorkQueue[str], uids: AbstractSet[str]) -> None:
         if self._synced:

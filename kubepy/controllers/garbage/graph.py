@@ -23,7 +23,7 @@ class Node:
     name: str
     uid: str
     owners: Sequence[Object] = ()
-    finalizers: frozenset[str] = frozenset()
+    finalizers: Sequence[str] = ()
     deleting: bool = False
 
     @property
@@ -56,9 +56,9 @@ class Graph:
         metadata = obj["metadata"]
         old = self.nodes.get(metadata["uid"])
         owners = metadata.get("ownerReferences") or ()
-        finalizers = frozenset(metadata.get("finalizers") or ())
+        finalizers = metadata.get("finalizers") or ()
         deleting = "deletionTimestamp" in metadata
-        if old is not None and old.owners == owners and old.finalizers == finalizers and old.deleting is deleting:
+        if old is not None and old.deleting is deleting and old.owners == owners and old.finalizers == finalizers:
             return _NOTHING
         new = Node(resource, metadata.get("namespace") or "", metadata["name"], metadata["uid"], owners, finalizers, deleting)
         self.nodes[new.uid] = new

@@ -80,3 +80,19 @@ async def test_a_cancelled_worker_hands_its_wake_up_on() -> None:
     with pytest.raises(asyncio.CancelledError):
         await first
     assert await second == "a"
+
+
+async def test_a_delayed_add_can_be_taken_back() -> None:
+    clock = VirtualClock()
+    queue = WorkQueue[str]("q7", clock)
+    queue.add_after("a", 10)
+    queue.add_after("b", 20)
+    await settle()
+    queue.drop_later("a")
+    queue.add_after("a", 30)
+    await settle()
+    await clock.advance(21)
+    assert [await queue.get() for _ in range(len(queue))] == ["b"]
+    await clock.advance(10)
+    assert [await queue.get() for _ in range(len(queue))] == ["a"]
+    await queue.shut_down()

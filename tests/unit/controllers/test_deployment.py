@@ -173,3 +173,44 @@ async def test_nothing_is_written_when_nothing_changes() -> None:
             runtime.queue.add("default/web")
         await rig.settle()
         assert rig.client.actions[before:] == []
+
+
+def reports(rig: Rig) -> list[Object]:
+    return [action.body["status"] for action in rig.client.actions if action.resource == DEPLOYMENTS and action.subresource == "status"]
+
+
+async def test_the_first_report_waits_for_the_new_set_to_count_but_not_for_long() -> None:
+    async with Rig(reconcile.controller) as rig:
+        await rig.client.create(DEPLOYMENTS, workload("Deployment", replicas=1, progressDeadlineSeconds=600))
+        await rig.settle(1)
+        [made] = rig.client.all(REPLICA_SETS)
+        assert reports(rig) == []
+        made["status"] = {"replicas": 1, "observedGeneration": 1}
+        await rig.client.update(REPLICA_SETS, made, subresource="status")
+        await rig.settle(30)
+        [report] = reports(rig)
+        assert report["updatedReplicas"] == 1
+        assert [item["type"] for item in report["conditions"]] == ["Available", "Progressing"]
+    async with Rig(reconcile.controller) as rig:
+        await rig.client.create(DEPLOYMENTS, workload("Deployment", replicas=1, progressDeadlineSeconds=600))
+        await rig.settle(reconcile.REPORT_WAIT + 1)
+        assert [report["observedGeneration"] for report in reports(rig)] == [1]
+        assert reason(rig) == "NewReplicaSetCreated"
+
+
+async def test_a_report_that_comes_back_wakes_nobody_but_whoever_changes_it_is_corrected() -> None:
+    async with Rig(reconcile.controller, replicaset) as rig:
+        await rig.client.create(DEPLOYMENTS, workload("Deployment", replicas=1, progressDeadlineSeconds=600))
+        await roll_out(rig, 3)
+        [found] = rig.client.all(DEPLOYMENTS)
+        good = found["status"]
+        found["status"] = {**good, "availableReplicas": 7}
+        await rig.client.update(DEPLOYMENTS, found, subresource="status")
+        await rig.settle()
+        assert rig.client.all(DEPLOYMENTS)[0]["status"] == good
+        [made] = rig.client.all(REPLICA_SETS)
+        good = made["status"]
+        made["status"] = {**good, "readyReplicas": 7}
+        await rig.client.update(REPLICA_SETS, made, subresource="status")
+        await rig.settle()
+        assert rig.client.all(REPLICA_SETS)[0]["status"] == good
