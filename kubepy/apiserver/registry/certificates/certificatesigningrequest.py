@@ -51,13 +51,12 @@ class CertificateSigningRequestStrategy(Strategy):
         obj["status"] = old.get("status") or {}
 
     def prepare_status(self, context: Context, obj: Object, old: Object) -> None:
-        """/status may not approve or deny: those conditions stay as they were."""
+        """/status may not approve or deny: those conditions stay as they were, each in its place."""
         obj["spec"] = old["spec"]
         status = obj.setdefault("status", {})
-        decided = [item for item in _conditions(old) if item.get("type") in _DECISIONS]
-        others = [item for item in _conditions(obj) if item.get("type") not in _DECISIONS]
-        if decided or others:
-            status["conditions"] = decided + others
+        decided = {item.get("type"): item for item in _conditions(old) if item.get("type") in _DECISIONS}
+        if conditions := [decided.get(item.get("type"), item) for item in _conditions(obj)]:
+            status["conditions"] = conditions
         _stamp(obj, old)
 
     def validate(self, context: Context, obj: Object) -> Errors:
@@ -144,6 +143,8 @@ def _condition_problems(obj: Object, old: Object, fixed: tuple[str, ...]) -> Err
     for item in _conditions(old):
         if item.get("type") in (*_DECISIONS, "Failed") and item.get("type") not in types:
             errors.append(field.forbidden(path, f'updates may not remove a condition of type "{item.get("type")}"'))
+    before = {item.get("type") for item in _conditions(old)}
+    errors += [field.forbidden(path, f'updates may not add a condition of type "{kind}"') for kind in fixed if kind in types and kind not in before]
     return errors
 
 
