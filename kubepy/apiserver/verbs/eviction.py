@@ -1,4 +1,4 @@
-"""Eviction: a deletion that PodDisruptionBudgets may refuse (`pods/eviction`)."""
+"""Eviction: a deletion that PodDisruptionBudgets may refuse (`pods/eviction`), and that the pod's status tells of before it begins."""
 from __future__ import annotations
 
 from kubepy.api.errors import ApiError, BadRequest, Forbidden, TooManyRequests
@@ -38,6 +38,8 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
     if not ignores_budget(pod):
         await _ask_budget(server, pod, info.namespace, dry_run)
     context.dry_run = dry_run
+    if not dry_run:
+        options = await _tell(server, info.namespace, info.name, options)
     await delete_object(server, context, info.name, options)
     await exchange.answer_object(201, BOUND)
 
@@ -45,6 +47,29 @@ async def serve(server: Server, exchange: Exchange, context: Context, sub: Subre
 def ignores_budget(pod: Object) -> bool:
     """Finished, pending and terminating pods are no disruption."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Pending") or bool(pod["metadata"].get("deletionTimestamp"))
+
+
+async def _tell(server: Server, namespace: str, name: str, options: Object) -> Object:
+    """Sets DisruptionTarget, for whoever owns the pod (a Job's policy for failures, say). Answers the options: a resource version that
+    the deletion demands is the written one from now on."""
+    wanted = options.get("preconditions") or {}
+    now = format_time(server.clock.now())
+
+    async def change(entry: Entry) -> Object:
+        pod = entry.decode()
+        metadata, status = pod["metadata"], pod.get("status") or {}
+        if wanted.get("uid", metadata["uid"]) != metadata["uid"] or wanted.get("resourceVersion", metadata["resourceVersion"]) \
+                != metadata["resourceVersion"]:
+            return pod  # the deletion will say so
+        seen = {"observedGeneration": metadata.get("generation", 0)} if status.get("observedGeneration") else {}
+        condition = {"type": "DisruptionTarget", **seen, "status": "True", "reason": "EvictionByEvictionAPI",
+                     "message": "Eviction API: evicting"}
+        return {**pod, "status": {**status, "conditions": set_condition(status.get("conditions") or [], condition, now)}}
+
+    entry, written = await server.services.store(PODS).update(namespace, name, change)
+    if written and wanted.get("resourceVersion"):
+        return {**options, "preconditions": {**wanted, "resourceVersion": str(entry.revision)}}
+    return options
 
 
 async def _ask_budget(server: Server, pod: Object, namespace: str, dry_run: bool) -> None:

@@ -31,9 +31,11 @@ REACHED = Verdict("CompletionsReached", "Reached expected number of succeeded po
 
 
 def failure(job: Object, found: Snapshot, now: float) -> Verdict | None:
-    """Why the Job has failed, if it has."""
-    spec = job["spec"]
-    target = find((job.get("status") or {}).get("conditions") or (), "FailureTarget")
+    """Why the Job has failed, if it has. One that has succeeded cannot: the pods that are stopped then end as failed ones."""
+    spec, conditions = job["spec"], (job.get("status") or {}).get("conditions") or ()
+    met, target = find(conditions, "SuccessCriteriaMet"), find(conditions, "FailureTarget")
+    if met is not None and met["status"] == "True":
+        return None
     if target is not None and target["status"] == "True":
         return Verdict(target["reason"], target["message"])
     if found.fail_job:

@@ -41,7 +41,8 @@ def http() -> Iterator[httpx.Client]:
 
 
 def condition(kind: str = "StatusPatch", **more: Any) -> dict[str, Any]:
-    return {"conditions": [{"type": kind, "status": "True", "reason": "E2E", "message": "Set by a test", "lastTransitionTime": WHEN, **more}]}
+    return {"conditions": [{"type": kind, "status": "True", "reason": "E2E", "message": "Set by a test", "lastTransitionTime": WHEN,
+                            **more}]}
 
 
 @pytest.mark.parametrize(("version", "kind", "first", "second"), [
@@ -140,9 +141,10 @@ def test_of_a_collection_goes_what_was_named(http: httpx.Client, version: str, k
     listed = say(http.get(f"{base}/{resource['name']}", params={"labelSelector": label}))
     assert len(listed["items"]) == 2 * len(spaces)
     say(http.delete(path(spaces[0]), params={"labelSelector": label}))
-    left = say(http.get(f"{base}/{resource['name']}", params={"labelSelector": f"{key} in ({value},other)"}))["items"]
-    assert sorted((item["metadata"]["namespace"], item["metadata"]["name"][0]) for item in left if item["metadata"]["name"].endswith(value)) \
-        == sorted([(spaces[0], "c"), *((space, name) for space in spaces[1:] for name in "abc")])
+    everywhere = say(http.get(f"{base}/{resource['name']}", params={"labelSelector": f"{key} in ({value},other)"}))["items"]
+    left = [item["metadata"] for item in everywhere if item["metadata"]["name"].endswith(value)]
+    stay = [(spaces[0], "c"), *((space, name) for space in spaces[1:] for name in "abc")]
+    assert sorted((metadata["namespace"], metadata["name"][0]) for metadata in left) == sorted(stay)
     events = watched(http, path(spaces[0]), listed["metadata"]["resourceVersion"], 2, label)
     assert sorted((event["type"], event["object"]["metadata"]["name"][0]) for event in events) == [("DELETED", "a"), ("DELETED", "b")]
 
@@ -210,6 +212,9 @@ def test_a_certificate_request_is_approved_and_signed_by_subresources_of_its_own
     live["status"]["conditions"] += condition("StatusUpdate")["conditions"]
     assert [one["type"] for one in say(http.put(f"{path}/asked/status", json=live))["status"]["conditions"]] \
         == ["ApprovalPatch", "Approved", "StatusPatch", "StatusUpdate"]
+    live = say(http.get(f"{path}/asked/status"))
+    said = {**live, "status": {"conditions": [*live["status"]["conditions"], *condition("Denied")["conditions"]]}}
+    assert 'updates may not add a condition of type \\"Denied\\"' in http.put(f"{path}/asked/status", json=said).text
     taken = {**live, "status": {"conditions": [one for one in live["status"]["conditions"] if one["type"] != "Approved"]}}
     assert http.put(f"{path}/asked/approval", json={**taken, "metadata": {"name": "asked"}}).status_code == 422
 
@@ -217,7 +222,8 @@ def test_a_certificate_request_is_approved_and_signed_by_subresources_of_its_own
 def test_an_event_is_told_again_and_becomes_a_series(http: httpx.Client) -> None:
     path = "/apis/events.k8s.io/v1/namespaces/flows/events"
     manifest = KINDS["events.k8s.io/v1", "Event"]
-    made = say(http.post(path, json={**manifest, "metadata": {"name": "told", "labels": {"told": "yes"}}, "note": "first", "reason": "Told"}))
+    about = {"metadata": {"name": "told", "labels": {"told": "yes"}}, "note": "first", "reason": "Told"}
+    made = say(http.post(path, json={**manifest, **about}))
     series = {"count": 100, "lastObservedTime": "2026-01-02T03:05:06.000007Z"}
     assert say(http.patch(f"{path}/told", json={"series": {**series, "count": 2}}, headers=STRATEGIC))["series"]["count"] == 2
     live = say(http.get(f"{path}/told"))
@@ -227,7 +233,8 @@ def test_an_event_is_told_again_and_becomes_a_series(http: httpx.Client) -> None
     assert core["reportingComponent"] == made["reportingController"]
     mended = say(http.patch("/api/v1/namespaces/flows/events/told", json={"series": {**series, "count": 101}}, headers=MERGE))
     assert mended["series"]["count"] == 101
-    found = say(http.get("/apis/events.k8s.io/v1/events", params={"fieldSelector": "reason=Told,reportingController=example.com/c"}))["items"]
+    selector = "reason=Told,reportingController=example.com/c"
+    found = say(http.get("/apis/events.k8s.io/v1/events", params={"fieldSelector": selector}))["items"]
     assert [item["metadata"]["name"] for item in found] == ["told"]
     say(http.delete(path, params={"labelSelector": "told=yes"}))
     assert say(http.get("/api/v1/events", params={"labelSelector": "told=yes"}))["items"] == []
@@ -254,12 +261,14 @@ def test_reviews_say_what_an_account_then_may(http: httpx.Client) -> None:
     who = f"system:serviceaccount:{NS}:asks"
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{NS}", "system:authenticated"]
     as_it = [("Impersonate-User", who), *(("Impersonate-Group", group) for group in groups)]
-    asked = {"user": who, "groups": groups, "resourceAttributes": {"verb": "list", "resource": "configmaps", "version": "v1", "namespace": NS}}
+    asked = {"user": who, "groups": groups,
+             "resourceAttributes": {"verb": "list", "resource": "configmaps", "version": "v1", "namespace": NS}}
     local = f"/apis/authorization.k8s.io/v1/namespaces/{NS}/localsubjectaccessreviews"
 
     def answers() -> tuple[bool, bool, bool]:
-        reviews = [say(http.post(path, json={**({"metadata": {"namespace": NS}} if path == local else {}), "spec": asked}))["status"]["allowed"]
-                   for path in ("/apis/authorization.k8s.io/v1/subjectaccessreviews", local)]
+        bodies = {"/apis/authorization.k8s.io/v1/subjectaccessreviews": {"spec": asked},
+                  local: {"metadata": {"namespace": NS}, "spec": asked}}
+        reviews = [say(http.post(path, json=body))["status"]["allowed"] for path, body in bodies.items()]
         return reviews[0], reviews[1], http.get(f"/api/v1/namespaces/{NS}/configmaps", headers=as_it).is_success
 
     assert answers() == (False, False, False)
@@ -270,7 +279,8 @@ def test_reviews_say_what_an_account_then_may(http: httpx.Client) -> None:
         "metadata": {"name": "asks"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "asks"},
         "subjects": [{"kind": "ServiceAccount", "name": "asks", "namespace": NS}]}))
     assert answers() == (True, True, True)
-    token = say(http.post(f"/api/v1/namespaces/{NS}/serviceaccounts/asks/token", json={"spec": {"expirationSeconds": 3600}}))["status"]["token"]
+    made = say(http.post(f"/api/v1/namespaces/{NS}/serviceaccounts/asks/token", json={"spec": {"expirationSeconds": 3600}}))
+    token = made["status"]["token"]
     review = say(http.post("/apis/authentication.k8s.io/v1/tokenreviews", json={"spec": {"token": token}}))["status"]
     assert (review["authenticated"], review["user"]["username"], review.get("error")) == (True, who, None)
 
@@ -297,3 +307,26 @@ def test_a_pod_has_a_generation_of_its_own_from_1_on(http: httpx.Client) -> None
         "ephemeralContainers"]] in (["d", "e"], ["e", "d"])
     assert http.patch(f"{path}/counted/ephemeralcontainers", json={"spec": {"ephemeralContainers": [{"name": "d", "image": "other"}]}},
                       headers=STRATEGIC).status_code == 422
+
+
+def test_an_eviction_is_told_before_it_begins(http: httpx.Client) -> None:
+    """The pod's status says so while the pod still runs; a version that the deletion demands is the one it then has."""
+    path = "/api/v1/namespaces/flows/pods"
+    say(http.post(path, json={"metadata": {"name": "evicted"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}}))
+    running = say(http.patch(f"{path}/evicted/status", json={"status": {"phase": "Running", "observedGeneration": 1}}, headers=MERGE))
+    version = running["metadata"]["resourceVersion"]
+
+    def evict(**preconditions: str) -> httpx.Response:
+        body = {"metadata": {"name": "evicted"}, "deleteOptions": {"preconditions": preconditions}}
+        return http.post(f"{path}/evicted/eviction", json=body)
+
+    assert evict(resourceVersion="1").status_code == 409
+    assert say(http.get(f"{path}/evicted"))["metadata"]["resourceVersion"] == version
+    say(evict(resourceVersion=version, uid=running["metadata"]["uid"]))
+    first, second = (event["object"] for event in watched(http, path, version, 2))
+    [condition] = first["status"]["conditions"]
+    assert (condition["type"], condition["reason"], condition["message"], condition["observedGeneration"]) \
+        == ("DisruptionTarget", "EvictionByEvictionAPI", "Eviction API: evicting", 1)
+    assert "deletionTimestamp" not in first["metadata"]
+    assert second["status"]["conditions"] == [condition]
+    assert second["metadata"]["deletionTimestamp"]

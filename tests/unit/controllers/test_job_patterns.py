@@ -56,6 +56,9 @@ CASES: dict[str, Case] = {
     "enough indexes succeed": Case(
         {"successPolicy": {"rules": [{"succeededCount": 2}]}}, lambda number, failures: "done" if number > 1 else "runs",
         "Complete SuccessPolicy", "2,3"),
+    "enough succeed, and those that are stopped then fail nothing": Case(
+        {"backoffLimit": 0, "successPolicy": {"rules": [{"succeededCount": 1}]}},
+        lambda number, failures: "done" if number == 0 else "runs", "Complete SuccessPolicy", "0"),
     "the leader succeeds": Case(
         {"successPolicy": {"rules": [{"succeededIndexes": "0"}]}}, lambda number, failures: "done" if number == 0 else "runs",
         "Complete SuccessPolicy", "0"),

@@ -144,7 +144,8 @@ def _condition_problems(obj: Object, old: Object, fixed: tuple[str, ...]) -> Err
         if item.get("type") in (*_DECISIONS, "Failed") and item.get("type") not in types:
             errors.append(field.forbidden(path, f'updates may not remove a condition of type "{item.get("type")}"'))
     before = {item.get("type") for item in _conditions(old)}
-    errors += [field.forbidden(path, f'updates may not add a condition of type "{kind}"') for kind in fixed if kind in types and kind not in before]
+    errors += [field.forbidden(path, f'updates may not add a condition of type "{kind}"') for kind in fixed
+               if kind in types and kind not in before]
     return errors
 
 
