@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kubepy import KUBERNETES_VERSION
 from kubepy.api.name import subdomain, wildcard_subdomain
+from kubepy.api.resource import NODES
 from kubepy.base.log import configure
 from kubepy.cli import preflight, prepare, supervisor
 from kubepy.cli.addons import apply_addons
@@ -19,6 +20,9 @@ from kubepy.cli.progress import Progress
 from kubepy.cli.settings import Settings, default_data_dir, default_node_ip, default_node_name, host_port
 from kubepy.cli.start import bring_up, command_log, is_alive, start_supervisor
 from kubepy.client.http import HttpClient
+
+ROLE_LABEL = "node-role.kubernetes.io/control-plane"
+"""What `kubectl get nodes` reads a node's role from. It takes no taint with it: pods run here too."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -123,6 +127,9 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
         await apply_addons(client, settings)
         merge_admin(settings, kubeconfig, progress)
 
+    async def registered(client: HttpClient) -> None:
+        await client.patch(NODES, settings.node_name, {"metadata": {"labels": {ROLE_LABEL: ""}}}, type="merge")
+
     async def complete(client: HttpClient) -> None:
         progress.doing("Waiting for cluster DNS to be found")
         if settings.dns and not await is_published(client, settings.node_name):
@@ -135,7 +142,7 @@ async def _bring_up(settings: Settings, progress: Progress, kubeconfig: Path | N
         "  kubepy status                  what runs, and how it fares\n"
         "  kubepy token create            how another machine joins\n"
         "  kubepy down                    stop everything; the data stays\n"
-        f"  {settings.log_dir}    the logs"), complete=complete)
+        f"  {settings.log_dir}    the logs"), registered=registered, complete=complete)
 
 
 async def _nothing(client: HttpClient) -> None:
