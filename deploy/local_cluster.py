@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,11 @@ NAME = re.compile(r"[a-z0-9]{1,8}")
 
 
 class LocalCluster:
-    """`name` is at most eight letters and digits; everything is under `directory`. `nodes`: how many namespaces, or the nodes' kinds."""
+    """`name` is at most eight letters and digits; everything is under `directory`. `nodes`: how many namespaces, or the nodes' kinds.
+    `heard` is told of every command and what it printed."""
 
-    def __init__(self, name: str, nodes: int | Sequence[str], directory: Path) -> None:
+    def __init__(self, name: str, nodes: int | Sequence[str], directory: Path, *,
+                 heard: Callable[[str, str], None] = lambda command, output: None) -> None:
         wanted = ["namespace"] * nodes if isinstance(nodes, int) else list(nodes)
         if not NAME.fullmatch(name):
             raise ValueError(f"the name {name!r} is not of one to eight lower-case letters and digits")
@@ -41,6 +43,7 @@ class LocalCluster:
             raise ValueError("there can be 1 to 100 nodes")
         self.name, self.kinds = name, wanted
         self.directory = directory
+        self.heard = heard
         if wanted[0] != "namespace":
             raise ValueError("the first node, which holds the control plane, is a namespace")
         self.nodes = [make(self, number, kind) for number, kind in enumerate(wanted, 1)]
@@ -59,8 +62,8 @@ class LocalCluster:
         ip("netns", "add", self.switch)
         ip("-n", self.switch, "link", "add", "br0", "type", "bridge")
         ip("-n", self.switch, "link", "set", "br0", "up")
-        for node in self.nodes:
-            node.create()
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
+            list(pool.map(lambda node: node.create(), self.nodes))
         if reach:
             outside = f"kp-{self.name}"
             ip("link", "add", outside, "type", "veth", "peer", "name", "host", "netns", self.switch)

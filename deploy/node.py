@@ -51,6 +51,8 @@ class Cluster(Protocol):
 
     def environment(self) -> dict[str, str]: ...
 
+    def heard(self, command: str, output: str, /) -> None: ...
+
 
 @dataclass(frozen=True)
 class Node:
@@ -126,6 +128,7 @@ class Node:
         """Runs it and gives its output."""
         data = input.encode() if isinstance(input, str) else input
         code, output, errors = self._perform([str(word) for word in command], data, timeout)
+        self.cluster.heard(f"{' '.join(map(str, command))} on {self.name}", output + errors)
         if check and code:
             raise Failed(f"{' '.join(map(str, command))} on {self.name} ended with {code}:\n{output}{errors}")
         return output if check else output + errors

@@ -8,12 +8,11 @@ The admin is user `admin` with uid `admin` in `system:masters`; its token is `se
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -23,10 +22,11 @@ from types import TracebackType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.etcd import Etcd
+from tests import leftover
+from tests.etcd import Etcd, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 TOKENS = ('admintoken,admin,admin,"system:masters"\n'
           'nobodytoken,nobody,nobody,"somebodies"\n')
 KUBECONFIG = """apiVersion: v1
@@ -36,12 +36,6 @@ clusters: [{{name: test, cluster: {{server: "{url}", certificate-authority: "{ca
 users: [{{name: admin, user: {{token: "{token}"}}}}]
 contexts: [{{name: test, context: {{cluster: test, user: admin}}}}]
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class ApiServer:
@@ -56,8 +50,7 @@ class ApiServer:
         self._flags = flags
         self._own = etcd is None
         self.etcd = etcd or Etcd()
-        self._home = tempfile.TemporaryDirectory(prefix="kubepy-apiserver-")
-        self.directory = Path(self._home.name)
+        self.directory = leftover.directory("api")
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self.ca = str(self.directory / "apiserver.crt")
@@ -78,13 +71,14 @@ class ApiServer:
         """Starts the process (again) and waits until it is ready."""
         with open(self.directory / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "--etcd-servers", self.etcd.url, "--bind-address", "127.0.0.1",
-                 "--secure-port", str(self.port), "--cert-dir", str(self.directory),
-                 "--token-auth-file", str(self.directory / "tokens.csv"),
-                 "--service-account-signing-key-file", str(self.directory / "sa.key"),
-                 "--service-account-key-file", str(self.directory / "sa.key"),
-                 "--service-account-issuer", "https://kubernetes.default.svc", *self.modes,
-                 "--service-cluster-ip-range", "10.96.0.0/16", "--allow-privileged=true", *self._flags],
+                leftover.bound([
+                    sys.executable, "-m", self.module, "--etcd-servers", self.etcd.url, "--bind-address", "127.0.0.1",
+                    "--secure-port", str(self.port), "--cert-dir", str(self.directory),
+                    "--token-auth-file", str(self.directory / "tokens.csv"),
+                    "--service-account-signing-key-file", str(self.directory / "sa.key"),
+                    "--service-account-key-file", str(self.directory / "sa.key"),
+                    "--service-account-issuer", "https://kubernetes.default.svc", *self.modes,
+                    "--service-cluster-ip-range", "10.96.0.0/16", "--allow-privileged=true", *self._flags]),
                 stdout=log, stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
@@ -129,4 +123,4 @@ class ApiServer:
         self.stop()
         if self._own:
             self.etcd.stop()
-        self._home.cleanup()
+        shutil.rmtree(self.directory, ignore_errors=True)

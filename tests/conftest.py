@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import leftover
+
 pytest_plugins = ("tests.attempt",)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        leftover.sweep()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from kubepy.kubelet.runtime import write_containerd_config
-from tests import images
+from tests import images, leftover
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def start(directory: Path, *, binary: str = "containerd", network_namespace: str
 
 
 def _wait(runtime: Containerd) -> None:
-    for _ in range(150):
+    for _ in range(600):
         try:
             runtime.ctr("version")
             return
@@ -73,7 +72,7 @@ def _wait(runtime: Containerd) -> None:
             if runtime.process.poll() is not None:
                 raise RuntimeError((runtime.directory / "containerd.log").read_text()[-2000:]) from None
             time.sleep(0.1)
-    raise RuntimeError("containerd did not answer within 15 s")
+    raise RuntimeError("containerd did not answer within a minute")
 
 
 def resume(runtime: Containerd) -> Containerd:
@@ -119,7 +118,7 @@ def _uses(pid: int, socket: str) -> bool:
 @pytest.fixture(scope="session")
 def containerd() -> Iterator[Containerd]:
     """One containerd with the test images for the whole session."""
-    directory = Path(tempfile.mkdtemp(prefix="kubepy-ctd-"))
+    directory = leftover.directory("ctd")
     runtime = start(directory)
     try:
         for archive in images.archives().values():

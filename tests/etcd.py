@@ -7,13 +7,14 @@
 """
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +22,9 @@ from pathlib import Path
 from types import TracebackType
 
 from kubepy.apiserver.storage.etcd import TLS
+from tests import leftover
 
+PORTS = 20_000, 30_000
 BINARY = os.environ.get("KUBEPY_TEST_ETCD", "etcd")
 
 
@@ -32,8 +35,8 @@ class Etcd:
         """`tls` is how its clients speak to it; the server's side is in `flags`."""
         self._flags, self._tls = flags, tls
         self._own_directory = directory is None
-        self.directory = Path(directory or tempfile.mkdtemp(prefix="kubepy-etcd-"))
-        self._client, self._peer = _free_port(), _free_port()
+        self.directory = Path(directory) if directory else leftover.directory("etcd")
+        self._client, self._peer = free_port(), free_port()
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._client}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -46,16 +49,17 @@ class Etcd:
         peer = f"http://127.0.0.1:{self._peer}"
         with open(self.directory / "etcd.log", "ab") as log:
             self._process = subprocess.Popen(
-                [BINARY, "--name", "test", "--data-dir", str(self.directory / "data"), "--listen-client-urls", self.url,
-                 "--advertise-client-urls", self.url, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                 "--initial-cluster", f"test={peer}", "--log-level", "warn", *self._flags],
+                leftover.bound([
+                    BINARY, "--name", "test", "--data-dir", str(self.directory / "data"), "--listen-client-urls", self.url,
+                    "--advertise-client-urls", self.url, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                    "--initial-cluster", f"test={peer}", "--log-level", "warn", *self._flags]),
                 stdout=log, stderr=log,
             )
         context = None
         if self._tls:
             context = ssl.create_default_context(cafile=self._tls.ca)
             context.load_cert_chain(self._tls.cert, self._tls.key)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             if self._process.poll() is not None:
                 raise RuntimeError(f"etcd ended: {(self.directory / 'etcd.log').read_text()[-2000:]}")
@@ -109,7 +113,10 @@ class Etcd:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port() -> int:
+    """A port of this machine that nobody has. None of those that the kernel gives to connections: that could happen before it is used."""
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -1,12 +1,12 @@
 """Many short-lived pods at once: what most demands on a kubelet come down to is what one container prints and how it ends."""
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tests.e2e.cluster import Cluster, eventually
+from tests.e2e.space import Space
 from tests.images import BUSYBOX
 
 ENDED = ("Succeeded", "Failed")
@@ -46,38 +46,47 @@ def case(command: str | list[str] | None, *prints: str, phase: str = "Succeeded"
     return Case({"containers": [container(command, **fields)], **(spec or {})}, prints, phase, metadata or {})
 
 
-class Batch:
+class Batch(Space):
     """Pods of one namespace."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self.cluster, self.namespace = cluster, namespace
-        cluster.kubectl("create", "namespace", namespace)
-
-    def kubectl(self, *arguments: str, **options: Any) -> str:
-        return self.cluster.kubectl("-n", self.namespace, *arguments, **options)
-
-    def get(self, *arguments: str) -> Any:
-        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
-
-    def apply(self, *objects: Any) -> None:
-        self.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+    def __init__(self, cluster: Cluster, prefix: str) -> None:
+        super().__init__(cluster.kubectl, prefix)
+        self.cluster = cluster
+        self._made: dict[str, Any] = {}
 
     def pod(self, name: str, spec: Any, **metadata: Any) -> Any:
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": self.namespace, **metadata},
+        made = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": self.namespace, **metadata},
                 "spec": {"terminationGracePeriodSeconds": 0, "restartPolicy": "Never", **spec}}
+        self._made[name] = made
+        return made
+
+    def again(self, *names: str) -> None:
+        """Makes pods anew that an attempt at a test has changed."""
+        self.kubectl("delete", "pods", *names, "--grace-period=0", "--force", "--ignore-not-found", "--timeout=150s")
+        self.apply(*(self._made[name] for name in names))
 
     def run(self, cases: dict[str, Case]) -> dict[str, Result]:
         """Runs them all at once; gives each one's end."""
         names = {title: f"case-{number}" for number, title in enumerate(cases)}
-        self.apply(*(self.pod(names[title], each.spec, **each.metadata) for title, each in cases.items()))
+        self.apply(*(self.pod(names[title], each.spec, **{**each.metadata, "labels": {"batch": "case", **each.metadata.get("labels", {})}})
+                     for title, each in cases.items()))
 
         def ended() -> dict[str, Any] | None:
-            pods = {item["metadata"]["name"]: item for item in self.get("pods")["items"]}
-            left = [name for name in names.values() if pods[name]["status"].get("phase") not in ENDED]
-            return pods if not left else None
+            pods = {item["metadata"]["name"]: item for item in self.get("pods", "-l", "batch=case")["items"]}
+            left = {name: pods[name]["status"] for name in names.values() if pods[name]["status"].get("phase") not in ENDED}
+            assert not left, left
+            return pods
 
-        pods = eventually("every pod has ended", ended, 240, 1.0)
-        return {title: Result(pods[name], self.kubectl("logs", name, "--all-containers", check=False)) for title, name in names.items()}
+        pods = eventually("every pod has ended", ended, 300, 1.0)
+        logs = self.logs()
+        return {title: Result(pods[name], logs.get(name, "")) for title, name in names.items()}
 
-    def delete(self) -> None:
-        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
+    def logs(self) -> dict[str, str]:
+        """Of every case's pod, by one kubectl: a hundred would take half a minute."""
+        output = self.kubectl("logs", "-l", "batch=case", "--all-containers", "--prefix", "--ignore-errors", "--tail=-1",
+                              "--max-log-requests=1000")
+        _, *parts = re.split(r"\[pod/([^/\]]+)/[^\]]+\] ", output)
+        found: dict[str, str] = {}
+        for name, line in zip(parts[::2], parts[1::2], strict=True):
+            found[name] = found.get(name, "") + line
+        return found

@@ -1,22 +1,29 @@
 """A real cluster made by `kubepy up`, in a network namespace of its own so that the machine's rules and ports stay as they are."""
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests import images
+from tests import attempt, images, leftover
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parents[2]
+RECENT: deque[str] = deque(maxlen=6)
+"""The last commands, each with what it printed: what a test that waits in vain has seen."""
+
+
+def heard(command: str, output: str) -> None:
+    RECENT.append(f"$ {command[:300]}\n{output if len(output) < 3000 else f'{output[:1500]} ... {output[-1500:]}'}")
 
 
 class Failed(AssertionError):
@@ -26,9 +33,13 @@ class Failed(AssertionError):
 class Cluster:
     """One single-node cluster; every command of it runs in its namespace."""
 
+    namespace = ""
+    """Where kubectl looks where nothing else is said."""
+
     def __init__(self) -> None:
         self.name = f"kubepy-{uuid.uuid4().hex[:8]}"
-        self.directory = Path(tempfile.mkdtemp(prefix="kubepy-e2e-"))
+        self.directory = leftover.directory("e2e")
+        (self.directory / "namespaces").write_text(self.name)
         self.data = self.directory / "data"
         self.kubeconfig = self.directory / "kubeconfig"
         self.ready_after = 0.0
@@ -47,16 +58,24 @@ class Cluster:
         ):
             subprocess.run(command.split(), check=True)
 
-    def run(self, *command: str | Path, input: str | None = None, timeout: float = 120, check: bool = True) -> str:
+    def within(self, namespace: str) -> Cluster:
+        """The same cluster, seen from a namespace of Kubernetes."""
+        seen = copy.copy(self)
+        seen.namespace = namespace
+        return seen
+
+    def run(self, *command: str | Path, input: str | None = None, timeout: float = 200, check: bool = True) -> str:
         """Runs a command in the cluster's namespace; gives its output."""
         inside = ["nsenter", f"--net=/run/netns/{self.name}", *map(str, command)]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.directory)}
         done = subprocess.run(inside, input=input, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
+        heard(" ".join(map(str, command)), done.stdout + done.stderr)
         if check and done.returncode:
             raise Failed(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout if check else done.stdout + done.stderr
 
     def popen(self, *command: str | Path, **options: Any) -> subprocess.Popen[str]:
+        """A command that goes on; kubectl's namespace is the caller's to give."""
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.directory)}
         return subprocess.Popen(["nsenter", f"--net=/run/netns/{self.name}", *map(str, command)], env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
@@ -64,8 +83,9 @@ class Cluster:
     def kubepy(self, *arguments: str, timeout: float = 180, check: bool = True) -> str:
         return self.run(sys.executable, "-m", "kubepy.cli.main", *arguments, timeout=timeout, check=check)
 
-    def kubectl(self, *arguments: str, input: str | None = None, timeout: float = 120, check: bool = True) -> str:
-        return self.run("kubectl", *arguments, input=input, timeout=timeout, check=check)
+    def kubectl(self, *arguments: str, input: str | None = None, timeout: float = 200, check: bool = True) -> str:
+        where = ["-n", self.namespace] if self.namespace else []
+        return self.run("kubectl", *where, *arguments, input=input, timeout=timeout, check=check)
 
     def get(self, *arguments: str) -> Any:
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))
@@ -106,8 +126,9 @@ class Cluster:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def eventually(what: str, check: Callable[[], T], timeout: float = 30, every: float = 0.3) -> T:
-    """The first true value of `check`; fails with the last one (or the last error) when time is up."""
+def eventually(what: str, check: Callable[[], T], timeout: float = 120, every: float = 0.3) -> T:
+    """The first true value of `check`; fails with the last one (or the last error) and with what was last seen when time is up."""
+    attempt.waited()
     deadline = time.monotonic() + timeout
     while True:
         problem: object
@@ -116,8 +137,9 @@ def eventually(what: str, check: Callable[[], T], timeout: float = 30, every: fl
             if value:
                 return value
             problem = value
-        except (Failed, AssertionError, KeyError, IndexError, json.JSONDecodeError) as error:
-            problem = error
+        except (Failed, AssertionError, KeyError, IndexError, TypeError, json.JSONDecodeError, subprocess.TimeoutExpired) as error:
+            problem = f"{type(error).__name__}: {error}"
         if time.monotonic() > deadline:
-            raise AssertionError(f"after {timeout:.0f} s still not so: {what}; last: {problem}")
+            seen = "\n".join(list(RECENT)[-2:])
+            raise AssertionError(f"after {timeout:.0f} s still not so: {what}; last: {problem}\n{seen}")
         time.sleep(every)

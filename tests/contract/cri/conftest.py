@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from kubepy.kubelet.cri.client import GrpcRuntime
 from kubepy.kubelet.cri.fake import FakeRuntime
 from kubepy.kubelet.cri.interface import Runtime
 from tests import containerd as private
-from tests import images
+from tests import images, leftover
 from tests.containerd import containerd  # noqa: F401
 from tests.images import BUSYBOX
 
@@ -30,7 +29,7 @@ def _newer(suite: str) -> Iterator[private.Containerd]:
     binary = NEWER / suite / "usr" / "bin" / "containerd"
     if not binary.exists():
         pytest.skip(f"no containerd of Debian {suite}: deploy/containerd-versions fetches it")
-    directory = Path(tempfile.mkdtemp(prefix="kubepy-ctd-"))
+    directory = leftover.directory("ctd")
     runtime = private.start(directory, binary=str(binary))
     try:
         for archive in images.archives().values():

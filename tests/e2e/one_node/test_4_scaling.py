@@ -60,7 +60,7 @@ type: kubernetes.io/service-account-token
 def test_a_deployment_with_a_volume_is_scaled_by_its_load(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", "-", input=BURN)
     cluster.kubectl("autoscale", "deployment", "burn", "--cpu-percent=50", "--min=1", "--max=2")
-    eventually("a second replica", lambda: cluster.get("deployment", "burn")["spec"]["replicas"] == 2, timeout=120, every=1)
+    eventually("a second replica", lambda: cluster.get("deployment", "burn")["spec"]["replicas"] == 2, timeout=240, every=1)
     assert "SuccessfulRescale" in cluster.kubectl("get", "events", "--field-selector=involvedObject.kind=HorizontalPodAutoscaler")
     assert "burn-" in cluster.kubectl("top", "pods", "--sort-by=cpu")
     assert " c " in cluster.kubectl("top", "pods", "--containers")
@@ -70,25 +70,26 @@ def test_a_deployment_with_a_volume_is_scaled_by_its_load(cluster: Cluster) -> N
     cluster.kubectl("delete", "hpa", "burn")
     cluster.kubectl("delete", "pods", "-l", "app=burn", "--wait=false")
     directories = os.listdir(cluster.data / "volumes")
-    assert any(name.endswith("_default_burn-data") for name in directories)
-    cluster.kubectl("wait", "--for=condition=Available", "deployment/burn", "--timeout=60s")
+    assert any(name.endswith(f"_{cluster.namespace}_burn-data") for name in directories)
+    cluster.kubectl("wait", "--for=condition=Available", "deployment/burn", "--timeout=150s")
     written = eventually("data that outlives the pod", lambda: cluster.kubectl("exec", "deployment/burn", "--", "cat", "/data/x"))
     assert written.count("kept") > 1
     cluster.kubectl("delete", "deployment", "burn")
-    cluster.kubectl("delete", "pvc", "burn-data", "--timeout=60s")
-    eventually("the directory to be removed", lambda: not any("burn-data" in name for name in os.listdir(cluster.data / "volumes")))
-    assert "burn-data" not in cluster.kubectl("get", "pv")
+    cluster.kubectl("delete", "pvc", "burn-data", "--timeout=150s")
+    eventually("the directory to be removed", lambda: not any(
+        name.endswith(f"_{cluster.namespace}_burn-data") for name in os.listdir(cluster.data / "volumes")))
+    eventually("and the volume", lambda: f"{cluster.namespace}/burn-data" not in cluster.kubectl("get", "pv"))
 
 
 def test_a_load_balancer_has_an_address_that_answers(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", "-", input=SERVED)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/served", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/served", "--timeout=150s")
     ingress = eventually("an address", lambda: cluster.get("service", "balanced")["status"]["loadBalancer"]["ingress"])
     url = f"http://{ingress[0]['ip']}/"
     assert eventually("an answer", lambda: cluster.run("curl", "-s", "--max-time", "5", url)) == "balanced\n"
     token = base64.b64decode(eventually("a token", lambda: cluster.get("secret", "legacy")["data"]["token"])).decode()
     review = cluster.kubectl("create", "--raw", "/apis/authentication.k8s.io/v1/tokenreviews", "-f", "-", input=json.dumps(
         {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}))
-    assert json.loads(review)["status"]["user"]["username"] == "system:serviceaccount:default:default"
-    cluster.kubectl("delete", "service/balanced", "pod/served", "secret/legacy", "--timeout=60s")
+    assert json.loads(review)["status"]["user"]["username"] == f"system:serviceaccount:{cluster.namespace}:default"
+    cluster.kubectl("delete", "service/balanced", "pod/served", "secret/legacy", "--timeout=150s")
     eventually("the ephemeral claim to go with its pod", lambda: "served" not in cluster.kubectl("get", "pvc"))

@@ -59,8 +59,8 @@ CASES: dict[str, Case] = {
     "a command replaces the image's entrypoint and drops its command": say(prints="mine", command=["echo", "mine"]),
     "command and args replace both": say(prints="mine given", command=["echo", "mine"], args=["given"]),
     "downward API in the environment": case(
-        "env", r"NAME=case-\d+", f"SPACE={NS}", r"POD=10\.244\.0\.\d+", "HOST=198.51.100.2", "HOSTS=198.51.100.2", "UID=[0-9a-f-]{36}",
-        "CPU_L=1", "CPU_R=1", "MEM_L=67108864", "MEM_R=33554432", resources=SMALL,
+        "env", r"NAME=case-\d+", f"SPACE={NS}-[0-9a-f]+", r"POD=10\.244\.0\.\d+", "HOST=198.51.100.2", "HOSTS=198.51.100.2",
+        "UID=[0-9a-f-]{36}", "CPU_L=1", "CPU_R=1", "MEM_L=67108864", "MEM_R=33554432", resources=SMALL,
         env=named(NAME=of_field("metadata.name"), SPACE=of_field("metadata.namespace"), POD=of_field("status.podIP"),
                   HOST=of_field("status.hostIP"), HOSTS=of_field("status.hostIPs"), UID=of_field("metadata.uid"),
                   CPU_L=of_resource("limits.cpu"), CPU_R=of_resource("requests.cpu"), MEM_L=of_resource("limits.memory"),
@@ -127,14 +127,14 @@ MESSAGES = {"empty when it succeeds": "", "the file, when it succeeds": "OK", "t
 
 
 @pytest.fixture(scope="module")
-def batch(cluster: Cluster) -> Iterator[Batch]:
-    found = Batch(cluster, NS)
+def batch(one_node: Cluster) -> Iterator[Batch]:
+    found = Batch(one_node, NS)
     found.apply(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf", "namespace": NS},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf"},
          "data": {"first": "a", "second": "b", "hosts": "own\n"}},
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hidden", "namespace": NS},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hidden"},
          "data": {"password": base64.b64encode(b"top").decode()}},
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "target", "namespace": NS}, "spec": {"ports": [{"port": 80}]}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "target"}, "spec": {"ports": [{"port": 80}]}},
         *({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": "runc", **more}
           for name, more in (("plain", {}), ("heavy", {"overhead": {"podFixed": {"cpu": "10m", "memory": "8Mi"}}}))))
     yield found
@@ -219,9 +219,9 @@ LISTEN = ("mkdir -p /w/cgi-bin; for n in started-exec stopped-exec started-http 
 def lasting(batch: Batch, results: dict[str, Result]) -> Batch:
     """Pods that go on running; those with hooks once there is one that notes their calls."""
     batch.apply(batch.pod("listener", {"containers": [container(LISTEN, image=ECHO)]}, labels={"app": "listener"}),
-                {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "listener", "namespace": NS},
+                {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "listener"},
                  "spec": {"selector": {"app": "listener"}, "ports": [{"port": 80, "targetPort": 8080}]}})
-    batch.kubectl("wait", "--for=condition=Ready", "pod/listener", "--timeout=60s")
+    batch.kubectl("wait", "--for=condition=Ready", "pod/listener", "--timeout=150s")
     address = batch.get("pod", "listener")["status"]["podIP"]
     http = {event: {"httpGet": {"host": address, "port": 8080, "path": f"/cgi-bin/{path}-http"}}
             for event, path in (("postStart", "started"), ("preStop", "stopped"))}
@@ -246,6 +246,8 @@ def test_a_failing_liveness_probe_restarts(lasting: Batch, name: str) -> None:
 
 
 def test_other_probes_restart_nothing(lasting: Batch) -> None:
+    eventually("all run", lambda: all("running" in status(lasting, name).get("state", {}) for name in (
+        "exec-lives", "http-lives", "tcp-lives", "never-ready")))
     eventually("ready after its delay", lambda: is_ready(lasting, "later-ready"))
     pod = lasting.get("pod", "later-ready")["status"]
     ready = next(item["lastTransitionTime"] for item in pod["conditions"] if item["type"] == "Ready")
@@ -260,28 +262,36 @@ def test_a_pod_whose_init_container_fails_never_starts_its_containers(lasting: B
         found = lasting.get("pod", "init-fails")["status"]
         return bool(found["phase"] == "Pending" and found["initContainerStatuses"][0]["restartCount"] >= 2
                     and "waiting" in found["containerStatuses"][0]["state"])
-    eventually("the init container is tried again", failing, 90)
+    eventually("the init container is tried again", failing)
 
 
-def test_a_pod_that_always_fails_says_why_and_can_be_deleted(lasting: Batch) -> None:
+def test_a_pod_that_always_fails_says_why_and_can_be_deleted(lasting: Batch, repeated: bool) -> None:
+    if repeated:
+        lasting.again("always-fails")
     eventually("it has ended with a reason", lambda: (status(lasting, "always-fails").get("lastState") or {}).get("terminated", {}).get(
-        "reason") == "Error", 60)
-    lasting.kubectl("delete", "pod", "always-fails", "--timeout=30s")
+        "reason") == "Error")
+    lasting.kubectl("delete", "pod", "always-fails", "--timeout=150s")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("hooked", "exec"), ("hooked-http", "http")])
-def test_hooks_run_after_the_start_and_before_the_end(lasting: Batch, name: str, kind: str) -> None:
+def test_hooks_run_after_the_start_and_before_the_end(lasting: Batch, name: str, kind: str, repeated: bool) -> None:
     def seen() -> list[str]:
         return lasting.kubectl("exec", "listener", "--", "cat", "/seen").split()
+    if repeated:
+        lasting.kubectl("delete", "pod", name, "--ignore-not-found", "--timeout=150s")
+        lasting.kubectl("exec", "listener", "--", "sed", "-i", f"/-{kind}$/d", "/seen")
+        lasting.again(name)
     eventually("postStart has run", lambda: f"started-{kind}" in seen())
-    lasting.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    lasting.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=150s")
     assert f"stopped-{kind}" not in seen()
-    lasting.kubectl("delete", "pod", name, "--timeout=60s")
-    assert f"stopped-{kind}" in seen()
+    lasting.kubectl("delete", "pod", name, "--timeout=150s")
+    eventually("preStop has run", lambda: f"stopped-{kind}" in seen())
 
 
-def test_a_running_pod_changes(lasting: Batch) -> None:
+def test_a_running_pod_changes(lasting: Batch, repeated: bool) -> None:
     """Labels, the deadline, an ephemeral container, its generation, resources in place (by patch and by replace)."""
+    if repeated:
+        lasting.again("changing", "whole")
     eventually("it runs", lambda: is_ready(lasting, "changing"))
     assert lasting.get("pod", "changing")["metadata"]["generation"] == 1
     lasting.kubectl("label", "pod", "changing", "time=changed")
@@ -289,18 +299,18 @@ def test_a_running_pod_changes(lasting: Batch) -> None:
     resources = {"requests": {"cpu": "150m", "memory": "40Mi"}, "limits": {"cpu": "250m", "memory": "80Mi"}}
     lasting.kubectl("patch", "pod", "changing", "--subresource=resize", "-p", json.dumps(
         {"spec": {"containers": [{"name": "c", "resources": resources}]}}))
-    eventually("it is resized", lambda: status(lasting, "changing")["resources"] == resources, 60)
+    eventually("it is resized", lambda: status(lasting, "changing")["resources"] == resources)
     limit = lasting.kubectl("exec", "changing", "--", "sh", "-c",
                             "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max")
     assert int(limit) == 80 << 20
     pod = lasting.get("pod", "changing")
     pod["spec"]["containers"][0]["resources"] = SMALL
-    lasting.kubectl("replace", "--raw", f"/api/v1/namespaces/{NS}/pods/changing/resize", "-f", "-", input=json.dumps(pod))
-    eventually("and back", lambda: status(lasting, "changing")["resources"] == SMALL, 60)
+    lasting.kubectl("replace", "--raw", f"/api/v1/namespaces/{lasting.namespace}/pods/changing/resize", "-f", "-", input=json.dumps(pod))
+    eventually("and back", lambda: status(lasting, "changing")["resources"] == SMALL)
     eventually("another runs, with resources of the pod itself", lambda: is_ready(lasting, "whole"))
     whole = {"requests": {"cpu": "20m", "memory": "20Mi"}, "limits": {"memory": "80Mi"}}
     lasting.kubectl("patch", "pod", "whole", "--subresource=resize", "-p", json.dumps({"spec": {"resources": whole}}))
-    eventually("it is resized too", lambda: lasting.get("pod", "whole")["status"].get("resources") == whole, 60)
+    eventually("it is resized too", lambda: lasting.get("pod", "whole")["status"].get("resources") == whole)
     assert lasting.get("pod", "whole")["status"]["allocatedResources"] == whole["requests"]
     assert status(lasting, "changing")["restartCount"] == 0
     pod = lasting.get("pod", "changing")
@@ -308,26 +318,29 @@ def test_a_running_pod_changes(lasting: Batch) -> None:
     eventually("the node has seen it", lambda: lasting.get("pod", "changing")["status"]["observedGeneration"] == 3)
     body = {"spec": {"ephemeralContainers": [{**container("echo polo; sleep 600"), "name": "debugger", "targetContainerName": "c"}]}}
     lasting.kubectl("patch", "pod", "changing", "--subresource=ephemeralcontainers", "-p", json.dumps(body))
-    eventually("it has an ephemeral container", lambda: "polo" in lasting.kubectl("logs", "changing", "-c", "debugger", check=False), 60)
+    eventually("it has an ephemeral container", lambda: "polo" in lasting.kubectl("logs", "changing", "-c", "debugger", check=False))
     lasting.kubectl("patch", "pod", "changing", "-p", '{"spec": {"activeDeadlineSeconds": 2}}')
-    eventually("its deadline ends it", lambda: lasting.get("pod", "changing")["status"].get("reason") == "DeadlineExceeded", 60)
+    eventually("its deadline ends it", lambda: lasting.get("pod", "changing")["status"].get("reason") == "DeadlineExceeded")
     assert lasting.get("pod", "changing")["status"]["phase"] == "Failed"
 
 
-def test_a_pod_is_submitted_watched_and_removed(lasting: Batch) -> None:
+def test_a_pod_is_submitted_watched_and_removed(lasting: Batch, repeated: bool) -> None:
+    if repeated:
+        lasting.again("guaranteed")
     eventually("it runs", lambda: is_ready(lasting, "guaranteed"))
     found = lasting.get("pod", "guaranteed")
     assert (found["status"]["qosClass"], found["status"]["hostIP"]) == ("Guaranteed", "198.51.100.2")
-    watch = lasting.cluster.popen("timeout", "100", "kubectl", "-n", NS, "get", "pod", "guaranteed", "--watch", "--output-watch-events")
-    assert watch.stdout is not None
-    seen = [watch.stdout.readline(), watch.stdout.readline()]
-    assert seen[1].startswith("ADDED"), seen  # it watches from here on
-    lasting.kubectl("delete", "pod", "guaranteed", "--timeout=60s")
-    for line in iter(watch.stdout.readline, ""):
-        seen.append(line)
-        if line.startswith("DELETED"):
-            break
-    watch.terminate()
+    with lasting.cluster.popen("timeout", "100", "kubectl", "-n", lasting.namespace, "get", "pod", "guaranteed", "--watch",
+                               "--output-watch-events") as watch:
+        assert watch.stdout is not None
+        seen = [watch.stdout.readline(), watch.stdout.readline()]
+        assert seen[1].startswith("ADDED"), seen  # it watches from here on
+        lasting.kubectl("delete", "pod", "guaranteed", "--timeout=150s")
+        for line in iter(watch.stdout.readline, ""):
+            seen.append(line)
+            if line.startswith("DELETED"):
+                break
+        watch.terminate()
     assert seen[-1].startswith("DELETED"), seen
     lasting.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false")
-    eventually("a collection is deleted", lambda: not lasting.kubectl("get", "pods", "-o", "name"), 60)
+    eventually("a collection is deleted", lambda: not lasting.kubectl("get", "pods", "-o", "name"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from tests.e2e.cluster import Cluster, eventually
+from tests.e2e.space import Space
 
 IMAGE = "busybox:1.36"
 SERVE = "hostname > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"
@@ -27,14 +29,26 @@ def apply(cluster: Cluster, *objects: dict[str, Any]) -> None:
     cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(objects))
 
 
+def deployment(cluster: Cluster, name: str, replicas: int = 1) -> None:
+    """As `kubectl create deployment` makes it, but of pods that end at once."""
+    made = json.loads(cluster.kubectl("create", "deployment", name, f"--image={IMAGE}", f"--replicas={replicas}", "--dry-run=client", "-o",
+                                      "json", "--", "sleep", "3600"))
+    made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 0
+    apply(cluster, made)
+    cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout=150s")
+
+
 def items(cluster: Cluster, *arguments: str) -> list[Any]:
     return list(cluster.get(*arguments)["items"])
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cron(cluster: Cluster) -> None:
+def cron(one_node: Cluster) -> Iterator[Cluster]:
     """Early, so that its minute passes while the others run."""
-    cluster.kubectl("create", "cronjob", "tick", f"--image={IMAGE}", "--schedule=* * * * *", "--", "sh", "-c", "echo ticked")
+    space = Space(one_node.kubectl, "cron")
+    space.kubectl("create", "cronjob", "tick", f"--image={IMAGE}", "--schedule=* * * * *", "--", "sh", "-c", "echo ticked")
+    yield one_node.within(space.namespace)
+    space.delete()
 
 
 def test_every_replica_serves(cluster: Cluster) -> None:
@@ -43,8 +57,8 @@ def test_every_replica_serves(cluster: Cluster) -> None:
         "replicas": 2, "selector": {"matchLabels": labels}, "template": template("each", SERVE)}},
         {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "old"}, "spec": {
             "replicas": 1, "selector": {"app": "old"}, "template": template("old", SERVE)}})
-    for name, count in (("each", 2), ("old", 1)):
-        cluster.kubectl("wait", "--for=condition=Ready", "pod", "-l", f"app={name}", "--timeout=60s")
+    for kind, name, count in (("rs", "each", 2), ("rc", "old", 1)):
+        eventually("all are ready", lambda: cluster.get(kind, name)["status"].get("readyReplicas") == count)
         pods = items(cluster, "pods", "-l", f"app={name}")
         assert len(pods) == count
         for pod in pods:
@@ -63,16 +77,14 @@ def test_every_replica_serves(cluster: Cluster) -> None:
 
 
 def test_a_rollout_is_rolled_over_and_undone(cluster: Cluster) -> None:
-    cluster.kubectl("create", "deployment", "verbs", f"--image={IMAGE}", "--replicas=2", "--", "sleep", "3600")
-    cluster.kubectl("patch", "deployment", "verbs", "-p", '{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":0}}}}')
-    cluster.kubectl("rollout", "status", "deployment/verbs", "--timeout=60s")
+    deployment(cluster, "verbs", 2)
     cluster.kubectl("set", "image", "deployment/verbs", "busybox=localhost/none:1")
     assert "timed out" in cluster.kubectl("rollout", "status", "deployment/verbs", "--timeout=2s", check=False)
     cluster.kubectl("set", "env", "deployment/verbs", "A=b")  # rolls over the stuck one
     cluster.kubectl("set", "image", "deployment/verbs", f"busybox={IMAGE}")
     cluster.kubectl("set", "resources", "deployment/verbs", "--limits=memory=64Mi")
     cluster.kubectl("set", "serviceaccount", "deployment/verbs", "default")
-    cluster.kubectl("rollout", "status", "deployment/verbs", "--timeout=60s")
+    cluster.kubectl("rollout", "status", "deployment/verbs", "--timeout=150s")
     [container] = cluster.get("deployment", "verbs")["spec"]["template"]["spec"]["containers"]
     assert (container["env"], container["resources"]["limits"]) == ([{"name": "A", "value": "b"}], {"memory": "64Mi"})
     assert "revision #3" in cluster.kubectl("rollout", "history", "deployment/verbs", "--revision=3")
@@ -83,13 +95,13 @@ def test_a_rollout_is_rolled_over_and_undone(cluster: Cluster) -> None:
     values = {pod["spec"]["containers"][0].get("env", [{}])[0].get("value") for pod in items(cluster, "pods", "-l", "app=verbs")}
     assert "c" not in values, "a paused Deployment rolled on"
     cluster.kubectl("rollout", "resume", "deployment/verbs")
-    cluster.kubectl("rollout", "status", "deployment/verbs", "--timeout=60s")
+    cluster.kubectl("rollout", "status", "deployment/verbs", "--timeout=150s")
     before = {pod["metadata"]["name"] for pod in items(cluster, "pods", "-l", "app=verbs")}
     cluster.kubectl("rollout", "restart", "deployment/verbs")
-    cluster.kubectl("rollout", "status", "deployment/verbs", "--timeout=60s")
+    cluster.kubectl("rollout", "status", "deployment/verbs", "--timeout=150s")
     eventually("all pods are new", lambda: not before & {pod["metadata"]["name"] for pod in items(cluster, "pods", "-l", "app=verbs")})
     cluster.kubectl("rollout", "undo", "deployment/verbs", "--to-revision=1")
-    cluster.kubectl("rollout", "status", "deployment/verbs", "--timeout=60s")
+    cluster.kubectl("rollout", "status", "deployment/verbs", "--timeout=150s")
     assert "env" not in cluster.get("deployment", "verbs")["spec"]["template"]["spec"]["containers"][0]
     cluster.kubectl("autoscale", "deployment/verbs", "--min=1", "--max=3", "--cpu-percent=80")
     assert cluster.get("hpa", "verbs")["spec"]["maxReplicas"] == 3
@@ -106,21 +118,22 @@ def test_a_stateful_set_keeps_its_data_through_an_update(cluster: Cluster) -> No
               "replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "volumeClaimTemplates": [claim],
               "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Delete"},
               "template": {"metadata": {"labels": {"app": "db"}}, "spec": spec}}})
-    cluster.kubectl("rollout", "status", "statefulset/db", "--timeout=90s")
+    cluster.kubectl("rollout", "status", "statefulset/db", "--timeout=150s")
     cluster.kubectl("delete", "pod", "db-0", "--wait=true")
     cluster.kubectl("rollout", "restart", "statefulset/db")
-    cluster.kubectl("rollout", "status", "statefulset/db", "--timeout=90s")
+    cluster.kubectl("rollout", "status", "statefulset/db", "--timeout=150s")
     assert cluster.kubectl("exec", "db-0", "--", "cat", "/data/starts") == "db-0\n" * 3
     assert cluster.kubectl("exec", "db-1", "--", "cat", "/data/starts") == "db-1\n" * 2
-    assert "db-1.db" in cluster.kubectl("exec", "db-0", "--", "nslookup", "db-1.db.default.svc.cluster.local")
+    name = f"db-1.db.{cluster.namespace}.svc.cluster.local"
+    eventually("their names are known", lambda: "db-1.db" in cluster.kubectl("exec", "db-0", "--", "nslookup", name))
     cluster.kubectl("rollout", "undo", "statefulset/db")
     cluster.kubectl("scale", "statefulset/db", "--replicas=1")
     eventually("the claim of the replica that went is gone", lambda: [item["metadata"]["name"] for item in items(cluster, "pvc")
-                                                                      if "-db-" in item["metadata"]["name"]] == ["data-db-0"], 60)
-    cluster.kubectl("rollout", "status", "statefulset/db", "--timeout=90s")
+                                                                      if "-db-" in item["metadata"]["name"]] == ["data-db-0"])
+    cluster.kubectl("rollout", "status", "statefulset/db", "--timeout=150s")
     assert cluster.kubectl("exec", "db-0", "--", "cat", "/data/starts").count("db-0") == 4
     cluster.kubectl("delete", "statefulset/db", "service/db")
-    eventually("the last claim is gone", lambda: not [item for item in items(cluster, "pvc") if "-db-" in item["metadata"]["name"]], 60)
+    eventually("the last claim is gone", lambda: not [item for item in items(cluster, "pvc") if "-db-" in item["metadata"]["name"]])
 
 
 def job(name: str, command: str, restart: str = "Never", **spec: Any) -> dict[str, Any]:
@@ -142,8 +155,8 @@ def test_jobs_of_every_pattern(cluster: Cluster) -> None:
               successPolicy={"rules": [{"succeededIndexes": "0"}]}),
           job("held", "exit 0", suspend=True))
     for name in ("again", "indexed", "queue", "enough"):
-        cluster.kubectl("wait", "--for=condition=Complete", f"job/{name}", "--timeout=90s")
-    cluster.kubectl("wait", "--for=condition=Failed", "job/refused", "--timeout=60s")
+        cluster.kubectl("wait", "--for=condition=Complete", f"job/{name}", "--timeout=150s")
+    cluster.kubectl("wait", "--for=condition=Failed", "job/refused", "--timeout=150s")
     assert [item["reason"] for item in cluster.get("job", "refused")["status"]["conditions"]] == ["PodFailurePolicy", "PodFailurePolicy"]
     assert cluster.get("job", "enough")["status"]["conditions"][-1]["reason"] == "SuccessPolicy"
     restarts = [pod["status"]["containerStatuses"][0]["restartCount"] for pod in items(cluster, "pods", "-l", "job-name=again")]
@@ -153,16 +166,14 @@ def test_jobs_of_every_pattern(cluster: Cluster) -> None:
     assert "on indexed-1" in said
     assert not items(cluster, "pods", "-l", "job-name=held")
     cluster.kubectl("patch", "job", "held", "-p", '{"spec":{"suspend":false}}')
-    cluster.kubectl("wait", "--for=condition=Complete", "job/held", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Complete", "job/held", "--timeout=150s")
     cluster.kubectl("delete", "jobs", "again", "indexed", "queue", "refused", "enough", "held")
-    eventually("their pods are gone", lambda: not items(cluster, "pods", "-l", "job-name in (again,indexed,queue,refused,held)"), 60)
+    eventually("their pods are gone", lambda: not items(cluster, "pods", "-l", "job-name in (again,indexed,queue,refused,held)"))
 
 
 def test_a_budget_holds_a_drain_up(cluster: Cluster) -> None:
     node = items(cluster, "nodes")[0]["metadata"]["name"]
-    cluster.kubectl("create", "deployment", "guarded", f"--image={IMAGE}", "--", "sleep", "3600")
-    cluster.kubectl("patch", "deployment", "guarded", "-p", '{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":0}}}}')
-    cluster.kubectl("rollout", "status", "deployment/guarded", "--timeout=60s")
+    deployment(cluster, "guarded")
     cluster.kubectl("create", "pdb", "guard", "--selector=app=guarded", "--min-available=1")
     eventually("the budget knows its pod", lambda: cluster.get("pdb", "guard")["status"].get("currentHealthy") == 1)
     try:
@@ -171,15 +182,17 @@ def test_a_budget_holds_a_drain_up(cluster: Cluster) -> None:
         assert "Cannot evict pod as it would violate the pod's disruption budget." in output
         assert "SchedulingDisabled" in cluster.kubectl("get", "nodes")
         cluster.kubectl("patch", "pdb", "guard", "-p", '{"spec":{"minAvailable":0}}')
-        assert "drained" in cluster.kubectl(*drain, "--timeout=60s")
+        assert "drained" in cluster.kubectl(*drain, "--timeout=150s")
         eventually("the new pod waits", lambda: [
             pod["status"]["phase"] for pod in items(cluster, "pods", "-l", "app=guarded")] == ["Pending"])
     finally:
         cluster.kubectl("uncordon", node)
-    cluster.kubectl("rollout", "status", "deployment/guarded", "--timeout=60s")
-    cluster.kubectl("cordon", node)
-    assert "SchedulingDisabled" in cluster.kubectl("get", "nodes")
-    cluster.kubectl("uncordon", node)
+    cluster.kubectl("rollout", "status", "deployment/guarded", "--timeout=150s")
+    try:
+        cluster.kubectl("cordon", node)
+        assert "SchedulingDisabled" in cluster.kubectl("get", "nodes")
+    finally:
+        cluster.kubectl("uncordon", node)
     cluster.kubectl("delete", "deployment/guarded", "pdb/guard")
 
 
@@ -190,9 +203,9 @@ def test_accounts_reach_pods_as_they_are_told_to(cluster: Cluster) -> None:
     projected["containers"][0]["volumeMounts"] = [{"name": "t", "mountPath": "/t"}]
     apply(cluster, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "with"}, "spec": pod_spec("sleep 3600")},
           {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "without"}, "spec": projected})
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/with", "pod/without", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/with", "pod/without", "--timeout=150s")
     assert cluster.kubectl("exec", "with", "--", "ls", where).split() == ["ca.crt", "namespace", "token"]
-    assert cluster.kubectl("exec", "with", "--", "cat", f"{where}/namespace") == "default"
+    assert cluster.kubectl("exec", "with", "--", "cat", f"{where}/namespace") == cluster.namespace
     assert "No such file" in cluster.kubectl("exec", "without", "--", "ls", where, check=False)
     issuer = json.loads(cluster.kubectl("get", "--raw", "/.well-known/openid-configuration"))
     assert json.loads(cluster.kubectl("get", "--raw", "/openid/v1/jwks"))["keys"]
@@ -204,14 +217,14 @@ def test_accounts_reach_pods_as_they_are_told_to(cluster: Cluster) -> None:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
                   "spec": {"token": token, **({"audiences": wanted} if wanted else {})}}
         status = json.loads(cluster.kubectl("create", "-o", "json", "-f", "-", input=json.dumps(review)))["status"]
-        assert (status["authenticated"], status["user"]["username"]) == (True, "system:serviceaccount:default:default")
+        assert (status["authenticated"], status["user"]["username"]) == (True, f"system:serviceaccount:{cluster.namespace}:default")
         assert wanted is None or status["audiences"] == wanted
     cluster.kubectl("delete", "pod", "with", "without", "--wait=false")
 
 
 def test_pods_are_run_and_debugged(cluster: Cluster) -> None:
     cluster.kubectl("run", "bare", f"--image={IMAGE}", "--labels=app=bare", "--port=8080", "--expose", "--command", "--", "sh", "-c", SERVE)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/bare", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/bare", "--timeout=150s")
     assert cluster.get("service", "bare")["spec"]["ports"][0]["port"] == 8080
     cluster.kubectl("debug", "bare", f"--image={IMAGE}", "--container=look", "--target=bare", "--profile=general", "--attach=false", "--",
                     "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline; echo; sleep 3600")
@@ -226,15 +239,15 @@ def test_pods_are_run_and_debugged(cluster: Cluster) -> None:
         cluster.kubectl("logs", debugger, check=False).split()))
     own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff"))
     assert own in cluster.kubectl("logs", debugger).splitlines(), "it may do what the node may"
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/copied", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/copied", "--timeout=150s")
     cluster.kubectl("set", "selector", "service/bare", "app=other")
     assert cluster.get("service", "bare")["spec"]["selector"] == {"app": "other"}
     cluster.kubectl("create", "rolebinding", "readers", "--clusterrole=view", "--user=one")
     cluster.kubectl("set", "subject", "rolebinding/readers", "--serviceaccount=default:default", "--user=two")
     assert [item["name"] for item in cluster.get("rolebinding", "readers")["subjects"]] == ["one", "two", "default"]
-    cluster.kubectl("taint", "nodes", node, "here=yes:PreferNoSchedule")
+    cluster.kubectl("taint", "nodes", node, "here=yes:PreferNoSchedule", "--overwrite")
     cluster.kubectl("taint", "nodes", node, "here-")
-    assert not cluster.get("node", node)["spec"].get("taints")
+    assert "here" not in [taint["key"] for taint in cluster.get("node", node)["spec"].get("taints") or ()]
     cluster.kubectl("delete", "pod/bare", "pod/copied", f"pod/{debugger}", "service/bare", "rolebinding/readers", "--wait=false")
 
 
@@ -248,7 +261,7 @@ def test_slices_made_by_hand_are_served(cluster: Cluster) -> None:
     """Several addresses and several ports, each in a slice of its own."""
     for name in ("left", "right"):
         apply(cluster, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": pod_spec(SERVE)})
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/left", "pod/right", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/left", "pod/right", "--timeout=150s")
     address = {name: cluster.get("pod", name)["status"]["podIP"] for name in ("left", "right")}
     apply(cluster, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hand"}, "spec": {
         "ports": [{"name": "both", "port": 80}, {"name": "one", "port": 81}]}},
@@ -268,11 +281,14 @@ def test_slices_made_by_hand_are_served(cluster: Cluster) -> None:
     cluster.kubectl("delete", "endpointslices", "-l", "kubernetes.io/service-name=hand")
 
 
-def test_a_cron_job_runs_and_one_is_made_by_hand(cluster: Cluster) -> None:
-    cluster.kubectl("create", "job", "by-hand", "--from=cronjob/tick")
-    cluster.kubectl("wait", "--for=condition=Complete", "job/by-hand", "--timeout=60s")
-    assert cluster.get("job", "by-hand")["metadata"]["annotations"]["cronjob.kubernetes.io/instantiate"] == "manual"
-    eventually("the minute has passed", lambda: cluster.get("cronjob", "tick")["status"].get("lastSuccessfulTime"), 90, 1)
-    assert "ticked" in cluster.kubectl("logs", "job/by-hand")
-    cluster.kubectl("delete", "cronjob/tick", "--cascade=foreground")
-    assert not [item for item in items(cluster, "jobs") if item["metadata"]["name"].startswith("tick-")]
+def test_a_cron_job_runs_and_one_is_made_by_hand(cron: Cluster, repeated: bool) -> None:
+    if repeated:
+        cron.kubectl("delete", "job/by-hand", "cronjob/tick", "--ignore-not-found")
+        cron.kubectl("create", "cronjob", "tick", f"--image={IMAGE}", "--schedule=* * * * *", "--", "sh", "-c", "echo ticked")
+    cron.kubectl("create", "job", "by-hand", "--from=cronjob/tick")
+    cron.kubectl("wait", "--for=condition=Complete", "job/by-hand", "--timeout=150s")
+    assert cron.get("job", "by-hand")["metadata"]["annotations"]["cronjob.kubernetes.io/instantiate"] == "manual"
+    eventually("the minute has passed", lambda: cron.get("cronjob", "tick")["status"].get("lastSuccessfulTime"), 180, 1)
+    assert "ticked" in cron.kubectl("logs", "job/by-hand")
+    cron.kubectl("delete", "cronjob/tick", "--cascade=foreground")
+    eventually("its jobs are gone", lambda: not [item for item in items(cron, "jobs") if item["metadata"]["name"].startswith("tick-")])

@@ -108,8 +108,8 @@ def subpaths() -> dict[str, Case]:
                "projected": {"projected": {"sources": [{"configMap": {"name": "conf"}}]}}}
     found = {f"subPath of a {kind}": mounted(volume, "value-1", command="cat /file", mount={"mountPath": "/file", "subPath": "data-1"})
              for kind, volume in volumes.items()}
-    found["subPath of a downwardAPI"] = mounted({"downwardAPI": {"items": [field("metadata.namespace")]}}, NS, command="cat /file",
-                                                mount={"mountPath": "/file", "subPath": "file"})
+    found["subPath of a downwardAPI"] = mounted({"downwardAPI": {"items": [field("metadata.namespace")]}}, f"{NS}-[0-9a-f]+",
+                                                command="cat /file", mount={"mountPath": "/file", "subPath": "file"})
     found["subPath over a file of the image"] = mounted(volumes["configMap"], "value-1", command="cat /etc/passwd",
                                                         mount={"mountPath": "/etc/passwd", "subPath": "data-1"})
     return found
@@ -123,7 +123,7 @@ CASES = {
     "projected: everything at once": mounted({"projected": {"sources": [
         {"configMap": {"name": "conf", "items": [{"key": "data-1", "path": "c"}]}}, {"secret": {"name": "hidden", "items": [
             {"key": "data-1", "path": "s"}]}}, {"downwardAPI": {"items": [field("metadata.namespace", "d")]}}]}},
-        "./c 644 value-1", "./s 644 value-1", f"./d 644 {NS}"),
+        "./c 644 value-1", "./s 644 value-1", f"./d 644 {NS}-[0-9a-f]+"),
     "a secret and a configMap beside each other": case(
         "cat /c/data-1 /s/data-1; echo", "value-1value-1",
         spec={"volumes": [{"name": "c", "configMap": {"name": "conf"}}, {"name": "s", "secret": {"secretName": "hidden"}}]},
@@ -135,25 +135,24 @@ CASES = {
 }
 
 
-def bytes_of(kind: str, name: str, values: dict[str, str], namespace: str = NS, **more: Any) -> Any:
+def bytes_of(kind: str, name: str, values: dict[str, str], **more: Any) -> Any:
     data = values if kind == "ConfigMap" else {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": namespace}, "data": data, **more}
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": data, **more}
 
 
 @pytest.fixture(scope="module")
-def batch(cluster: Cluster) -> Iterator[Batch]:
-    found = Batch(cluster, NS)
+def batch(one_node: Cluster) -> Iterator[Batch]:
+    found, other = Batch(one_node, NS), Batch(one_node, f"{NS}-2")
     values = {"data-1": "value-1", "data-2": "value-2"}
-    found.cluster.kubectl("create", "namespace", f"{NS}-2")
-    binary = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "binary", "namespace": NS}, "data": {"text": "t"},
+    binary = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "binary"}, "data": {"text": "t"},
               "binaryData": {"raw": base64.b64encode(b"\xff\xfe\x00A").decode()}}
     found.apply(bytes_of("ConfigMap", "conf", values), bytes_of("Secret", "hidden", values), binary,
                 bytes_of("Secret", "shared", {"key": "here"}),
                 *(bytes_of(kind, "fixed", values, immutable=True) for kind in ("ConfigMap", "Secret")))
-    found.cluster.kubectl("create", "secret", "generic", "shared", "-n", f"{NS}-2", "--from-literal=key=elsewhere")
+    other.apply(bytes_of("Secret", "shared", {"key": "elsewhere"}))
     yield found
     found.delete()
-    found.cluster.kubectl("delete", "namespace", f"{NS}-2", "--wait=false")
+    other.delete()
 
 
 @pytest.fixture(scope="module")
@@ -171,13 +170,13 @@ def test_what_is_immutable_cannot_be_changed(batch: Batch, kind: str) -> None:
     for patch in ({"data": {"data-1": "eA=="}}, {"immutable": False}):
         with pytest.raises(Failed, match="field is immutable"):
             batch.kubectl("patch", kind, "fixed", "--type=merge", "-p", json.dumps(patch))
-    batch.kubectl("label", kind, "fixed", "may=change")
+    batch.kubectl("label", kind, "fixed", "may=change", "--overwrite")
 
 
 WATCH = "while true; do for f in $(find -L /v -type f | grep -v '/\\.\\.'); do echo $f=$(cat $f); done; echo; sleep 1; done"
 
 
-def test_changes_reach_running_pods(batch: Batch, results: dict[str, Result]) -> None:
+def test_changes_reach_running_pods(batch: Batch, results: dict[str, Result], repeated: bool) -> None:
     """ConfigMaps and Secrets (plain, projected, optional), labels and annotations: changed, deleted and created while a pod looks on."""
     volumes: dict[str, Any] = {}
     for kind, key in (("configMap", "name"), ("secret", "secretName")):
@@ -186,12 +185,14 @@ def test_changes_reach_running_pods(batch: Batch, results: dict[str, Result]) ->
             volumes[f"p-{kind.lower()}-{what}"] = {"projected": {"sources": [{kind: {"name": what, "optional": True}}]}}
     items = [field("metadata.labels", "labels"), field("metadata.annotations", "annotations")]
     volumes |= {"down": {"downwardAPI": {"items": items}}, "p-down": {"projected": {"sources": [{"downwardAPI": {"items": items}}]}}}
+    if repeated:
+        batch.kubectl("delete", "pod/looking", "configmap/created", "secret/created", "--grace-period=0", "--force", "--ignore-not-found")
     for kind in ("ConfigMap", "Secret"):
         batch.apply(bytes_of(kind, "changed", {"data": "before"}), bytes_of(kind, "deleted", {"data": "there"}))
     batch.apply(batch.pod("looking", {
         "containers": [container(WATCH, volumeMounts=[{"name": name, "mountPath": f"/v/{name}"} for name in volumes])],
         "volumes": [{"name": name, **volume} for name, volume in volumes.items()]}, labels={"state": "old"}, annotations={"state": "old"}))
-    batch.kubectl("wait", "--for=condition=Ready", "pod/looking", "--timeout=90s")
+    batch.kubectl("wait", "--for=condition=Ready", "pod/looking", "--timeout=150s")
 
     def seen() -> dict[str, str]:
         """The last round that was written to its end."""
@@ -204,7 +205,7 @@ def test_changes_reach_running_pods(batch: Batch, results: dict[str, Result]) ->
     def settled() -> bool:
         now = seen()
         return before.items() <= now.items() and not any("created" in file for file in now)
-    eventually("what there was", settled, 60, 1.0)
+    eventually("what there was", settled, 120, 1.0)
     for kind in ("ConfigMap", "Secret"):
         batch.apply(bytes_of(kind, "changed", {"data": "after"}), bytes_of(kind, "created", {"data": "new"}))
         batch.kubectl("delete", kind, "deleted")
@@ -216,11 +217,14 @@ def test_changes_reach_running_pods(batch: Batch, results: dict[str, Result]) ->
         return all(now.get(f"{prefix}changed/data") == "after" and now.get(f"{prefix}created/data") == "new"
                    and f"{prefix}deleted/data" not in now for prefix in prefixes) and all(
             'state="new"' in now.get(f"/v/{way}down/{file}", "") for way in ("", "p-") for file in ("labels", "annotations"))
-    eventually("everything has arrived", arrived, 120, 1.0)
+    eventually("everything has arrived", arrived, 240, 1.0)
     batch.kubectl("delete", "pod", "looking", "--grace-period=0", "--force", "--wait=false")
 
 
-def test_a_subpath_that_cannot_be_expanded_waits_until_it_can(batch: Batch, results: dict[str, Result]) -> None:
+def test_a_subpath_that_cannot_be_expanded_waits_until_it_can(batch: Batch, results: dict[str, Result], repeated: bool) -> None:
+    if repeated:
+        batch.kubectl("delete", "pods", "absolute", "ticks", "--grace-period=0", "--force", "--ignore-not-found")
+
     def spec(expression: str) -> Any:
         return {"containers": [container("echo done >/sub/file; sleep 600", env=[{"name": "KEY", "valueFrom": {
             "fieldRef": {"fieldPath": "metadata.annotations['mysubpath']"}}}],
@@ -232,7 +236,7 @@ def test_a_subpath_that_cannot_be_expanded_waits_until_it_can(batch: Batch, resu
     def waiting(name: str) -> str:
         statuses = batch.get("pod", name)["status"].get("containerStatuses") or [{}]
         return str(((statuses[0].get("state") or {}).get("waiting") or {}).get("reason", ""))
-    eventually("an absolute path is refused", lambda: waiting("absolute") == "CreateContainerConfigError", 60)
+    eventually("an absolute path is refused", lambda: waiting("absolute") == "CreateContainerConfigError")
     batch.kubectl("annotate", "pod", "absolute", "mysubpath=good", "--overwrite")
     batch.kubectl("wait", "--for=condition=Ready", "pod/absolute", "--timeout=120s")
     batch.kubectl("delete", "pod", "absolute", "ticks", "--grace-period=0", "--force", "--wait=false")

@@ -33,9 +33,9 @@ import pytest
 
 from deploy.local_cluster import LocalCluster, Node
 from tests.e2e.cluster import eventually
+from tests.e2e.space import Space
 from tests.images import ECHO
 
-NS = "wires"
 URL = "cgi-bin/index.cgi"
 # The busybox of the tests' images has no UDP; the machine's perl, seen through a volume, has.
 PERL = "/usr/bin/perl -MIO::Socket -e"
@@ -46,7 +46,7 @@ SERVE = f"mkdir -p /alt/cgi-bin; cp /www/cgi-bin/index.cgi /alt/cgi-bin; {ANSWER
 
 
 def pod(name: str, node: Node | None = None, labels: Any = None, command: str = SERVE, ports: Any = (), **spec: Any) -> Any:
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NS, "labels": labels or {}},
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels or {}},
             "spec": {"terminationGracePeriodSeconds": 0, **({"nodeName": node.name} if node else {}), "containers": [
                 {"name": "c", "image": ECHO, "imagePullPolicy": "Never", "command": ["sh", "-c", command], "ports": list(ports),
                  "volumeMounts": MACHINE}],
@@ -55,31 +55,30 @@ def pod(name: str, node: Node | None = None, labels: Any = None, command: str = 
 
 def service(name: str, ports: Any = ({"port": 80, "targetPort": 8080},), selector: Any = None, **spec: Any) -> Any:
     ports = [{"name": f"p{number}", **port} for number, port in enumerate(ports)] if ports else None
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": NS},
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
             "spec": {key: value for key, value in {"selector": selector, "ports": ports, **spec}.items() if value is not None}}
 
 
-class Wires:
-    """The cluster, seen from this module's namespace."""
+class Wires(Space):
+    """A namespace for this module."""
 
     def __init__(self, cluster: LocalCluster) -> None:
+        super().__init__(cluster.kubectl, "wires")
         self.cluster = cluster
         self.nodes = cluster.nodes
 
-    def kubectl(self, *arguments: str, **options: Any) -> str:
-        return self.cluster.kubectl("-n", NS, *arguments, **options)
-
-    def get(self, *arguments: str) -> Any:
-        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
-
-    def apply(self, *objects: Any) -> None:
-        self.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+    def clear(self) -> None:
+        """Removes what an attempt before this one may have left: all but the two servers."""
+        kinds = "pods,services,endpoints,endpointslices"
+        left = [name for name in self.kubectl("get", kinds, "-o", "name").split() if name not in ("pod/one", "pod/two")]
+        if left:
+            self.kubectl("delete", *left, "--grace-period=0", "--force", "--ignore-not-found", "--timeout=150s")
 
     def patch(self, kind: str, name: str, spec: Any) -> None:
         self.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
     def ready(self, *names: str) -> None:
-        self.kubectl("wait", "--for=condition=Ready", *(f"pod/{name}" for name in names), "--timeout=60s")
+        self.kubectl("wait", "--for=condition=Ready", *(f"pod/{name}" for name in names), "--timeout=150s")
 
     def sh(self, name: str, command: str) -> str:
         return self.kubectl("exec", name, "--", "sh", "-c", command, check=False).strip()
@@ -96,7 +95,7 @@ class Wires:
         return self.sh(source, f"{ASK % (host, port)} 2>/dev/null || true")
 
     def curl(self, node: Node, where: str) -> str:
-        return node.run("curl", "-s", "--max-time", "3", f"http://{where}/{URL}", check=False).strip()
+        return node.run("curl", "-s", "--max-time", "5", f"http://{where}/{URL}", check=False).strip()
 
     def reached(self, source: str, where: str, times: int = 10) -> set[str]:
         return set(self.sh(source, f"for i in $(seq {times}); do timeout 3 wget -q -O - http://{where}/{URL}; done 2>/dev/null").split())
@@ -116,11 +115,16 @@ class Wires:
 def wires(two_nodes: LocalCluster) -> Iterator[Wires]:
     """Two servers, `one` and `two`, each on its node; both are labelled app=web."""
     found = Wires(two_nodes)
-    two_nodes.kubectl("create", "namespace", NS)
     found.apply(*(pod(name, node, {"app": "web"}) for name, node in zip(("one", "two"), two_nodes.nodes, strict=True)))
     found.ready("one", "two")
     yield found
-    two_nodes.kubectl("delete", "namespace", NS, "--timeout=90s")
+    found.delete()
+
+
+@pytest.fixture(autouse=True)
+def cleared(wires: Wires, repeated: bool) -> None:
+    if repeated:
+        wires.clear()
 
 
 def test_every_pod_and_node_reaches_every_pod(wires: Wires) -> None:
@@ -130,8 +134,8 @@ def test_every_pod_and_node_reaches_every_pod(wires: Wires) -> None:
             eventually("the pod answers", lambda: wires.fetch(source, f"{address}:8080") == target)
             eventually("the pod answers by UDP", lambda: wires.ask(source, address, 8081) == target)
         for node in wires.nodes:
-            assert wires.curl(node, f"{address}:8080") == target
-            assert node.run("sh", "-c", ASK % (address, 8081)).strip() == target
+            eventually("a node is answered", lambda: wires.curl(node, f"{address}:8080") == target)
+            eventually("by UDP too", lambda: node.run("sh", "-c", ASK % (address, 8081), check=False).strip() == target)
 
 
 def test_endpoints_follow_pods(wires: Wires) -> None:
@@ -145,10 +149,10 @@ def test_endpoints_follow_pods(wires: Wires) -> None:
     eventually("both answer", lambda: wires.reached("one", "basic") == {"basic-0", "basic-1"})
     wires.kubectl("delete", "pod", "basic-0", "--grace-period=0", "--force")
     eventually("one is left", lambda: len(wires.slices("basic")) == 1 and wires.slices("basic") == wires.endpoints("basic"))
-    assert eventually("only it answers", lambda: wires.reached("one", "basic", 4)) == {"basic-1"}
+    eventually("only it answers", lambda: wires.reached("one", "basic", 8) == {"basic-1"})
     wires.kubectl("delete", "service", "basic")
     eventually("its slices go with it", lambda: not wires.get("endpointslices", "-l", "kubernetes.io/service-name=basic")["items"])
-    assert "basic" not in wires.kubectl("get", "endpoints", "-o", "name")
+    eventually("and its endpoints", lambda: "basic" not in wires.kubectl("get", "endpoints", "-o", "name"))
 
 
 def test_ports_and_protocols(wires: Wires) -> None:
@@ -171,11 +175,12 @@ def test_session_affinity(wires: Wires) -> None:
         eventually("clients are balanced again", lambda: wires.reached("one", way, 12) == {"one", "two"})
     port = spec["ports"][0]["nodePort"]
     for node in wires.nodes:
-        assert {wires.curl(node, f"{other.address}:{port}") for other in wires.nodes for _ in range(6)} == {"one", "two"}
+        eventually("on every node", lambda: {wires.curl(node, f"{other.address}:{port}") for other in wires.nodes for _ in range(8)} == {
+            "one", "two"})
 
 
 def cname(wires: Wires, name: str) -> str:
-    found = re.search(r"canonical name = (\S+)", wires.sh("one", f"timeout 5 nslookup {name}.{NS}.svc.cluster.local"))
+    found = re.search(r"canonical name = (\S+)", wires.sh("one", f"timeout 5 nslookup {name}.{wires.namespace}.svc.cluster.local"))
     return found.group(1).rstrip(".") if found else ""
 
 
@@ -187,32 +192,34 @@ def test_types_change(wires: Wires) -> None:
     ports = [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]
     for kind in ("ClusterIP", "NodePort"):
         wires.patch("service", "changing", {"type": kind, "externalName": None, "ports": ports, "selector": {"app": "web"}})
-        eventually(f"a {kind} answers by its name", lambda: wires.reached("one", f"changing.{NS}") == {"one", "two"})
+        eventually(f"a {kind} answers by its name", lambda: wires.reached("one", f"changing.{wires.namespace}") == {"one", "two"})
         if kind == "NodePort":
             port = wires.get("service", "changing")["spec"]["ports"][0]["nodePort"]
-            assert wires.curl(wires.nodes[1], f"{wires.nodes[0].address}:{port}") in ("one", "two")
+            eventually("and on each node", lambda: wires.curl(wires.nodes[1], f"{wires.nodes[0].address}:{port}") in ("one", "two"))
         wires.patch("service", "changing", {"type": "ExternalName", "externalName": "third.example.com", "clusterIP": None,
                                             "clusterIPs": None})
         eventually("an alias again", lambda: cname(wires, "changing") == "third.example.com")
 
 
 def test_names(wires: Wires) -> None:
+    space = wires.namespace
     wires.apply(service("plain", selector={"app": "web"}), service("headless", ({"port": 80, "targetPort": 8080},), {"app": "named"},
                                                                     clusterIP="None"),
                 pod("named", wires.nodes[1], {"app": "named"}, hostname="server", subdomain="headless"))
     wires.ready("named")
-    for name in ("plain", f"plain.{NS}", f"plain.{NS}.svc", f"plain.{NS}.svc.cluster.local"):
+    for name in ("plain", f"plain.{space}", f"plain.{space}.svc", f"plain.{space}.svc.cluster.local"):
         eventually(f"{name} is found", lambda: wires.fetch("one", name) in ("one", "two"))
-    full = f"server.headless.{NS}.svc.cluster.local"
+    full = f"server.headless.{space}.svc.cluster.local"
     address = wires.address("named")
     eventually("a pod's own name", lambda: address in wires.sh("one", f"timeout 5 nslookup {full}"))
-    eventually("a headless service", lambda: address in wires.sh("one", f"timeout 5 nslookup headless.{NS}.svc.cluster.local"))
-    assert full in wires.sh("one", f"timeout 5 nslookup -type=srv _p0._tcp.headless.{NS}.svc.cluster.local")
-    assert wires.get("service", "plain")["spec"]["clusterIP"] in wires.sh("one", f"timeout 5 nslookup plain.{NS}.svc.cluster.local")
+    eventually("a headless service", lambda: address in wires.sh("one", f"timeout 5 nslookup headless.{space}.svc.cluster.local"))
+    eventually("its port", lambda: full in wires.sh("one", f"timeout 5 nslookup -type=srv _p0._tcp.headless.{space}.svc.cluster.local"))
+    address_of_plain = wires.get("service", "plain")["spec"]["clusterIP"]
+    eventually("a service", lambda: address_of_plain in wires.sh("one", f"timeout 5 nslookup plain.{space}.svc.cluster.local"))
     assert wires.sh("named", "hostname") == "server"
     assert wires.sh("named", "hostname -f") == full
     assert re.search(rf"^{re.escape(address)}\s+{re.escape(full)}\s+server$", wires.sh("named", "cat /etc/hosts"), re.M)
-    assert "10.96.0.1" in wires.sh("one", "timeout 5 nslookup kubernetes.default.svc.cluster.local")
+    eventually("the API server's", lambda: "10.96.0.1" in wires.sh("one", "timeout 5 nslookup kubernetes.default.svc.cluster.local"))
     assert "10-96-0-1" not in wires.sh("one", "timeout 5 nslookup nothing.default.svc.cluster.local")
 
 
@@ -227,7 +234,7 @@ def test_hand_made_slices(wires: Wires) -> None:
     wires.apply(service("hand", ({"port": 80}, {"port": 81})))
     for name, target in (("one", "two"), ("two", "one")):  # a slice for each address, with its own target ports
         wires.apply({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "metadata": {
-            "name": f"hand-{name}", "namespace": NS, "labels": {"kubernetes.io/service-name": "hand"}},
+            "name": f"hand-{name}", "labels": {"kubernetes.io/service-name": "hand"}},
             "ports": [{"name": "p0", "port": 8080}, {"name": "p1", "port": 8082}],
             "endpoints": [{"addresses": [wires.address(target)], "conditions": {"ready": True}}]})
     for port in (80, 81):
@@ -236,7 +243,7 @@ def test_hand_made_slices(wires: Wires) -> None:
 
 def test_mirrored_endpoints(wires: Wires) -> None:
     def endpoints(*names: str) -> Any:
-        return {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "mirror", "namespace": NS}, "subsets": [
+        return {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "mirror"}, "subsets": [
             {"addresses": [{"ip": wires.address(name)} for name in names], "ports": [{"name": "p0", "port": 8080}]}]}
 
     wires.apply(service("mirror"), endpoints("one"))
@@ -263,9 +270,10 @@ def test_host_ports(wires: Wires) -> None:
 def test_proxy(wires: Wires) -> None:
     wires.apply(service("proxied", selector={"app": "web"}), service("single", selector={"app": "web"}))
     wires.kubectl("patch", "service", "single", "--type=json", "-p", '[{"op": "remove", "path": "/spec/ports/0/name"}]')
-    base = f"/api/v1/namespaces/{NS}"
+    base = f"/api/v1/namespaces/{wires.namespace}"
     for path in (f"pods/one:8080/proxy/{URL}", f"pods/http:one:8080/proxy/{URL}", f"pods/two:8082/proxy/{URL}"):
-        assert wires.kubectl("get", "--raw", f"{base}/{path}").strip() == path.split("/")[1].removeprefix("http:").split(":")[0]
+        name = path.split("/")[1].removeprefix("http:").split(":")[0]
+        eventually("the pod answers", lambda: wires.kubectl("get", "--raw", f"{base}/{path}").strip() == name)
     for path in (f"services/proxied:80/proxy/{URL}", f"services/http:proxied:p0/proxy/{URL}", f"services/single/proxy/{URL}"):
         eventually("a pod answers", lambda: wires.kubectl("get", "--raw", f"{base}/{path}").strip() in ("one", "two"))
     assert wires.kubectl("create", "--raw", f"{base}/pods/one:8080/proxy/{URL}", "-f", "-", input="{}").strip() == "one"
@@ -284,7 +292,8 @@ def test_the_kubernetes_service(wires: Wires) -> None:
     assert {(address["ip"], port["port"]) for item in found for address in item["addresses"] for port in item["ports"]} == expected
     found = named("endpointslices")
     assert {(address, port["port"]) for item in found["endpoints"] for address in item["addresses"] for port in found["ports"]} == expected
-    assert "v1.36" in wires.nodes[1].run("curl", "-sk", "--max-time", "5", f"https://{spec['clusterIP']}/version")
+    eventually("it answers on each node", lambda: all(
+        "v1.36" in node.run("curl", "-sk", "--max-time", "5", f"https://{spec['clusterIP']}/version") for node in wires.nodes))
 
 
 def test_endpoints_are_quick(wires: Wires) -> None:
@@ -292,7 +301,7 @@ def test_endpoints_are_quick(wires: Wires) -> None:
     wires.apply(*(service(f"quick-{number}", selector={"app": "web"}) for number in range(20)))
     eventually("all have endpoints", lambda: sum(bool(item.get("subsets")) for item in wires.get("endpoints")["items"]
                                                  if item["metadata"]["name"].startswith("quick-")) == 20)
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - began < 100
     wires.kubectl("delete", "service", *(f"quick-{number}" for number in range(20)))
 
 
@@ -346,9 +355,9 @@ def test_a_connection_outlives_the_proxy_and_the_control_plane(wires: Wires) -> 
             time.sleep(0.5)
     finally:
         os.kill(server, signal.SIGCONT)
-    eventually("the control plane is back", lambda: wires.sh("one", "echo here") == "here", 60)
+    eventually("the control plane is back", lambda: wires.sh("one", "echo here") == "here")
     now, last = wires.sh("one", "date +%s; tail -n 1 /tmp/stream").split()
-    assert int(now) - int(last) <= 5, "the stream has stopped"
+    assert int(now) - int(last) <= 15, "the stream has stopped"
 
 
 def test_a_split_network_heals(wires: Wires) -> None:
@@ -358,6 +367,6 @@ def test_a_split_network_heals(wires: Wires) -> None:
         assert wires.curl(wires.nodes[0], f"{target}:8080") != "two"
     finally:
         node.plug()
-    eventually("the other node is reached again", lambda: wires.curl(wires.nodes[0], f"{target}:8080") == "two", 60)
+    eventually("the other node is reached again", lambda: wires.curl(wires.nodes[0], f"{target}:8080") == "two")
     eventually("both nodes are Ready", lambda: all(condition["status"] == "True" for item in wires.get("nodes")["items"]
-                                                  for condition in item["status"]["conditions"] if condition["type"] == "Ready"), 90)
+                                                  for condition in item["status"]["conditions"] if condition["type"] == "Ready"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from deploy.local_cluster import LocalCluster
 from deploy.machine import Machine
 from deploy.node import REPOSITORY, VirtualNode
-from tests import images
+from tests import images, leftover
 from tests.e2e.cluster import eventually
 
 KUBELET = """
@@ -62,8 +61,9 @@ def managed(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
     programs = ("etcd", "containerd", "kubectl", "mkfs.ext4", "/lib/systemd/systemd", "busctl", "dbus-daemon")
     if why := Machine.missing() or next((f"{name} is not installed" for name in programs if shutil.which(name) is None), ""):
         pytest.skip(f"a node under systemd is NOT tested: {why}")
-    directory = Path(tempfile.mkdtemp(prefix="kubepy-sd-"))
+    directory = leftover.directory("sd")
     cluster = LocalCluster(uuid.uuid4().hex[:8], ["namespace", "systemd"], directory / "cluster")
+    (directory / "namespaces").write_text(f"kubepy-{cluster.name}-")
     failed = request.session.testsfailed
     try:
         cluster.create()
@@ -104,7 +104,7 @@ def test_units_slices_and_the_machines_end(managed: LocalCluster) -> None:
 
     # Joined by its unit, handed over to the other one.
     eventually("kubepy.service runs the node", lambda: show(node, "kubepy", "ActiveState") == "active" and all(
-        part["phase"] == "ready" for part in parts(node).values()), 120, 1)
+        part["phase"] == "ready" for part in parts(node).values()), 240, 1)
     managed.kubectl("wait", f"node/{node.name}", "--for=condition=Ready", "--timeout=120s", timeout=140)
     managed.kubectl("apply", "-f", "-", input="".join(
         POD.format(name=name, node=node.name, grace=30, command=WAIT, resources=resources) for name, resources in PODS.items()))
@@ -127,7 +127,7 @@ def test_units_slices_and_the_machines_end(managed: LocalCluster) -> None:
     before = parts(node)
     node.run("systemctl", "kill", "--kill-whom=main", "-s", "KILL", "kubepy")
     eventually("kubepy.service is started again", lambda: int(show(node, "kubepy", "NRestarts")) == 1 and bool(parts(node)) and all(
-        part["phase"] == "ready" for part in parts(node).values()), 90, 1)
+        part["phase"] == "ready" for part in parts(node).values()), 240, 1)
     assert {name: part["pid"] for name, part in parts(node).items()} == {name: part["pid"] for name, part in before.items()}
 
     # Stopped: the parts go in order, pods stay; what it did is in the journal.
@@ -140,11 +140,11 @@ def test_units_slices_and_the_machines_end(managed: LocalCluster) -> None:
     stopped = [line.split('part="')[1].split('"')[0] for line in journal.splitlines() if 'phase="stopped"' in line]
     assert stopped == ["dns", "proxy", "kubelet", "containerd"]
     node.run("systemctl", "start", "kubepy")
-    eventually("the node is ready again", lambda: all(part["phase"] == "ready" for part in parts(node).values()), 90, 1)
+    eventually("the node is ready again", lambda: all(part["phase"] == "ready" for part in parts(node).values()), 240, 1)
     assert [sum(entry["restartCount"] for entry in pod(managed, name)["status"]["containerStatuses"]) for name in PODS] == [0, 0, 0]
 
     # logind waits for the kubelet, as long as pods are promised; the machine's end is theirs, each in its time.
-    eventually("the kubelet holds the machine's end up", lambda: "kubelet" in node.run("systemd-inhibit", "--list", "--no-pager"), 60, 1)
+    eventually("the kubelet holds the machine's end up", lambda: "kubelet" in node.run("systemd-inhibit", "--list", "--no-pager"), 240, 1)
     allowed = node.run("busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager",
                        "InhibitDelayMaxUSec")
     assert allowed.split() == ["t", str(90_000_000)]
@@ -154,4 +154,4 @@ def test_units_slices_and_the_machines_end(managed: LocalCluster) -> None:
     statuses = [pod(managed, name)["status"] for name in PODS]
     assert {status["message"] for status in statuses} == {"Pod was terminated in response to imminent node shutdown."}
     assert {entry["state"]["terminated"]["exitCode"] for status in statuses for entry in status["containerStatuses"]} == {0}
-    eventually("the machine is off", lambda: not node.machine.running, 120, 1)
+    eventually("the machine is off", lambda: not node.machine.running, 240, 1)

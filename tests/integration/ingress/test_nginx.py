@@ -8,9 +8,7 @@ import shutil
 import signal
 import socket
 import ssl
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -26,6 +24,8 @@ from kubepy.ingress.plan import CONTROLLER
 from kubepy.ingress.process import Nginx
 from kubepy.ingress.state import State
 from kubepy.ingress.sync import Syncer
+from tests import leftover
+from tests.etcd import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 
@@ -38,13 +38,7 @@ class Recorder:
         self.events.append((about["metadata"]["name"], reason, message))
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-async def eventually(what, check, seconds=30):
+async def eventually(what, check, seconds=90):
     async with asyncio.timeout(seconds):
         while not (value := await check()):  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(0.05)
@@ -133,7 +127,7 @@ class World:
 
 @pytest.fixture
 async def world():
-    directory = Path(tempfile.mkdtemp(prefix="kubepy-ingress-"))
+    directory = leftover.directory("ingress")
     found = World(directory)
     found.client.load(INGRESS_CLASSES, {"metadata": {"name": "ours"}, "spec": {"controller": CONTROLLER}})
     for name in ("one", "two"):

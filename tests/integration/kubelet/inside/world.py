@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from kubepy.kubelet.agent import Kubelet
 from kubepy.kubelet.cri.client import GrpcRuntime
 from kubepy.kubelet.settings import Settings
 from tests import containerd as private
-from tests import images
+from tests import images, leftover
 
 Pod = dict[str, Any]
 
@@ -102,8 +101,8 @@ class World:
 
 async def open_world() -> AsyncIterator[World]:
     """Without pods; a generator for a fixture."""
-    directory = Path(tempfile.mkdtemp(prefix="kubepy-kubelet-"))
-    directory.chmod(0o755)  # noqa: ASYNC240 - users of a pod's own namespace must reach what is theirs
+    directory = leftover.directory("kubelet")
+    directory.chmod(0o755)
     runtime = private.start(directory / "containerd", binary=os.environ.get("KUBEPY_CONTAINERD", "containerd"), own_mounts=False)
     for archive in images.archives().values():
         runtime.ctr("images", "import", "-", data=archive)
