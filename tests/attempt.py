@@ -1,6 +1,9 @@
 """Attempts that failed before a test passed or failed for good (pytest-rerunfailures): what each of them failed with is told at the end,
 since a fault that comes and goes can be looked into nowhere else.
 
+Integration tests share a server with the others of their file: an attempt after the first begins with one of its own. (End-to-end tests
+share a cluster, which takes too long to make; they have a namespace for each attempt.)
+
 `--fail-first` shows that tests can be repeated: with `--reruns 1` every first attempt fails, `end`: after all it does, `middle`: at one
 of its waits (which one depends on its name), with whatever is there left behind.
 """
@@ -11,6 +14,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+import pytest_rerunfailures
 
 LINES = 40
 MIDDLE = 4
@@ -38,11 +42,25 @@ def waited() -> None:
             raise Deliberate("--fail-first=middle")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if attempt_of(item) > 1 and "/integration/" in str(item.path):
+        kept = pytest_rerunfailures.suspended_finalizers  # of the fixtures that the next attempt would have shared
+        item.session._setupstate.stack.update(kept)
+        kept.clear()
+        item.session._setupstate.teardown_exact(None)
+
+
+def attempt_of(item: pytest.Item) -> int:
+    """1 for the first."""
+    return int(getattr(item, "execution_count", 1))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     global _left
     wanted = pyfuncitem.config.getoption("--fail-first")
-    if not wanted or getattr(pyfuncitem, "execution_count", 1) != 1:
+    if not wanted or attempt_of(pyfuncitem) != 1:
         return (yield)
     _left = crc32(pyfuncitem.nodeid.encode()) % MIDDLE if wanted == "middle" else None
     try:

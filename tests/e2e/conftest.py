@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local_cluster import LocalCluster
 from tests import images, leftover
+from tests.attempt import attempt_of
 from tests.e2e.cluster import RECENT, Cluster, heard
 from tests.e2e.space import Space, state
 
@@ -53,7 +54,7 @@ def cluster(one_node: Cluster) -> Iterator[Cluster]:
 @pytest.fixture
 def repeated(request: pytest.FixtureRequest) -> bool:
     """Whether this is not the first attempt."""
-    return int(getattr(request.node, "execution_count", 1)) > 1
+    return attempt_of(request.node) > 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -194,7 +194,7 @@ def test_an_operator_written_with_kopf_keeps_a_custom_resource(server: ApiServer
                  KUBECONFIG=server.kubeconfig) as process:
         site = "/apis/web.kubepy.io/v1/namespaces/default/websites/hello"
         assert kubectl(server, "apply", "-f", str(EXAMPLES / "operator/website.yaml")).returncode == 0
-        wait_for(lambda: (call(server, "GET", site)[1].get("status") or {}).get("phase") == "Served", seconds=60)
+        wait_for(lambda: (call(server, "GET", site)[1].get("status") or {}).get("phase") == "Served")
         assert process.poll() is None
         found = call(server, "GET", site)[1]
         assert found["metadata"]["finalizers"] == ["web.kubepy.io/archive"]
@@ -214,7 +214,7 @@ def test_an_operator_written_with_kopf_keeps_a_custom_resource(server: ApiServer
         refused = kubectl(server, "scale", "website/hello", "--replicas=3")
         assert "the free tier has two replicas at most" in refused.stderr
         assert kubectl(server, "patch", "website/hello", "--type=merge", "-p", '{"spec": {"tier": "paid", "replicas": 3}}').returncode == 0
-        wait_for(lambda: call(server, "GET", deployment)[1]["spec"]["replicas"] == 3, seconds=60)
+        wait_for(lambda: call(server, "GET", deployment)[1]["spec"]["replicas"] == 3)
         policy(server, "mutating", "sites", {"reinvocationPolicy": "Never", "mutations": [
             {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{spec: Object.spec{tier: 'paid'}}"}},
             {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'add', path: '/spec/unknown', value: 1}]"}}]},
@@ -228,9 +228,9 @@ def test_an_operator_written_with_kopf_keeps_a_custom_resource(server: ApiServer
         call(server, "DELETE", f"{ADMISSION}/mutatingadmissionpolicies/sites")
         back = kubectl(server, "patch", "website/hello", "--type=merge", "-p", '{"spec": {"tier": "free", "replicas": 1}}')
         assert "a paid tier cannot be given up" in back.stderr
-        wait_for(lambda: "Served" in kubectl(server, "get", "events", "-o", "jsonpath={.items[*].reason}").stdout, seconds=30)
+        wait_for(lambda: "Served" in kubectl(server, "get", "events", "-o", "jsonpath={.items[*].reason}").stdout)
         kubectl(server, "delete", "website/hello", "--wait=false")
-        wait_for(lambda: call(server, "GET", site)[0] == 404, seconds=60)
+        wait_for(lambda: call(server, "GET", site)[0] == 404)
         assert "hello" in call(server, "GET", "/api/v1/namespaces/default/configmaps/archive")[1]["data"]
 
 
@@ -252,7 +252,7 @@ def test_an_aggregated_server_is_reached_with_the_callers_identity(server: ApiSe
     wait_for(lambda: condition() == "FailedDiscoveryCheck")
     with running(str(EXAMPLES / "aggregated-api/server.py"), "--cert", str(cert), "--key", str(key), "--client-ca",
                  str(folder / "front-proxy-client.crt"), "--port", str(port)):
-        wait_for(lambda: condition() == "Passed", seconds=30)
+        wait_for(lambda: condition() == "Passed")
         path = "/apis/example.kubepy.io/v1"
         wait_for(lambda: call(server, "GET", f"{path}/greetings")[0] == 200)
         _, greeting = call(server, "GET", f"{path}/greetings/hello")
@@ -266,7 +266,7 @@ def test_an_aggregated_server_is_reached_with_the_callers_identity(server: ApiSe
             assert shown.stdout.split() == ["greeting.example.kubepy.io/hello", "greeting.example.kubepy.io/goodbye"], shown.stderr
             explained = kubectl(server, "explain", "greetings.text")
             assert "What is said to the caller." in explained.stdout, explained.stderr
-    wait_for(lambda: call_text(server, f"{path}/greetings") == 503, seconds=60)
+    wait_for(lambda: call_text(server, f"{path}/greetings") == 503)
 
 
 def call_text(server: ApiServer, path: str) -> int:
@@ -281,7 +281,7 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for(holds: Any, seconds: float = 15.0) -> None:
+def wait_for(holds: Any, seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:

@@ -33,8 +33,11 @@ def test_the_official_client(server: ApiServer) -> None:
     core.patch_namespaced_pod("p", "official", {"metadata": {"labels": {"app": "b"}}})
     core.patch_namespaced_pod("p", "official", [{"op": "add", "path": "/metadata/labels/x", "value": "y"}])
     core.delete_namespaced_pod("p", "official", grace_period_seconds=0)
-    seen = [(event["type"], event["object"].metadata.labels) for event in watch.Watch().stream(
-        core.list_namespaced_pod, "official", resource_version=version, timeout_seconds=2)]
+    seen = []
+    for event in watch.Watch().stream(core.list_namespaced_pod, "official", resource_version=version, timeout_seconds=60):
+        seen.append((event["type"], event["object"].metadata.labels))
+        if event["type"] == "DELETED":
+            break
     assert seen[:3] == [("ADDED", {"app": "a"}), ("MODIFIED", {"app": "b"}), ("MODIFIED", {"app": "b", "x": "y"})]
     assert seen[-1][0] == "DELETED"
     pages, token = [], None

@@ -54,7 +54,7 @@ WITH_STATUS = (CRON_JOBS, DAEMON_SETS, DEPLOYMENTS, POD_DISRUPTION_BUDGETS, JOBS
 async def space(client: HttpClient, name: str) -> str:
     """A namespace in which pods can be made."""
     await client.create(NAMESPACES, {"metadata": {"name": name}})
-    await until(lambda: client.get(SERVICE_ACCOUNTS, "default", name), "its account", 60)
+    await until(lambda: client.get(SERVICE_ACCOUNTS, "default", name), "its account")
     return name
 
 

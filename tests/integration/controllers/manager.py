@@ -45,7 +45,7 @@ class Manager:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def cpu(self) -> float:
         """Seconds of CPU so far."""

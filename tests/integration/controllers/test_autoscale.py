@@ -138,21 +138,21 @@ async def test_a_deployment_grows_by(client: HttpClient, metric: Object) -> None
     async def runs() -> bool:
         return ((await client.get(DEPLOYMENTS, name, "default")).get("status") or {}).get("availableReplicas") == 2
 
-    await until(runs, "two pods", 60)
+    await until(runs, "two pods")
     Adapter.pods = [pod["metadata"]["name"] for pod in await pods(client, name)]
     await client.create(AUTOSCALERS, autoscaler("Deployment", name, metric))
 
     async def grown() -> bool:
         return bool((await client.get(DEPLOYMENTS, name, "default"))["spec"]["replicas"] == 6)
 
-    await until(grown, "six replicas", 60)
+    await until(grown, "six replicas")
 
     async def told() -> bool:
         status = (await client.get(AUTOSCALERS, name, "default"))["status"]
         found = {item["type"]: item["status"] for item in status["conditions"]}
         return found == {"AbleToScale": "True", "ScalingActive": "True", "ScalingLimited": "False"} and bool(status["currentMetrics"])
 
-    await until(told, "conditions", 60)
+    await until(told, "conditions")
 
 
 async def test_a_custom_resource_with_a_scale_grows_by_an_external_metric(client: HttpClient) -> None:
@@ -169,14 +169,14 @@ async def test_a_custom_resource_with_a_scale_grows_by_an_external_metric(client
         return bool(await client.create(QUEUES, {"apiVersion": "example.com/v1", "kind": "Queue", "spec": {"workers": 2},
                                                  "metadata": {"name": "mail", "namespace": "default"}}))
 
-    await until(made, "the new resource", 60)
+    await until(made, "the new resource")
     await client.patch(QUEUES, "mail", {"status": {"workers": 2, "selector": "app=mail"}}, "default", subresource="status")
     await client.create(AUTOSCALERS, autoscaler("Queue", "mail", METRICS["an external metric"], "example.com/v1"))
 
     async def grown() -> bool:
         return bool((await client.get(QUEUES, "mail", "default"))["spec"]["workers"] == 6)
 
-    await until(grown, "six workers", 60)
+    await until(grown, "six workers")
 
 
 async def test_a_metric_that_nobody_knows_is_told_of(client: HttpClient) -> None:
@@ -189,4 +189,4 @@ async def test_a_metric_that_nobody_knows_is_told_of(client: HttpClient) -> None
         return any(item["type"] == "ScalingActive" and item["status"] == "False" and item["reason"] == "FailedGetExternalMetric"
                    for item in found)
 
-    await until(told, "the failure", 60)
+    await until(told, "the failure")

@@ -54,7 +54,7 @@ async def client(server: ApiServer) -> AsyncIterator[HttpClient]:
     client = HttpClient(load(server.kubeconfig))
     nodes = HollowNodes(client, 2)
     await nodes.start()
-    await until(lambda: client.get(SERVICE_ACCOUNTS, "default", "default"), "the manager", 60)
+    await until(lambda: client.get(SERVICE_ACCOUNTS, "default", "default"), "the manager")
     yield client
     await nodes.stop()
     await client.close()
@@ -90,12 +90,12 @@ async def test_the_life_of(client: HttpClient, resource: Resource) -> None:
     async def gone() -> bool:
         return not (await client.list(resource, namespace, label_selector="mine=yes"))["items"]
 
-    await until(gone, "deletion", 60)
+    await until(gone, "deletion")
 
     async def told() -> bool:
         return {("ADDED", "a"), ("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "a"), ("DELETED", "b")} <= set(events)
 
-    await until(told, "events", 60)
+    await until(told, "events")
     watching.cancel()
 
 
@@ -135,7 +135,7 @@ async def test_the_scale_of(client: HttpClient, resource: Resource) -> None:
         found = await client.get(resource, "a", namespace, subresource="scale")
         return bool(found["status"]["replicas"] == 3 and found["status"]["selector"] == "app=x")
 
-    await until(scaled, "three replicas", 60)
+    await until(scaled, "three replicas")
 
 
 async def test_a_namespace_is_patched_replaced_finalized_and_has_a_status(client: HttpClient) -> None:
@@ -160,7 +160,7 @@ async def test_a_namespace_is_patched_replaced_finalized_and_has_a_status(client
     async def emptied() -> bool:
         return bool((await client.get(NAMESPACES, "life"))["spec"]["finalizers"] == ["example.com/keep"])
 
-    await until(emptied, "only our finalizer", 60)
+    await until(emptied, "only our finalizer")
     live = await client.get(NAMESPACES, "life")
     await client.update(NAMESPACES, {**live, "spec": {"finalizers": []}}, subresource="finalize")
 
@@ -171,7 +171,7 @@ async def test_a_namespace_is_patched_replaced_finalized_and_has_a_status(client
             return True
         return False
 
-    await until(gone, "its end", 60)
+    await until(gone, "its end")
 
 
 async def test_a_quota_follows_the_lives_of_what_it_counts(client: HttpClient) -> None:
@@ -187,7 +187,7 @@ async def test_a_quota_follows_the_lives_of_what_it_counts(client: HttpClient) -
         async def so() -> bool:
             found = await used()
             return bool(found) and all(found[name] == value for name, value in wanted.items())
-        await until(so, str(wanted), 60)
+        await until(so, str(wanted))
 
     await until_used(configmaps="1", pods="0", resourcequotas="1")  # the root CA's; itself
     container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "100m"}}}
@@ -231,7 +231,7 @@ async def test_a_quota_counts_within_its_scope(client: HttpClient, scopes: list[
     async def ready() -> bool:
         return await used() == "0"
 
-    await until(ready, "the first count", 60)
+    await until(ready, "the first count")
     for name, extra in (("in", inside), ("out", outside)):
         container = {"name": "c", "image": "i", **({"resources": extra["resources"]} if "resources" in extra else {})}
         deadline = {key: value for key, value in extra.items() if key != "resources"}
@@ -241,9 +241,9 @@ async def test_a_quota_counts_within_its_scope(client: HttpClient, scopes: list[
     async def one() -> bool:
         return await used() == "1"
 
-    await until(one, "one of two", 60)
+    await until(one, "one of two")
     await client.delete(PODS, "in", namespace)
-    await until(ready, "none", 60)
+    await until(ready, "none")
 
 
 async def test_a_controller_tells_that_a_quota_stops_it_and_goes_on_when_it_does_not(client: HttpClient) -> None:
@@ -253,7 +253,7 @@ async def test_a_controller_tells_that_a_quota_stops_it_and_goes_on_when_it_does
     async def counted() -> bool:
         return bool((await client.get(RESOURCE_QUOTAS, "q", namespace)).get("status"))
 
-    await until(counted, "the quota's status", 60)
+    await until(counted, "the quota's status")
     await client.create(REPLICATION_CONTROLLERS, {"metadata": {"name": "rc", "namespace": namespace}, "spec": {
         "replicas": 3, "selector": LABELS, "template": TEMPLATE}})
 
@@ -261,14 +261,14 @@ async def test_a_controller_tells_that_a_quota_stops_it_and_goes_on_when_it_does
         status = (await client.get(REPLICATION_CONTROLLERS, "rc", namespace)).get("status") or {}
         return [item for item in status.get("conditions") or () if item["type"] == "ReplicaFailure"]
 
-    await until(failing, "the condition", 60)
+    await until(failing, "the condition")
     assert "exceeded quota" in (await failing())[0]["message"]
     await client.patch(REPLICATION_CONTROLLERS, "rc", {"spec": {"replicas": 2}}, namespace)
 
     async def well() -> bool:
         return not await failing()
 
-    await until(well, "its end", 60)
+    await until(well, "its end")
 
 
 @pytest.mark.parametrize("resource", [REPLICA_SETS, REPLICATION_CONTROLLERS, JOBS], ids=plural)
@@ -297,9 +297,9 @@ async def test_orphans_are_adopted_and_those_that_no_longer_match_released(clien
     async def released() -> bool:
         return await owner() is None
 
-    await until(adopted, "adoption", 60)
+    await until(adopted, "adoption")
     await client.patch(PODS, "orphan", {"metadata": {"labels": {"app": "free"}}}, namespace)
-    await until(released, "release", 60)
+    await until(released, "release")
 
 
 async def test_a_failed_daemon_is_replaced_and_a_rollback_restarts_none_that_runs_the_old(client: HttpClient) -> None:
@@ -311,7 +311,7 @@ async def test_a_failed_daemon_is_replaced_and_a_rollback_restarts_none_that_run
                 and "deletionTimestamp" not in pod["metadata"] and pod["spec"]["containers"][0]["image"] == image]
         return pods if len(pods) >= count else []
 
-    await until(running, "a daemon on each node", 60)
+    await until(running, "a daemon on each node")
     before = {pod["metadata"]["name"] for pod in await running()}
     victim = sorted(before)[0]
     await client.patch(PODS, victim, {"status": {"phase": "Failed"}}, namespace, subresource="status")
@@ -319,7 +319,7 @@ async def test_a_failed_daemon_is_replaced_and_a_rollback_restarts_none_that_run
     async def replaced() -> bool:
         return victim not in {pod["metadata"]["name"] for pod in await running()} and bool(await running())
 
-    await until(replaced, "a new daemon", 60)
+    await until(replaced, "a new daemon")
     before = {pod["metadata"]["uid"] for pod in await running()}
     bad = {"containers": [{"name": "c", "image": "two"}], "nodeSelector": {"no": "where"}}
     good = {"containers": [{"name": "c", "image": "one"}], "nodeSelector": None}
@@ -332,7 +332,7 @@ async def test_a_failed_daemon_is_replaced_and_a_rollback_restarts_none_that_run
         return (status["observedGeneration"] == found["metadata"]["generation"] and status.get("updatedNumberScheduled") == 2
                 and status["numberReady"] == 2)
 
-    await until(back, "the old revision", 60)
+    await until(back, "the old revision")
     assert len((await client.list(CONTROLLER_REVISIONS, namespace))["items"]) <= 2
     assert {pod["metadata"]["uid"] for pod in await running()} & before or len(before) == 2
 

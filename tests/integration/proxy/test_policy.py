@@ -193,7 +193,7 @@ def rules(world):
         return ""
 
 
-async def until(check, seconds=20):
+async def until(check, seconds=90):
     async with asyncio.timeout(seconds):
         while not await asyncio.to_thread(check):  # noqa: ASYNC110 - the kernel is asked
             await asyncio.sleep(0.05)

@@ -34,7 +34,7 @@ def daemon(name, *flags):
         assert process.wait(10) == 0, name
 
 
-def eventually(what, seconds=60):
+def eventually(what, seconds=120):
     end = time.monotonic() + seconds
     while True:
         try:

@@ -35,7 +35,7 @@ class Cluster:
         for process in self.processes:
             if process.poll() is None:
                 process.terminate()
-                process.wait(15)
+                process.wait(60)
 
     def node(self, name, **allocatable):
         amounts = {"cpu": "4", "memory": "8Gi", "pods": "110", **allocatable}
@@ -60,7 +60,7 @@ class Cluster:
     def placed(self):
         return {pod["metadata"]["name"]: pod["spec"].get("nodeName") for pod in self.get("/api/v1/namespaces/default/pods")["items"]}
 
-    def eventually(self, what, seconds=60):
+    def eventually(self, what, seconds=120):
         end = time.monotonic() + seconds
         while not (found := what()):
             assert time.monotonic() < end, "not in time"

@@ -157,7 +157,7 @@ def test_extenders_filter_prefer_bind_and_have_a_say_in_preemption(cluster, tmp_
         where = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [
             {"key": "kubernetes.io/hostname", "operator": "In", "values": ["n2", "n3"]}]}]}}}
         wanting("urgent", "3", priorityClassName="above", affinity=where)
-        assert cluster.eventually(lambda: cluster.placed()["urgent"], seconds=40) == "n2"
+        assert cluster.eventually(lambda: cluster.placed()["urgent"]) == "n2"
         assert ("preempt", ["n2", "n3"]) in extender.calls
         assert "low-n3" in cluster.placed()
         process.terminate()
