@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,9 @@ RECENT: deque[str] = deque(maxlen=6)
 
 
 def heard(command: str, output: str) -> None:
-    RECENT.append(f"$ {command[:300]}\n{output if len(output) < 3000 else f'{output[:1500]} ... {output[-1500:]}'}")
+    if output.startswith("{"):
+        output = re.sub(r"\s+", " ", output)
+    RECENT.append(f"$ {command[:300]}\n{output if len(output) < 2000 else f'{output[:1000]} ... {output[-1000:]}'}")
 
 
 class Failed(AssertionError):
