@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kubepy.api.errors import ApiError, InternalError
+from kubepy.apiserver.transport import failure
 
 DIAL_TIMEOUT = 30.0
 """Seconds to connect and to get an answer to the upgrade."""
@@ -96,5 +97,4 @@ async def dial(target: Target, method: str, headers: Headers) -> Upstream:
 
 
 def _unreachable(target: Target, error: Exception) -> ApiError:
-    why = getattr(error, "strerror", None) or str(error) or "i/o timeout"
-    return InternalError.of(f"error dialing backend: dial tcp {target.authority}: {why.lower()}")
+    return InternalError.of(f"error dialing backend: {failure(error, target.authority, target.server_hostname or target.host)}")

@@ -1,17 +1,17 @@
 """Plain HTTP through the API server: logs from kubelets, and the `proxy` subresources, streamed both ways."""
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from kubepy.api.errors import ApiError, InternalError, ServiceUnavailable, from_status
+from kubepy.api.errors import ApiError, ServiceUnavailable, from_status
 from kubepy.apiserver.exchange import Exchange, Headers
 from kubepy.apiserver.stream.dial import Target
 from kubepy.apiserver.stream.html import Links, rewriter
+from kubepy.apiserver.transport import failure
 
 _DROPPED = frozenset(("host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade",
                       "authorization", "content-length", "proxy-authorization", "proxy-authenticate", "impersonate-user",
@@ -53,12 +53,10 @@ class Forwarder:
                     raise await _refusal(answer)
                 hosts = frozenset((target.authority, exchange.header(b"host")))
                 await _stream(exchange, answer, Links(prefix, hosts) if prefix else None)
-        except ssl.SSLError as error:
-            raise InternalError.of(f"error dialing backend: {error}") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if exchange.started:
                 raise ConnectionResetError("the backend went away in the middle of its answer") from error
-            raise _unreachable(target, error) from error
+            raise _unreachable(exchange, url, target, error, error_as_status=error_as_status) from error
 
 
 async def _stream(exchange: Exchange, answer: aiohttp.ClientResponse, links: Links | None) -> None:
@@ -111,8 +109,8 @@ async def _refusal(answer: aiohttp.ClientResponse) -> ApiError:
     return from_status({"message": text} if text else {}, answer.status)
 
 
-def _unreachable(target: Target, error: Exception) -> ApiError:
-    why = getattr(error, "strerror", None) or str(error) or "i/o timeout"
-    if target.context:
-        return InternalError.of(f"error dialing backend: dial tcp {target.authority}: {str(why).lower()}")
-    return ServiceUnavailable(f"error trying to reach service: dial tcp {target.authority}: {str(why).lower()}")
+def _unreachable(exchange: Exchange, url: URL, target: Target, error: Exception, *, error_as_status: bool) -> ApiError:
+    why = failure(error, target.authority, target.server_hostname or target.host)
+    if error_as_status:
+        return ApiError(f'{exchange.method.capitalize()} "{url}": {why}', code=500, reason="")
+    return ServiceUnavailable(f"error trying to reach service: {why}")

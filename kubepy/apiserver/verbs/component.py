@@ -5,7 +5,6 @@ Deprecated upstream since v1.19, but `kubectl get componentstatuses` still asks 
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING
 
 from kubepy.api.errors import NotFound
@@ -14,6 +13,7 @@ from kubepy.apiserver.exchange import Exchange
 from kubepy.apiserver.representation import answer_objects, answer_written
 from kubepy.apiserver.request import Context
 from kubepy.apiserver.server import Server
+from kubepy.apiserver.transport import failure
 
 if TYPE_CHECKING:
     import aiohttp
@@ -52,10 +52,7 @@ async def _probe(session: aiohttp.ClientSession, url: str) -> tuple[bool, str]:
             text = (await answer.text())[:1024]
             return answer.status == 200, text
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        number = getattr(error, "errno", None)
-        why = os.strerror(number) if number else str(error) or "i/o timeout"
-        address = url.split("/")[2]
-        return False, f'Get "{url}": dial tcp {address}: connect: {why.lower()}'
+        return False, f'Get "{url}": {failure(error, url.split("/")[2])}'
 
 
 async def _etcd(server: Server) -> tuple[bool, str]:

@@ -31,6 +31,8 @@ from kubepy.apiserver.verbs.select import Selection, check_list_options, selecti
 from kubepy.apiserver.zero import zero
 
 BOOKMARK_SECONDS = 60.0
+LAST_BOOKMARK = 2.0
+"""Seconds before a watch ends by its timeout that a bookmark is sent, for the next one to go on from."""
 INITIAL_END = "k8s.io/initial-events-end"
 _CHUNK = 256 << 10
 _SERVED = (media.JSON, media.PROTOBUF)
@@ -71,6 +73,11 @@ async def watch(server: Server, exchange: Exchange, context: Context) -> None:
         await exchange.end_stream()
     finally:
         server.watches.discard(task)
+
+
+def _next_bookmark(now: float, deadline: float) -> float:
+    last = deadline - LAST_BOOKMARK
+    return min(now + BOOKMARK_SECONDS, last) if last > now else now + BOOKMARK_SECONDS
 
 
 class Stream:
@@ -115,7 +122,7 @@ class Stream:
             await self._send(backlog)
             if isinstance(watcher, CacheWatcher) and not self.chosen.transform:
                 watcher.take = self._take
-            next_bookmark = loop.time() + BOOKMARK_SECONDS
+            next_bookmark = _next_bookmark(loop.time(), deadline)
             sent_until = after
             while not self.server.closing:
                 now = loop.time()
@@ -132,7 +139,7 @@ class Stream:
                     if frames:
                         await self.exchange.chunk(frames[0] if len(frames) == 1 else b"".join(frames))
                 if bookmarks and loop.time() >= next_bookmark:
-                    next_bookmark = loop.time() + BOOKMARK_SECONDS
+                    next_bookmark = _next_bookmark(loop.time(), deadline)
                     reached = watcher.bookmark()
                     if reached > sent_until:
                         sent_until = reached

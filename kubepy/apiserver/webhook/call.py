@@ -5,7 +5,6 @@ Redirects are not followed, answers are bounded, connections are kept for the ne
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,8 +13,9 @@ import orjson
 from kubepy.api.types import Object
 from kubepy.api.yaml import YamlProblem, parse_yaml
 from kubepy.apiserver.services import Services
+from kubepy.apiserver.transport import failure
 from kubepy.apiserver.webhook.endpoint import Unresolved, resolve_service
-from kubepy.apiserver.webhook.tls import BadBundle, context_for, verify_error
+from kubepy.apiserver.webhook.tls import BadBundle, context_for
 
 if TYPE_CHECKING:
     import aiohttp
@@ -117,7 +117,7 @@ class Caller:
         except BadBundle as error:
             raise CallError(str(error)) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise CallError(f'Post "{shown}": {_transport(error, place)}') from error
+            raise CallError(f'Post "{shown}": {failure(error, f"{host}:{place.port}", place.name)}') from error
 
     async def _place(self, config: Object, shown: str) -> Place:
         url = urlsplit(shown)
@@ -146,27 +146,6 @@ def _shown(config: Object, seconds: float) -> str:
         path = str(service.get("path") or "/")
         base = f"https://{service['name']}.{service['namespace']}.svc:{service.get('port') or 443}/{path.removeprefix('/')}"
     return f"{base}?timeout={seconds:g}s"
-
-
-def _transport(error: Exception, place: Place) -> str:
-    import aiohttp
-
-    cause: BaseException | None = error
-    while cause is not None and not hasattr(cause, "verify_code"):
-        cause = getattr(cause, "certificate_error", None) or cause.__cause__ or getattr(cause, "os_error", None)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return verify_error(cause, place.name)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"dial tcp: lookup {place.host}: no such host"
-    if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)):
-        return "EOF"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        why = error.os_error.strerror or str(error.os_error)
-        if isinstance(error.os_error, ConnectionRefusedError):
-            why = "connection refused"
-        host = f"[{place.host}]" if ":" in place.host else place.host
-        return f"dial tcp {host}:{place.port}: connect: {why.lower()}"
-    return str(error) or type(error).__name__
 
 
 def _refusal(status: int, text: bool, data: bytes) -> CallError:

@@ -5,9 +5,6 @@ import base64
 import ssl
 from functools import lru_cache
 
-_UNKNOWN = frozenset((2, 18, 19, 20, 21))
-"""OpenSSL's X509_V_ERR_… that Go calls an unknown authority."""
-
 
 class BadBundle(ValueError):
     """A CA bundle in which no certificate can be read."""
@@ -42,15 +39,3 @@ def bundle_problem(bundle: str) -> str:
     except BadBundle as error:
         return str(error)
     return ""
-
-
-def verify_error(error: ssl.SSLCertVerificationError, host: str) -> str:
-    if error.verify_code in _UNKNOWN:
-        why = "certificate signed by unknown authority"
-    elif error.verify_code in (9, 10):
-        why = "certificate has expired or is not yet valid"
-    elif error.verify_code in (62, 64):
-        why = f"certificate is not valid for any names, but wanted to match {host}"
-    else:
-        why = str(error.verify_message)
-    return f"tls: failed to verify certificate: x509: {why}"
