@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kubepy.base.gate import DEFAULT, Gates
+from kubepy.controllers.volume.recycle import Recycling
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class Options:
     """Whether routes to the nodes' pods are made in this machine's kernel."""
     configure_cloud_routes: bool = True
     route_reconciliation_period: float = 10.0
+    recycling: Recycling = field(default_factory=Recycling)
     gates: Gates = DEFAULT
     workers: dict[str, int] = field(default_factory=dict)
     """Workers by the name of the `--concurrent-NAME-syncs` flag."""

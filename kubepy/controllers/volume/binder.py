@@ -2,7 +2,7 @@
 
 Volumes are made and deleted by provisioners (CSI drivers, or kubepy's own), which are told by annotations as upstream's
 external ones are; there are no in-tree plugins. One worker: two claims never race for a volume here, and the API server's
-versions keep a stale cache from giving one away twice. Known difference: the deprecated Recycle policy ends in Failed.
+versions keep a stale cache from giving one away twice. Volumes with the deprecated policy Recycle are scrubbed by pods (see `recycle`).
 """
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from kubepy.client.store import key_of, split_key
 from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.protection import claims_of
 from kubepy.controllers.volume.match import BETA_CLASS, class_of, default_class, find, is_for, mismatch
+from kubepy.controllers.volume.recycle import PREFIX, Recycler
 
 log = get_logger("volume")
 
@@ -44,13 +45,17 @@ class Reconciler:
         self._classes = env.informers.informer(STORAGE_CLASSES).lister
         self._pods = env.informers.informer(PODS).lister
         self._pods.add_index("claim", claims_of)
+        self._recycler = Recycler(self._client, self._recorder, env.options.recycling, env.tasks)
 
     async def reconcile(self, key: str) -> float | None:
         """Keys are `claim:namespace/name` and `volume:name`."""
         kind, _, name = key.partition(":")
         if kind == "volume":
             volume = self._volumes.get(name)
-            return await self._sync_volume(volume) if volume is not None else None
+            if volume is None:
+                self._recycler.forget_gone(item["metadata"]["uid"] for item in self._volumes.list())
+                return None
+            return await self._sync_volume(volume)
         namespace, claim_name = split_key(name)
         claim = self._claims.get(claim_name, namespace)
         if claim is None:
@@ -199,12 +204,34 @@ class Reconciler:
         if phase not in ("Released", "Failed"):
             volume = await self._set_phase(PERSISTENT_VOLUMES, volume, "Released")
         policy = volume["spec"].get("persistentVolumeReclaimPolicy") or "Retain"
+        if policy == "Recycle":
+            return await self._recycle(volume)
         if policy == "Retain" or (policy == "Delete" and PROVISIONED_BY in notes(volume)) or phase == "Failed":
             return None
         await self._set_phase(PERSISTENT_VOLUMES, volume, "Failed")
-        reason = "VolumeFailedDelete" if policy == "Delete" else "VolumeFailedRecycle"
-        self._tell(volume, "Warning", reason, f"no {'deletable' if policy == 'Delete' else 'recyclable'} volume plugin matched")
+        self._tell(volume, "Warning", "VolumeFailedDelete", "no deletable volume plugin matched")
         return None
+
+    async def _recycle(self, volume: Object) -> float | None:
+        """A volume that could not be recycled is tried again."""
+        ref = volume["spec"]["claimRef"]
+        users = [pod["metadata"]["name"] for pod in self._pods.by_index("claim", f"{ref['namespace']}/{ref['name']}")
+                 if not is_terminal(pod)]
+        if users:
+            self._tell(volume, "Normal", "VolumeFailedRecycle", f"Volume is used by pods: {','.join(sorted(users))}")
+            return self._period
+        step = await self._recycler.step(volume)
+        if step.state == "running":
+            return self._period
+        if step.state == "recycled":
+            self._tell(volume, "Normal", "VolumeRecycled", "Volume recycled")
+            await self._unbind(volume)
+            return None
+        message = step.message if step.state == "impossible" else f"Recycle failed: {step.message}"
+        if (volume.get("status") or {}).get("phase") != "Failed":
+            self._tell(volume, "Warning", "VolumeFailedRecycle", message)
+            await self._set_phase(PERSISTENT_VOLUMES, volume, "Failed")
+        return None if step.state == "impossible" else self._period
 
     async def _unbind(self, volume: Object) -> None:
         """Gives back a volume that its claim does not use; a user's own claimRef keeps its name."""
@@ -256,12 +283,17 @@ def _claim_of(volume: Object) -> Sequence[str]:
     return (f"{ref['namespace']}/{ref['name']}",) if ref else ()
 
 
+def _volumes_of_recycler(pod: Object) -> Sequence[str]:
+    name: str = pod["metadata"]["name"]
+    return (f"volume:{name.removeprefix(PREFIX)}",) if name.startswith(PREFIX) else ()
+
+
 def controller(env: Environment) -> Controller:
     reconciler = Reconciler(env)
     watches = (
         Watch(PERSISTENT_VOLUMES, keys=reconciler.keys_of_volume),
         Watch(PERSISTENT_VOLUME_CLAIMS, keys=reconciler.keys_of_claim),
         Watch(STORAGE_CLASSES, keys=reconciler.keys_of_class),
-        Watch(PODS, keys=None),
+        Watch(PODS, keys=_volumes_of_recycler),
     )
     return Controller("persistentvolume_binder", reconciler.reconcile, watches)

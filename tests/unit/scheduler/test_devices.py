@@ -202,3 +202,25 @@ def test_what_is_taken_follows_the_claims():
     assert given(devices, claim(exactly(), name="d")) == [[("r", "a")]]
     devices.set_slice("s1", None)
     assert given(devices, claim(exactly(), name="d")) is None
+
+
+def test_rules_taint_devices_beside_their_drivers():
+    devices = world(slice_of(A), slice_of(device("b"), name="s2", pool="p2"))
+    before = devices.epoch("n1")
+
+    def rule(effect, **selector):
+        return {"metadata": {"name": "r"}, "spec": {"deviceSelector": selector, "taint": {"key": "k", "effect": effect}}}
+
+    devices.set_rule("r", rule("NoSchedule", device="a"))
+    assert devices.epoch("n1") != before
+    assert given(devices, claim(exactly())) == [[("r", "b")]]
+    assert given(devices, claim(exactly(tolerations=[{"operator": "Exists", "key": "k"}]))) == [[("r", "a")]]
+    devices.set_rule("r", rule("NoExecute", driver=DRIVER))
+    assert given(devices, claim(exactly())) is None
+    devices.set_slice("s3", slice_of(device("c"), name="s3", pool="p3"))
+    assert given(devices, claim(exactly())) is None
+    devices.set_rule("r", rule("None", driver=DRIVER))
+    assert given(devices, claim(exactly())) == [[("r", "a")]]
+    devices.set_rule("r", rule("NoExecute", driver="other"))
+    devices.set_rule("r", None)
+    assert given(devices, claim(exactly())) == [[("r", "a")]]
