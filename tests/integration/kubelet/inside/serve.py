@@ -3,19 +3,24 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import subprocess
 import time
+import uuid
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
 from kubepy.base.clock import SystemClock, parse_time
 from kubepy.base.http.spdy import DICTIONARY
+from kubepy.kubelet.cgroup.tree import Cgroups
 from kubepy.kubelet.server.app import App
 from kubepy.kubelet.server.listener import Listener
-from tests.integration.kubelet.inside.world import World
+from kubepy.kubelet.server.pressure import Pressures, of_group, of_node, show
+from tests.integration.kubelet.inside.world import World, pod, sh
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="session")]
 
@@ -118,3 +123,36 @@ async def test_metrics_are_what_the_metrics_server_reads(world: World, server: i
     assert int(float(samples[f"container_memory_working_set_bytes{{{where}}}"][0])) > 0
     probes = await ask(server, "GET /metrics/probes HTTP/1.1\nconnection: close\n")
     assert b'prober_probe_total{container="c",namespace="default",pod="web",probe_type="Readiness",result="successful"}' in probes
+
+
+async def test_the_kernel_tells_how_long_a_pod_has_waited_for_a_cpu(tmp_path: Path) -> None:
+    """By a second mount of the machine's cgroups: version 2 is there too, with pressure and without controllers."""
+    if not of_node():
+        pytest.skip("this kernel does not count pressure")
+    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", str(tmp_path)], check=True)
+    tree = Cgroups(f"kubepy-{uuid.uuid4().hex[:8]}", root=tmp_path)
+    spec = pod("waits", sh("true"))
+    spec["metadata"]["uid"] = "u"
+    tree.ensure(spec)
+    group = Pressures(tree).pod("u")
+    assert group is not None
+    busy = [subprocess.Popen(["taskset", "-c", "0", "sh", "-c", f"echo $$ > {group}/cgroup.procs; while :; do :; done"]) for _ in range(3)]
+    try:
+        end = time.monotonic() + 60
+        while not (of_group(group).get("cpu", {}).get("some", {}).get("total") or 0) > 100_000:
+            assert time.monotonic() < end, of_group(group)
+            await asyncio.sleep(0.1)
+        shown: dict[str, Any] = {"cpu": {}, "memory": {}}
+        show(shown, of_group(group), "now")
+        assert shown["cpu"]["psi"]["some"]["total"] > 100_000
+        assert {"total", "avg10", "avg60", "avg300"} == set(shown["memory"]["psi"]["full"])
+        assert set(of_node()) == {"cpu", "memory", "io"}
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+        for _ in range(200):
+            if tree.remove_all():
+                break
+            await asyncio.sleep(0.05)  # who was killed goes in a moment
+        subprocess.run(["umount", str(tmp_path)], check=True)
