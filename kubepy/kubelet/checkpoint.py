@@ -50,13 +50,18 @@ class Checkpoint:
             self.put(self._unsaved)
 
     def _write(self, data: bytes) -> None:
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         with self._turn:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-            try:
-                with open(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
-                    file.write(data)
-                partial.replace(self.path)
-            except OSError:
-                partial.unlink(missing_ok=True)
-                raise
+            replace_file(self.path, data)
+
+
+def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Whole or not at all; raises OSError and leaves nothing behind then."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, mode), "wb") as file:
+            file.write(data)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

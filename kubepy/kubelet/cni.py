@@ -7,12 +7,13 @@ when it would change.
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from kubepy.kubelet.checkpoint import replace_file
 
 CONFIG_NAME = "10-kubepy.conflist"
 BRIDGE = "cni0"
@@ -41,7 +42,5 @@ def write_conflist(directory: Path | str, pod_cidrs: Sequence[str], *, bridge: s
     if path.exists() and path.read_bytes() == data:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    replace_file(path, data, 0o644)
     return True

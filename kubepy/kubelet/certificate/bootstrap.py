@@ -32,7 +32,8 @@ from kubepy.kubelet.certificate.request import (
     new_key,
     signing_request,
 )
-from kubepy.kubelet.certificate.store import Store, read_pair, write_private
+from kubepy.kubelet.certificate.store import Store, read_pair
+from kubepy.kubelet.checkpoint import replace_file
 
 log = get_logger("bootstrap")
 
@@ -102,7 +103,7 @@ async def bootstrap(client: Client, config: Config, *, node_name: str, kubeconfi
         except (ApiError, ConnectionError, TimeoutError, ValueError, OSError) as error:
             log.warning("No certificate for this node yet", err=error or "not signed in time", server=config.server)
         else:
-            write_private(Path(kubeconfig), yaml.safe_dump(kubeconfig_of(config, store.path), sort_keys=False).encode())
+            replace_file(Path(kubeconfig), yaml.safe_dump(kubeconfig_of(config, store.path), sort_keys=False).encode())
             key_path.unlink(missing_ok=True)
             log.info("The node has its certificate", node=node_name, kubeconfig=kubeconfig)
             return
@@ -116,7 +117,7 @@ def _kept_key(path: Path, wanted: Wanted) -> bytes:
         return key
     except (OSError, ValueError):
         key = new_key()
-        write_private(path, key)
+        replace_file(path, key)
         return key
 
 

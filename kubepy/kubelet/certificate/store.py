@@ -12,6 +12,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from kubepy.kubelet.checkpoint import replace_file
+
 _KEPT = 3
 
 
@@ -37,14 +39,6 @@ def read_pair(pem: bytes) -> Pair:
         names = set()
     return Pair(pem, certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp(),
                 certificate.subject.rfc4514_string(), frozenset(names), certificate.issuer == certificate.subject)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replaces a file atomically; only its owner may read it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(data)
-    partial.replace(path)
 
 
 class Store:
@@ -75,7 +69,7 @@ class Store:
             raise ValueError("the certificate is for another key")
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = self._directory / f"{self._name}-{datetime.fromtimestamp(now, UTC).strftime('%Y-%m-%d-%H-%M-%S')}.pem"
-        write_private(file, pem)
+        replace_file(file, pem)
         link = self._directory / f".{self._name}-current.{os.getpid()}"
         link.unlink(missing_ok=True)
         link.symlink_to(file.name)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import hashlib
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import orjson
 
 from kubepy.api.types import Object
+from kubepy.kubelet.checkpoint import replace_file
 from kubepy.kubelet.cri import runtime_pb2 as pb
 
 POLICIES = ("NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify")
@@ -58,9 +58,7 @@ class Records:
             record["secrets"][plain] = sorted({*record["secrets"].get(plain, ()), *secrets})
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = self._file(image_id)
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
-        partial.write_bytes(orjson.dumps(record))
-        partial.replace(file)
+        replace_file(file, orjson.dumps(record))
 
     def accessible(self, image_id: str, name: str, auths: Sequence[pb.AuthConfig], secrets: Collection[str]) -> bool:
         """Whether a pod with these credentials may use the image without asking its registry."""

@@ -10,7 +10,6 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kubepy.api.errors import ApiError
 from kubepy.api.types import Object
@@ -23,7 +22,6 @@ from kubepy.kubelet.dra.manager import ClaimError, wanted_of
 from kubepy.kubelet.pod import spec as podspec
 from kubepy.kubelet.pod.actor import StartError
 from kubepy.kubelet.pod.backoff import KeyedBackoff
-from kubepy.kubelet.pod.condition import OWNED
 from kubepy.kubelet.pod.life import Action, Asked, Broke, Done, End, Event, Interrupted, Life, Stage, Stirred, Tick, step
 from kubepy.kubelet.pod.observed import RUNNING, PodView, Seen
 from kubepy.kubelet.pod.plan import Kill, Plan, Start, backoff_key, plan_pod, restarted_at
@@ -31,6 +29,7 @@ from kubepy.kubelet.pod.reporter import merged
 from kubepy.kubelet.pod.resizer import Resizer
 from kubepy.kubelet.pod.shared import Shared
 from kubepy.kubelet.pod.status import Facts, pod_status
+from kubepy.kubelet.pod.wish import Holds, asks, intent
 from kubepy.kubelet.volume.manager import VolumeError
 
 log = get_logger("worker")
@@ -53,8 +52,7 @@ class Worker:
         self._left = False
         self._current: asyncio.Task[None] | None = None
         self._view = PodView(self.uid)
-        self._hold: dict[str, tuple[float, Any, str]] = {}
-        """Containers that could not be started: until when, what was asked for then, and why."""
+        self._holds = Holds()
         self._created = shared.clock.monotonic()
         self._adopted = bool((pod.get("status") or {}).get("containerStatuses"))
         self._fresh = not self._adopted and shared.unseen(self.uid)
@@ -72,9 +70,9 @@ class Worker:
         before, self.pod = self.pod, pod
         if pod["metadata"].get("deletionTimestamp") and not podspec.is_mirror(pod):
             self.end(grace=podspec.grace_of(pod))
-        if _intent(pod) != _intent(before):
+        if intent(pod) != intent(before):
             self._tell(Asked())
-        elif pod["spec"] != before["spec"] or _foreign(pod) != _foreign(before):
+        elif asks(pod, before):
             self._tell(Stirred())
 
     def wake(self) -> None:
@@ -248,7 +246,7 @@ class Worker:
             if plan.attempt > 0:
                 shared.events.event(pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
             sandbox_id = await shared.actor.create_sandbox(pod, plan.attempt)
-            self._hold = {name: held for name, held in self._hold.items() if held[2] not in ("CreateContainerError", "RunContainerError")}
+            self._holds.new_sandbox()
             self._view = await shared.actor.observer.with_sandbox(self._view, sandbox_id)
         await asyncio.gather(*(self._kill(kill) for kill in plan.kills))
         starts = [start for start in plan.starts if self._held(start.name) <= 0]
@@ -290,13 +288,7 @@ class Worker:
         await self._shared.actor.kill(self.pod, kill.id, kill.name, kill.message, grace)
 
     def _held(self, name: str) -> float:
-        """Seconds until a container that could not be started is tried again; a changed pod is tried at once.
-
-        Without this every report of a failure would wake the worker and cause the next failure."""
-        held = self._hold.get(name)
-        if held is None or held[1] != _intent(self.pod):
-            return 0.0
-        return max(0.0, held[0] - self._shared.clock.monotonic())
+        return self._holds.left(name, self.pod, self._shared.clock.monotonic())
 
     async def _start(self, start: Start, volumes: Mapping[str, Path], secrets: list[Object]) -> list[str]:
         """Starts a container; its ID, or none: then it is noted why it could not be started and when to try again."""
@@ -316,11 +308,11 @@ class Worker:
             kind = "init_container" if podspec.is_init(self.pod, start.name) else "container"
             metric.STARTED_ERRORS.labels(kind, error.reason).inc()
             self._waiting[start.name] = (error.reason, error.message)
-            self._hold[start.name] = (self._shared.clock.monotonic() + error.retry, _intent(self.pod), error.reason)
+            self._holds.hold(start.name, self.pod, self._shared.clock.monotonic() + error.retry, error.reason)
             return []
         metric.STARTED_CONTAINERS.labels("init_container" if podspec.is_init(self.pod, start.name) else "container").inc()
         self._waiting.pop(start.name, None)
-        self._hold.pop(start.name, None)
+        self._holds.let_go(start.name)
         return [made]
 
     async def _pull_secrets(self) -> list[Object]:
@@ -394,16 +386,3 @@ class Worker:
         if not await asyncio.to_thread(shared.cgroups.remove_pod, self.uid):
             raise OSError(f"the cgroup of pod {self.uid} is not empty yet")
         shared.reporter.finished(self.uid)
-
-
-def _intent(pod: Object) -> Any:
-    """Changes when somebody has asked for something else; statuses do not count."""
-    metadata = pod["metadata"]
-    return metadata.get("generation"), metadata.get("annotations"), metadata.get("labels")
-
-
-def _foreign(pod: Object) -> Any:
-    """What others write into the status of a pod and the kubelet goes by. Our own writes come back as well, and are no news."""
-    status = pod.get("status") or {}
-    return [status.get(key) for key in ("resourceClaimStatuses", "extendedResourceClaimStatus", "resize")], [
-        entry for entry in status.get("conditions") or () if entry["type"] not in OWNED]
