@@ -33,7 +33,7 @@ from kubepy.kubelet.device.podresources import PodResources
 from kubepy.kubelet.device.podresources_pb2 import DynamicResource
 from kubepy.kubelet.dra.manager import ClaimError, Claims
 from kubepy.kubelet.eviction.manager import Eviction
-from kubepy.kubelet.feature import enabled
+from kubepy.kubelet.feature import gates_of
 from kubepy.kubelet.image.account import Accounts
 from kubepy.kubelet.image.collect import ImageCollector
 from kubepy.kubelet.image.manager import Images
@@ -94,7 +94,7 @@ class Kubelet:
         self.events = EventRecorder(client, "kubelet", settings.node_name, clock)
         self.cgroups = Cgroups(settings.cgroup_root, driver=settings.cgroup_driver, pids_limit=settings.pod_pids_limit,
                                per_qos=settings.cgroups_per_qos, cfs_quota=settings.cpu_cfs_quota, top=pods_limits(settings, self.machine),
-                               reserved=settings.qos_reserved if enabled(settings.feature_gates, "QOSReserved") else {})
+                               reserved=settings.qos_reserved if gates_of(settings)["QOSReserved"] else {})
         tokens = Tokens(client, clock)
         providers = load_providers(settings.image_credential_provider_config, settings.image_credential_provider_bin_dir) \
             if settings.image_credential_provider_config else []

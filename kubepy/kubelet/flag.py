@@ -6,8 +6,8 @@ import socket
 from dataclasses import replace
 from typing import Any
 
+from kubepy.base import gate
 from kubepy.base.flag import add_boolean, comma_list, duration, mapping
-from kubepy.kubelet import feature
 from kubepy.kubelet.configuration import load_directory, load_file
 from kubepy.kubelet.settings import Settings
 
@@ -48,6 +48,10 @@ def _headers(text: str) -> dict[str, list[str]]:
             raise ValueError(f"invalid header {item!r}")
         found.setdefault(name.strip(), []).append(value.strip())
     return found
+
+
+def _gates(text: str) -> dict[str, bool]:
+    return gate.settings([text])
 
 
 def _graces(text: str) -> dict[str, float]:
@@ -101,7 +105,7 @@ _FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--kubelet-cgroups", "kubelet_cgroups", str, "cgroup the kubelet puts itself into"),
     ("--system-cgroups", "system_cgroups", str, "cgroup for all processes that are in the root cgroup; wants --cgroup-root"),
     ("--qos-reserved", "qos_reserved", mapping, "share of what better pods ask for that others cannot use, such as memory=50%%"),
-    ("--feature-gates", "feature_gates", feature.parse, "v1.36's feature gates, such as QOSReserved=true"),
+    ("--feature-gates", "feature_gates", _gates, "v1.36's feature gates, such as QOSReserved=true"),
     ("--system-reserved", "system_reserved", mapping, "resources kept for the system"),
     ("--kube-reserved", "kube_reserved", mapping, "resources kept for Kubernetes"),
     ("--eviction-hard", "eviction_hard", _thresholds, "thresholds at which pods are evicted at once, such as memory.available<100Mi"),

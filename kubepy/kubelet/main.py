@@ -26,7 +26,7 @@ from kubepy.base.watched import Files
 from kubepy.client.http import HttpClient
 from kubepy.client.kubeconfig import Config, ConfigError, find, load
 from kubepy.client.serving import self_signed
-from kubepy.kubelet import feature, kernel
+from kubepy.kubelet import kernel
 from kubepy.kubelet.agent import Kubelet
 from kubepy.kubelet.certificate.bootstrap import bootstrap, needed, rotating_config
 from kubepy.kubelet.certificate.manager import Rotation
@@ -36,6 +36,7 @@ from kubepy.kubelet.configuration import validate
 from kubepy.kubelet.cpu.topology import read_nodes
 from kubepy.kubelet.cri.client import GrpcRuntime
 from kubepy.kubelet.cri.interface import CriError
+from kubepy.kubelet.feature import gates_of
 from kubepy.kubelet.flag import parser, settings_of
 from kubepy.kubelet.server.access import Access
 from kubepy.kubelet.server.app import App
@@ -78,11 +79,9 @@ def main(argv: list[str]) -> int:
     logs.configure(args.v, json=args.logging_format == "json")
     try:
         settings = settings_of(args)
-        gates = feature.check(settings.feature_gates)
+        gates_of(settings).publish()
         validate(settings)
         logs.configure(max(args.v, settings.log_verbosity), json="json" in (args.logging_format, settings.log_format))
-        if gates:
-            log.warning("Feature gates without effect: features are as v1.36 has them by default", gates=", ".join(gates))
         if settings.protect_kernel_defaults and (wrong := kernel.problems()):
             raise SettingsError(f"failed to start ContainerManager: {wrong}")
         if settings.fail_cgroup_v1 and not Path("/sys/fs/cgroup/cgroup.controllers").exists():

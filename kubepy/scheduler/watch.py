@@ -75,7 +75,8 @@ class Feed:
             self._images.clear()
         return {"metadata": {key: metadata[key] for key in ("name", "labels", "annotations", "resourceVersion") if key in metadata},
                 "spec": {key: spec[key] for key in ("taints", "unschedulable") if key in spec},
-                "status": {"allocatable": status.get("allocatable") or status.get("capacity") or {}, "images": images}}
+                "status": {"allocatable": status.get("allocatable") or status.get("capacity") or {}, "images": images,
+                           "declaredFeatures": status.get("declaredFeatures") or ()}}
 
     def _parsed(self, obj: Object) -> Object:
         metadata = obj["metadata"]

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from kubepy.kubelet import feature, kernel
+from kubepy.kubelet import kernel
 from kubepy.kubelet.configuration import document_of, from_document, load_directory, validate
+from kubepy.kubelet.feature import gates_of
+from kubepy.kubelet.flag import parser, settings_of
 from kubepy.kubelet.settings import Settings, SettingsError
 
 
@@ -86,20 +88,19 @@ def test_what_is_refused(document: dict[str, Any], problem: str) -> None:
         read(**document)
 
 
-@pytest.mark.parametrize(("text", "problem"), [
-    ("Nonsense=true", "unrecognized feature gate: Nonsense"),
-    ("SidecarContainers=false", "cannot set feature gate SidecarContainers to false, feature is locked to true"),
-    ("MemoryQoS", "missing bool value for MemoryQoS"), ("MemoryQoS=maybe", 'parsing "maybe": invalid syntax'),
-], ids=["unknown", "locked", "without a value", "with none of the two"])
-def test_gates_that_cannot_be_set_so(text: str, problem: str) -> None:
-    with pytest.raises((SettingsError, ValueError), match=problem):
-        feature.check(feature.parse(text))
+@pytest.mark.parametrize(("gates", "problem"), [
+    ({"Nonsense": True}, "^failed to set feature gates from initial flags-based config: unrecognized feature gate: Nonsense"),
+    ({"SidecarContainers": False}, "cannot set feature gate SidecarContainers to false, feature is locked to true"),
+    ({"MemoryQoS": True}, "feature gate MemoryQoS cannot be true here"),
+], ids=["unknown", "locked", "what is not done"])
+def test_gates_that_cannot_be_set_so(gates: dict[str, bool], problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem):
+        gates_of(read(featureGates=gates))
 
 
-def test_gates_without_effect_are_named() -> None:
-    assert feature.check(feature.parse("QOSReserved=true,MemoryQoS=true,SidecarContainers=true,KubeletPSI=true")) == ["MemoryQoS=true"]
-    assert not set(feature._ON.split()) & feature.LOCKED
-    assert not set(feature._OFF.split()) & (feature.LOCKED | set(feature._ON.split()))
+def test_gates_are_as_the_file_and_the_flag_say() -> None:
+    assert gates_of(read(featureGates={"QOSReserved": True, "KubeletPSI": True}))["QOSReserved"]
+    assert gates_of(settings_of(parser().parse_args(["--feature-gates=QOSReserved=true,NodeSwap=true"])))["QOSReserved"]
 
 
 def test_files_of_a_directory_win_one_after_the_other_and_mappings_are_joined(tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ async def test_a_pod_that_fits_nowhere_says_why_and_is_bound_when_a_node_comes()
         assert await world.where("a") == "n3"
 
 
+async def test_what_a_node_declares_reaches_the_scheduler():
+    async with World() as world:
+        await world.node("n1", features=["RestartAllContainersOnContainerExits"])
+        await world.pod("a", initContainers=[{"name": "i", "restartPolicyRules": [{"action": "RestartAllContainers"}]}])
+        assert await world.where("a") == "n1"
+
+
 async def test_no_nodes():
     async with World() as world:
         await world.pod("a")
