@@ -39,7 +39,7 @@ class Resolver:
         answer = self._zone.answer(question.name, question.type)
         if answer is None:
             return self._upstream.cached(question, limit)
-        if question.type in (wire.A, wire.AAAA) and self._zone.external(question.name) is not None:
+        if answer.elsewhere:
             return None
         self._counts[answer.rcode].inc()
         return wire.respond(question, answer, limit)

@@ -50,6 +50,8 @@ class Answer(NamedTuple):
     authoritative: bool = True
     rotates: bool = False
     """Several addresses of equal standing: each client gets them in another order."""
+    elsewhere: bool = False
+    """It leads to a name of others', whose addresses belong to it."""
 
 
 def encode_name(name: str) -> bytes:

@@ -174,7 +174,8 @@ class Zone:
             elif r.type == wire.CNAME and kind != wire.CNAME:
                 answers += self._behind(r.target, kind)
         rotates = len(answers) > 1 and all(r.type in (wire.A, wire.AAAA) for r in chosen)
-        return Answer(wire.NOERROR, answers, (), tuple(additional), rotates=rotates)
+        elsewhere = kind in (wire.A, wire.AAAA) and self.external(name) is not None
+        return Answer(wire.NOERROR, answers, (), tuple(additional), rotates=rotates, elsewhere=elsewhere)
 
     def _behind(self, target: bytes, kind: int) -> tuple[bytes, ...]:
         """What an alias stands for, as far as we know it: further aliases, and records of the type that is asked for."""
