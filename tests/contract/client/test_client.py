@@ -60,7 +60,7 @@ def deployment(name: str) -> Object:
 async def collect(client: Client, resource: Resource, count: int, **options: Any) -> list[tuple[str, str]]:
     """The first `count` events of a watch, as (type, name)."""
     found: list[tuple[str, str]] = []
-    async with asyncio.timeout(10), aclosing(cast(Any, client.watch(resource, "default", **options))) as events:
+    async with asyncio.timeout(60), aclosing(cast(Any, client.watch(resource, "default", **options))) as events:
         async for type, obj in events:
             if type != "BOOKMARK":
                 found.append((type, obj["metadata"]["name"]))

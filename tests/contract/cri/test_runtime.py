@@ -163,7 +163,7 @@ async def test_events_tell_what_happens_in_a_pod_or_the_runtime_says_it_has_none
         assert "1.6" in (await runtime.version()).runtime_version or isinstance(runtime, FakeRuntime)
         return
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while (pb.CONTAINER_STOPPED_EVENT, container_id) not in seen:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     finally:

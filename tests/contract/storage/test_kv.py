@@ -89,7 +89,7 @@ async def test_a_watch_resumes_after_a_revision_and_stays_in_its_range(kv: KV, p
     third = await kv.delete(prefix + b"a", expected=second.revision)
     changes = []
     while len(changes) < 2:
-        changes += (await asyncio.wait_for(watch.next(), 5)).changes
+        changes += (await asyncio.wait_for(watch.next(), 60)).changes
     watch.close()
     assert [(c.kv.key, c.kv.value, c.kv.mod_revision, c.deleted) for c in changes] == [
         (prefix + b"a", b"2", second.revision, False), (prefix + b"a", b"", third.revision, True)]
@@ -101,7 +101,7 @@ async def test_a_watch_cannot_begin_in_what_is_compacted(kv: KV, prefix: bytes) 
     third = await kv.delete(prefix + b"a", expected=second.revision)
     await kv.compact(third.revision)
     with pytest.raises(Compacted):
-        await asyncio.wait_for((await kv.watch(prefix, prefix_end(prefix), after=second.revision)).next(), 5)
+        await asyncio.wait_for((await kv.watch(prefix, prefix_end(prefix), after=second.revision)).next(), 60)
 
 
 async def test_values_too_large_are_refused(kv: KV, prefix: bytes) -> None:
@@ -128,7 +128,7 @@ async def test_progress_is_told_when_asked_for(kv: KV, prefix: bytes) -> None:
         pytest.skip("this etcd's progress is not asked for")
     elsewhere = await kv.put(prefix[:-1] + b"0", b"outside", expected=0)
     await watch.request_progress()
-    batch = await asyncio.wait_for(watch.next(), 5)
+    batch = await asyncio.wait_for(watch.next(), 60)
     watch.close()
     assert batch.changes == []
     assert batch.revision >= elsewhere.revision

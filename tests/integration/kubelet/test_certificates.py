@@ -45,7 +45,7 @@ class Cluster:
     def store(self, name: str) -> Store:
         return Store(self.home / "certificates", name)
 
-    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 60.0) -> Any:
+    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 120.0) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with contextlib.suppress(NotFound, ConnectionError, ssl.SSLError):

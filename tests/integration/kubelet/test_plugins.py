@@ -52,7 +52,7 @@ class World:
         self.kubelet.cgroups.root, self.kubelet.cgroups.v2 = self.root / "cgroup", True
         await self.kubelet.start()
 
-    async def until(self, what: Callable[[], Any], seconds: float = 30.0) -> Any:
+    async def until(self, what: Callable[[], Any], seconds: float = 90.0) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if found := what():
@@ -169,7 +169,7 @@ async def test_static_pods_come_from_a_url_and_go_with_it(world: World) -> None:
         assert seen[0] == "n1"
         answer["items"] = []
         await world.until(lambda: not world.status("web-n1"))
-        assert not world.runtime.running()
+        await world.until(lambda: not world.runtime.running())
     finally:
         await runner.cleanup()
 

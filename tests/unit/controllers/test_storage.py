@@ -30,7 +30,7 @@ def claim(**spec: Any) -> Object:
 
 async def until(cluster: Rig, check: Callable[[], object]) -> None:
     """File operations run in threads, which the virtual clock does not wait for."""
-    for _ in range(300):
+    for _ in range(3000):
         await cluster.settle()
         if check():
             return

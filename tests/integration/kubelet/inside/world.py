@@ -53,7 +53,7 @@ class World:
     async def status(self, name: str) -> dict[str, Any]:
         return (await self.client.get(PODS, name, "default")).get("status") or {}
 
-    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 90.0) -> Any:
+    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 150.0) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if found := await what():

@@ -197,7 +197,7 @@ def test_a_decision_does_not_grow_with_a_thousand_roles_and_bindings() -> None:
         rbac.index.set_binding("", f"binding-{number}", binding("ClusterRole", f"role-{number}", "User bob", f"User user-{number}"))
     access = ask(BOB, "get", "secrets", namespace="ns")
     rbac.decide(access)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(1000):
         rbac.decide(access)
-    assert (time.perf_counter() - began) / 1000 < 100e-6, "a refusal costs microseconds, not a walk over all bindings"
+    assert (time.process_time() - began) / 1000 < 100e-6, "a refusal costs microseconds, not a walk over all bindings"
