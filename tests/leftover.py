@@ -1,8 +1,9 @@
 """Temporary directories that say whose they are, so that what a killed run has left (data, processes, network namespaces) goes with the
 next one.
 
-A directory is `kubepy-KIND-PID-…`; it is swept when no process has that PID any more. Network namespaces that belong to it are named in
-its file `namespaces`, a prefix a line.
+A directory is `kubepy-KIND-PID-…`; it is swept when no process has that PID any more, where PIDs mean the same (a virtual machine that
+sees this machine's files has others): that is in its file `owner`. Network namespaces that belong to it are in `namespaces`, a prefix a
+line.
 """
 from __future__ import annotations
 
@@ -22,7 +23,14 @@ NAMESPACES = Path("/run/netns")
 
 def directory(kind: str) -> Path:
     """A new one of this process. Short: a Unix socket's path ends after 107 bytes."""
-    return Path(tempfile.mkdtemp(prefix=f"kubepy-{kind}-{os.getpid()}-"))
+    made = Path(tempfile.mkdtemp(prefix=f"kubepy-{kind}-{os.getpid()}-"))
+    (made / "owner").write_text(_where())
+    return made
+
+
+def _where() -> str:
+    """This start of the kernel, and the namespace of this process' PID."""
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
 
 
 def bound(command: list[str]) -> list[str]:
@@ -37,7 +45,12 @@ def sweep(top: Path | None = None) -> list[str]:
     top, swept = top or Path(tempfile.gettempdir()), []
     for path in top.iterdir():
         named = NAMED.fullmatch(path.name)
-        if named is None or Path("/proc", named[1]).exists() or not path.is_dir() or path.owner() != Path("/proc/self").owner():
+        if named is None or Path("/proc", named[1]).exists():
+            continue
+        try:
+            if (path / "owner").read_text() != _where() or path.stat().st_uid != os.getuid():
+                continue
+        except OSError:
             continue
         for pid in _users(str(path)):
             with contextlib.suppress(ProcessLookupError):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,13 @@ from tests import leftover
 def test_the_directories_and_processes_of_dead_owners_go(tmp_path: Path) -> None:
     owner = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
     theirs, ours, others = (tmp_path / name for name in (f"kubepy-etcd-{owner}-abc", f"kubepy-etcd-{os.getpid()}-abc", "kubepy-etcd-abc"))
-    for path in (theirs, ours, others):
+    made = leftover.directory("x")
+    whose = (made / "owner").read_text()
+    shutil.rmtree(made)
+    elsewhere = tmp_path / f"kubepy-etcd-{owner}-def"
+    for path in (theirs, ours, others, elsewhere):
         path.mkdir()
+        (path / "owner").write_text("another machine" if path == elsewhere else whose)
     script = "import subprocess, sys; subprocess.run(['sleep', '600'])"
     with subprocess.Popen([sys.executable, "-c", script, str(theirs / "data")]) as left, \
             subprocess.Popen([sys.executable, "-c", script, str(ours / "data")]) as kept:
@@ -24,6 +30,7 @@ def test_the_directories_and_processes_of_dead_owners_go(tmp_path: Path) -> None
     assert not theirs.exists()
     assert ours.exists()
     assert others.exists()
+    assert elsewhere.exists()
 
 
 def test_a_bound_process_ends_with_its_owner() -> None:
