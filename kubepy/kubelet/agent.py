@@ -102,7 +102,7 @@ class Kubelet:
         self.images = Images(runtime, clock, parallel=1 if settings.image_pull_serial else settings.image_pulls_parallel or None,
                              providers=Providers(providers, clock, Accounts(client, tokens)) if providers else None, records=self.records)
         self.objects = Objects(client, clock, settings.object_changes, self._objects_changed)
-        self.drivers = Registry(client, settings.node_name, lambda: self.node.node, lambda: self.pods.wake_all())
+        self.drivers = Registry(client, settings.node_name, lambda: self.node.node, lambda: self.pods.wake_all(), clock)
         self.claims = Claims(settings.root_dir, client, settings.node_name, clock, lambda: self.pods.wake_all())
         self.device_plugins = DevicePlugins(settings.root_dir, clock, self._devices_changed)
         self.devices = Devices(self.device_plugins, clock)
@@ -167,7 +167,7 @@ class Kubelet:
                                   self.events, self.clock, self._shown_node, lambda: self.node.state.network_problem,
                                   self.pods.others, lambda: amounts(self.around.allocatable), settings.sync_frequency,
                                   settings.crash_loop_max, self._allocate, self.claims, self.cpus.has_own, self.memory.has_own,
-                                  self.pods.wake_deferred, self.pleg.unseen)
+                                  self.devices.health, self.pods.wake_deferred, self.pleg.unseen)
         self.pods.admit = self._admit
         self.events.start(self.tasks)
         self.tasks.keep(self.reporter.run, "status")
@@ -195,6 +195,7 @@ class Kubelet:
         self.tasks.keep(self.collector.run, "images")
         self.tasks.keep(self.eviction.run, "eviction")
         self.tasks.keep(self.plugins.run, "plugins")
+        self.tasks.keep(self.drivers.run, "csi")
         self.tasks.keep(self.shutdown.run, "shutdown")
         self.tasks.keep(lambda: self.cpus.run(self.runtime, self.clock, self._uses_resources, settings.cpu_manager_period), "cpus")
         self.tasks.keep(self._tidy, "resources")
@@ -290,6 +291,8 @@ class Kubelet:
     def _devices_changed(self) -> None:
         self.devices.save()
         self.node.refresh()
+        for uid in self.devices.holders():  # their status tells of their devices' health
+            self.pods.wake(uid)
 
     def _extended(self) -> tuple[dict[str, str], dict[str, str]]:
         return self.devices.capacity(), self.devices.allocatable()

@@ -1,5 +1,7 @@
 """The CSI drivers of this node, as they register; the API is told in the CSINode.
 
+How many volumes a driver can take here may change (MutableCSINodeAllocatableCount): it is asked again every
+`nodeAllocatableUpdatePeriodSeconds` of its CSIDriver, and when a volume could not be attached because the node has too many.
 Known difference: drivers' topology does not change after registration.
 """
 from __future__ import annotations
@@ -9,8 +11,9 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from kubepy.api.errors import AlreadyExists, ApiError, Conflict, NotFound
-from kubepy.api.resource import CSI_NODES, NODES
+from kubepy.api.resource import CSI_DRIVERS, CSI_NODES, NODES
 from kubepy.api.types import Object
+from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.client.interface import Client
 from kubepy.kubelet.csi import csi_pb2 as csi
@@ -18,6 +21,8 @@ from kubepy.kubelet.csi.client import Driver
 from kubepy.kubelet.rpc import RpcError
 
 log = get_logger("csi")
+LOOK_SECONDS = 10.0
+"""The shortest period that a CSIDriver may ask for."""
 
 
 def with_driver(node: Object, name: str, info: csi.NodeGetInfoResponse) -> Object:
@@ -27,6 +32,16 @@ def with_driver(node: Object, name: str, info: csi.NodeGetInfoResponse) -> Objec
         entry["allocatable"] = {"count": int(info.max_volumes_per_node)}
     drivers = [other for other in (node.get("spec") or {}).get("drivers") or () if other["name"] != name]
     return {**node, "spec": {**(node.get("spec") or {}), "drivers": [*drivers, entry]}}
+
+
+def with_count(node: Object, name: str, count: int) -> Object | None:
+    """The CSINode with another number of volumes for this driver (0: as many as there are); None when that is what it says."""
+    drivers = (node.get("spec") or {}).get("drivers") or ()
+    wanted: Object = {"count": count} if count > 0 else {}
+    if all(driver["name"] != name or (driver.get("allocatable") or {}) == wanted for driver in drivers):
+        return None
+    changed = [{**driver, "allocatable": wanted or None} if driver["name"] == name else driver for driver in drivers]
+    return {**node, "spec": {**(node.get("spec") or {}), "drivers": changed}}
 
 
 def without_driver(node: Object, name: str) -> Object:
@@ -39,12 +54,16 @@ class Registry:
 
     kind = "CSIPlugin"
 
-    def __init__(self, client: Client, node_name: str, node: Callable[[], Object | None], changed: Callable[[], None]) -> None:
+    def __init__(self, client: Client, node_name: str, node: Callable[[], Object | None], changed: Callable[[], None],
+                 clock: Clock) -> None:
         self._client = client
         self._node_name = node_name
         self._node = node
         self._changed = changed
+        self._clock = clock
         self._drivers: dict[str, Driver] = {}
+        self._asked: dict[str, float] = {}
+        """When each driver was last asked how many volumes it can take: seconds of the clock's `monotonic`."""
 
     def find(self, name: str) -> Driver | None:
         return self._drivers.get(name)
@@ -79,6 +98,36 @@ class Registry:
             await self._change(lambda node: without_driver(node, name))
         except (ApiError, ConnectionError) as error:
             log.warning("The CSINode still names a driver that is gone", driver=name, err=error)
+
+    async def run(self) -> None:
+        """Asks drivers again as often as they want to be asked."""
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            for name in list(self._drivers):
+                try:
+                    spec = (await self._client.get(CSI_DRIVERS, name)).get("spec") or {}
+                    period = spec.get("nodeAllocatableUpdatePeriodSeconds")
+                    if period and self._asked.get(name, 0.0) + period <= self._clock.monotonic():
+                        await self.recount(name)
+                except NotFound:
+                    continue
+                except (ApiError, ConnectionError) as error:
+                    log.warning("Cannot look at a CSI driver", driver=name, err=error)
+
+    async def recount(self, name: str) -> None:
+        """Asks a driver how many volumes it can take, not more often than every 10 s, and tells the API of a change."""
+        driver = self._drivers.get(name)
+        if driver is None or self._clock.monotonic() - self._asked.get(name, -LOOK_SECONDS) < LOOK_SECONDS:
+            return
+        self._asked[name] = self._clock.monotonic()
+        try:
+            count = int((await driver.info()).max_volumes_per_node)
+            node = await self._client.get(CSI_NODES, self._node_name)
+            if (changed := with_count(node, name, count)) is not None:
+                await self._client.update(CSI_NODES, changed)
+                log.info("A CSI driver takes another number of volumes", driver=name, count=count)
+        except (RpcError, ApiError, ConnectionError) as error:
+            log.warning("Cannot say how many volumes a CSI driver takes", driver=name, err=error)
 
     async def _publish(self, name: str, info: csi.NodeGetInfoResponse) -> None:
         """Labels of the topology and the driver's ID for the node on the Node, the driver in the CSINode."""

@@ -33,6 +33,8 @@ from kubepy.kubelet.volume.token import Tokens
 
 log = get_logger("csi")
 _RPC = pb.NodeServiceCapability.RPC
+RESOURCE_EXHAUSTED = 8
+"""The gRPC code with which a driver says that the node has as many volumes as it can take."""
 _TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 
 
@@ -204,7 +206,10 @@ class CsiVolumes:
         except NotFound as error:
             raise CsiVolumeError(f"volume attachment {name} does not exist yet: the volume is not attached to this node") from error
         if not status.get("attached"):
-            problem = (status.get("attachError") or {}).get("message", "")
+            error_ = status.get("attachError") or {}
+            problem = error_.get("message", "")
+            if error_.get("errorCode") == RESOURCE_EXHAUSTED:
+                await self._registry.recount(volume.driver)
             raise CsiVolumeError(f"volume attachment {name} is not attached yet" + (f": {problem}" if problem else ""))
         return dict(status.get("attachmentMetadata") or {})
 

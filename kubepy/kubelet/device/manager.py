@@ -69,6 +69,22 @@ class Devices:
         """By container and resource."""
         return self._given.get(uid, {})
 
+    def health(self, uid: str) -> dict[str, list[Object]]:
+        """By container its devices' health, as the pod's status tells of it (`allocatedResourcesStatus`)."""
+        return {container: [{"name": name, "resources": [{"resourceID": device, "health": self._health(name, device)}
+                                                         for device in sorted(given.ids)]} for name, given in sorted(by_resource.items())]
+                for container, by_resource in self._given.get(uid, {}).items() if by_resource}
+
+    def _health(self, resource: str, device: str) -> str:
+        known = self.plugins.resources.get(resource)
+        if known is None or known.stopped_at is not None or device not in known.devices:
+            return "Unknown"
+        return "Healthy" if known.devices[device].healthy else "Unhealthy"
+
+    def holders(self) -> list[str]:
+        """UIDs of pods that have devices."""
+        return list(self._given)
+
     # --- admission ---
 
     def _free(self, resource: Resource) -> set[str]:

@@ -45,6 +45,8 @@ class Shared:
     has_cpus: Callable[[str], bool] = lambda uid: False
     """Whether the pod has CPUs of its own; and memory."""
     has_memory: Callable[[str], bool] = lambda uid: False
+    health: Callable[[str], Mapping[str, list[Object]]] = lambda uid: {}
+    """By container the health of the devices it has, of a pod."""
     resized: Callable[[], None] = lambda: None
     """Called when a pod was resized: others may have waited for that."""
     unseen: Callable[[str], bool] = lambda uid: False

@@ -45,6 +45,8 @@ class Facts:
     """What running containers really have, by ID (the pod itself under ""); what the spec says where absent."""
     given: Object | None = None
     """The pod with what the node has given it; None where that is what it asks for."""
+    health: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    """Health of the devices that containers have, by the container's name."""
     messages: Mapping[str, str] = field(default_factory=dict)
     """Termination messages by container ID."""
 
@@ -207,6 +209,8 @@ def _status(pod: Object, container: Object, seen: PodView, old: Object | None, n
     if running and view is not None:
         given = (podspec.find_container(facts.given, name) if facts.given is not None else None) or container
         _resources(entry, given.get("resources") or {}, facts.resources.get(view.id, container.get("resources") or {}))
+    if name in facts.health:
+        entry["allocatedResourcesStatus"] = list(facts.health[name])
     if mounts := _volume_mounts(container, node):
         entry["volumeMounts"] = mounts
     if any(container is other for other in podspec.ephemeral_containers(pod)):

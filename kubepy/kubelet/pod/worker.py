@@ -346,7 +346,8 @@ class Worker:
         ready, started = shared.probes.ready(self.pod, view)
         facts = Facts(self._waiting, ready, started, self.life.failed if ended or not view.running() else None, terminating, ended,
                       resize=self._resizer.conditions, resources=self._resizer.actual,
-                      given=shared.allocations.of(self.pod), messages=shared.actor.observer.messages(view))
+                      given=shared.allocations.of(self.pod), messages=shared.actor.observer.messages(view),
+                      health=shared.health(self.uid))
         known = shared.reporter.status(self.uid)
         pod = self.pod if known is None else {**self.pod, "status": merged(self.pod.get("status") or {}, known)}
         status = pod_status(pod, view, shared.clock.now(), shared.node(), facts)

@@ -153,8 +153,13 @@ def test_jobs_of_every_pattern(cluster: Cluster) -> None:
               "action": "FailJob", "onExitCodes": {"containerName": "c", "operator": "In", "values": [42]}}]}),
           job("enough", 'test "$JOB_COMPLETION_INDEX" = 0 || sleep 3600', completionMode="Indexed", completions=2, parallelism=2,
               successPolicy={"rules": [{"succeededIndexes": "0"}]}),
+          job("spared", "trap 'exit 1' TERM; sleep 3600 & wait", completionMode="Indexed", completions=2, parallelism=2, backoffLimit=0,
+              podFailurePolicy={"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]}),
+          job("odd", "exit $((JOB_COMPLETION_INDEX % 2))", completionMode="Indexed", completions=4, parallelism=4, backoffLimitPerIndex=1),
+          job("counted", 'test "$JOB_COMPLETION_INDEX" = 0 || sleep 3600', completionMode="Indexed", completions=3, parallelism=3,
+              backoffLimit=0, successPolicy={"rules": [{"succeededCount": 1}]}),
           job("held", "exit 0", suspend=True))
-    for name in ("again", "indexed", "queue", "enough"):
+    for name in ("again", "indexed", "queue", "enough", "counted"):
         cluster.kubectl("wait", "--for=condition=Complete", f"job/{name}", "--timeout=150s")
     cluster.kubectl("wait", "--for=condition=Failed", "job/refused", "--timeout=150s")
     assert [item["reason"] for item in cluster.get("job", "refused")["status"]["conditions"]] == ["PodFailurePolicy", "PodFailurePolicy"]
@@ -164,10 +169,23 @@ def test_jobs_of_every_pattern(cluster: Cluster) -> None:
     said = cluster.kubectl("logs", "-l", "job-name=indexed", "--tail=1")
     assert sorted(line.split(" on ")[0] for line in said.splitlines()) == ["index 0", "index 1", "index 2"]
     assert "on indexed-1" in said
+    cluster.kubectl("wait", "--for=condition=Failed", "job/odd", "--timeout=150s")
+    odd = cluster.get("job", "odd")["status"]
+    assert (odd["completedIndexes"], odd["failedIndexes"], odd["failed"]) == ("0,2", "1,3", 4), "each index once more"
+    eventually("both run", lambda: [pod["status"]["phase"] for pod in items(cluster, "pods", "-l", "job-name=spared")]
+               == ["Running"] * 2)
+    first = {pod["metadata"]["name"] for pod in items(cluster, "pods", "-l", "job-name=spared")}
+    for name in first:
+        cluster.kubectl("create", "--raw", f"/api/v1/namespaces/default/pods/{name}/eviction", "-f", "-", input=json.dumps(
+            {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}))
+    eventually("evicted pods are replaced and do not fail it", lambda: [
+        pod["status"]["phase"] for pod in items(cluster, "pods", "-l", "job-name=spared") if pod["metadata"]["name"] not in first
+    ] == ["Running"] * 2)
+    assert not cluster.get("job", "spared")["status"].get("conditions")
     assert not items(cluster, "pods", "-l", "job-name=held")
     cluster.kubectl("patch", "job", "held", "-p", '{"spec":{"suspend":false}}')
     cluster.kubectl("wait", "--for=condition=Complete", "job/held", "--timeout=150s")
-    cluster.kubectl("delete", "jobs", "again", "indexed", "queue", "refused", "enough", "held")
+    cluster.kubectl("delete", "jobs", "again", "indexed", "queue", "refused", "enough", "held", "spared", "odd", "counted")
     eventually("their pods are gone", lambda: not items(cluster, "pods", "-l", "job-name in (again,indexed,queue,refused,held)"))
 
 

@@ -5,6 +5,7 @@ import asyncio
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -61,13 +62,13 @@ async def client(server: ApiServer, manager: Manager) -> AsyncIterator[HttpClien
     await client.close()
 
 
-async def until(check: Callable[[], Awaitable[object]], what: str, seconds: float = 90.0) -> None:
-    """Waits until `check` gives something true."""
+async def until(check: Callable[[], Awaitable[object]], what: str, seconds: float = 90.0) -> Any:
+    """Waits until `check` gives something true, and gives that."""
     async with asyncio.timeout(seconds):
         while True:
             try:
-                if await check():
-                    return
+                if found := await check():
+                    return found
             except NotFound:
                 pass
             await asyncio.sleep(0.1)

@@ -108,6 +108,17 @@ async def test_devices_are_counted_given_shown_kept_over_a_restart_and_taken_bac
     assert [(entry.container_path, entry.host_path) for entry in config.devices] == [("/dev/widget", "/dev/null")]
     assert plugin.calls == [("prefer", ["w3", "w1"]), ("allocate", ["w1", "w3"]), ("pre-start", ["w1", "w3"])]
 
+    def health() -> list[str]:
+        [resource] = world.status("two")["containerStatuses"][0]["allocatedResourcesStatus"]
+        assert resource["name"] == RESOURCE
+        return [f"{entry['resourceID']} {entry['health']}" for entry in resource["resources"]]
+
+    assert health() == ["w1 Healthy", "w3 Healthy"]
+    plugin.set("w3", "w4")
+    await world.until(lambda: health() == ["w1 Healthy", "w3 Unhealthy"])
+    plugin.set("w4")
+    await world.until(lambda: health() == ["w1 Healthy", "w3 Healthy"])
+
     listed = await ask(world, "List", podresources.ListPodResourcesRequest(), podresources.ListPodResourcesResponse)
     found = listed.pod_resources[0].containers[0].devices
     assert [(list(entry.device_ids), [node.ID for node in entry.topology.nodes]) for entry in found] == [(["w1"], [0]), (["w3"], [])]
