@@ -62,7 +62,8 @@ class WorkQueue(Generic[K]):
         self._timer: asyncio.Task[None] | None = None
         self._timer_due = 0.0
         self._closed = False
-        self._depth, self._adds, self._retries = DEPTH.labels(name), ADDS.labels(name), RETRIES.labels(name)
+        self._adds, self._retries = ADDS.labels(name), RETRIES.labels(name)
+        DEPTH.labels(name).set_function(self.__len__)
         UNFINISHED.labels(name).set_function(lambda: sum(self._ages()))
         LONGEST.labels(name).set_function(lambda: max(self._ages(), default=0.0))
         self._waited, self._worked = WAITED.labels(name), WORKED.labels(name)
@@ -142,7 +143,6 @@ class WorkQueue(Generic[K]):
         key = self._ready.popleft()
         now = self._clock.monotonic()
         self._waited.observe(now - self._dirty.pop(key))
-        self._depth.dec()
         self._active[key] = now
         return key
 
@@ -161,7 +161,6 @@ class WorkQueue(Generic[K]):
 
     def _push(self, key: K) -> None:
         self._ready.append(key)
-        self._depth.inc()
         self._wake()
 
     def _wake(self) -> None:

@@ -161,7 +161,7 @@ def build(env: Environment, entries: Iterable[Entry]) -> Runtimes:
 
 async def _settle(env: Environment) -> None:
     await env.informers.wait_synced()
-    garbage.spare()
+    garbage.spare(300_000)  # some thousand objects of others; reconciling them leaves no cycles
 
 
 async def run(env: Environment, runtimes: Runtimes, before: Callable[[], Awaitable[None]] | None = None) -> None:

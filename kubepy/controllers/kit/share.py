@@ -51,7 +51,10 @@ class Sharing:
         spec, before = obj.get("spec"), old.get("spec")
         if type(spec) is dict and type(before) is dict:
             if spec is not before:
-                _keep(before, spec, before)
+                if (node := spec.get("nodeName")) and spec == (placed := {**before, "nodeName": node}):
+                    obj["spec"] = placed  # all that happens to the spec of most pods
+                else:
+                    _keep(before, spec, before)
             status = obj.get("status")
             if "containers" in spec and status is not None and status is not old.get("status"):
                 self._share_texts(status)
