@@ -66,14 +66,14 @@ class Informer:
 
     def __init__(self, client: Client, resource: Resource, namespace: str | None = None, *, field_selector: str = "",
                  label_selector: str = "", transform: Transform | None = drop_managed_fields, clock: Clock | None = None,
-                 paged: bool = False, fresh: bool = False) -> None:
+                 paged: bool = False, fresh: bool = False, optional: bool = False) -> None:
         self.resource = resource
         self.lister = Store()
         self._client = client
         self._namespace = namespace
         self._fields, self._labels = field_selector, label_selector
         self._transform = transform
-        self._paged, self._fresh = paged, fresh
+        self._paged, self._fresh, self._optional = paged, fresh, optional
         self._clock = clock or SystemClock()
         self._update: Callable[[Object, Object], Object] | None = getattr(transform, "update", None)
         self._handlers: list[tuple[Handler, str]] = []
@@ -128,7 +128,7 @@ class Informer:
                 log.v(2).info("History is gone, listing again", resource=self.resource.group_resource)
                 self._history_lost = True
             except (ApiError, ConnectionError) as error:
-                if isinstance(error, (NotFound, Forbidden)) and await lacks(self._client, self.resource):
+                if isinstance(error, (NotFound, Forbidden)) and (self._optional or await lacks(self._client, self.resource)):
                     self._miss()
                     await self._clock.sleep(ASK_AGAIN)
                     continue
@@ -142,7 +142,7 @@ class Informer:
 
     def _miss(self) -> None:
         if not self.missing:
-            log.warning("Not served by this server, taken as empty", resource=self.resource.group_resource,
+            log.warning("Not served by this server, or not readable: taken as empty", resource=self.resource.group_resource,
                         version=self.resource.api_version)
         self.missing = True
         self._synced.set()
@@ -270,13 +270,15 @@ class InformerFactory:
         self._tasks: Tasks | None = None
 
     def informer(self, resource: Resource, namespace: str | None = None, *, field_selector: str = "", label_selector: str = "",
-                 transform: Transform | None = None, paged: bool = False) -> Informer:
-        """`transform` and `paged` (the first list comes in pages: slower, but small) count only for the first who asks."""
+                 transform: Transform | None = None, paged: bool = False, optional: bool = False) -> Informer:
+        """`transform`, `paged` (the first list comes in pages: slower, but small) and `optional` (taken as empty also where the server
+        does not let it be read) count only for the first who asks."""
         key = (resource, namespace, field_selector, label_selector)
         found = self._informers.get(key)
         if found is None:
             found = Informer(self.client, resource, namespace, field_selector=field_selector, label_selector=label_selector,
-                             transform=transform or self._transform, clock=self._clock, paged=paged, fresh=self._fresh)
+                             transform=transform or self._transform, clock=self._clock, paged=paged, fresh=self._fresh,
+                             optional=optional)
             self._informers[key] = found
             if self._tasks is not None:
                 self._tasks.keep(found.run, f"informer/{resource.group_resource}")

@@ -10,9 +10,13 @@ from typing import Any
 
 import orjson
 
-from kubepy.api.errors import ApiError
+from kubepy.api.errors import ApiError, Forbidden, NotFound
 from kubepy.api.resource import Resource
+from kubepy.base.clock import Clock
+from kubepy.base.log import get_logger
 from kubepy.client.interface import Client
+
+log = get_logger("served")
 
 
 async def lacks(client: Client, resource: Resource) -> bool:
@@ -30,6 +34,26 @@ async def lacks(client: Client, resource: Resource) -> bool:
     except (ApiError, ConnectionError):
         return False
     return found is not None and all(entry.get("name") != resource.plural for entry in found.get("resources") or ())
+
+
+async def readable(client: Client, clock: Clock, resource: Resource) -> bool:
+    """Whether the server has the resource and lets this client list it. Waits for a server that can say so."""
+    while True:
+        try:
+            await client.list(resource, limit=1)
+            return True
+        except (NotFound, Forbidden):
+            return False
+        except (ApiError, ConnectionError) as error:
+            log.v(2).info("Cannot ask the server yet", resource=resource.group_resource, err=error)
+            await clock.sleep(1.0)
+
+
+async def until_readable(client: Client, clock: Clock, *resources: Resource) -> None:
+    for resource in resources:
+        while not await readable(client, clock, resource):
+            log.warning("Cannot read yet", resource=resource.group_resource)
+            await clock.sleep(1.0)
 
 
 async def _read(client: Client, path: str, kind: str) -> dict[str, Any] | None:

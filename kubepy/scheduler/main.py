@@ -6,14 +6,16 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from kubepy.api.resource import NODES, PODS
 from kubepy.base.flag import duration
 from kubepy.client import daemon
 from kubepy.client.informer import InformerFactory
 from kubepy.client.series import SeriesRecorder
+from kubepy.client.served import until_readable
 from kubepy.scheduler import config as configuration
 from kubepy.scheduler.config import Config, ConfigError
 from kubepy.scheduler.explain import handler
-from kubepy.scheduler.related import Probe
+from kubepy.scheduler.related import device_version, wait_for_devices
 from kubepy.scheduler.scheduler import Scheduler
 
 DESCRIPTION = """\
@@ -92,12 +94,12 @@ async def _work(process: daemon.Daemon, config: Config, leading: list[Scheduler]
     factory = InformerFactory(process.client)
     scheduler = Scheduler(process.client, config, recorder, process.clock)
     scheduler.snapshot.devices.ruled = process.args.feature_gates.enabled("DRADeviceTaintRules")
-    probe = Probe(process.client, process.clock)
-    await probe.wait()
-    kinds, devices = await probe.found()
-    probe.tell()
-    scheduler.register(factory, kinds=kinds, devices=devices)
-    process.tasks.keep(lambda: probe.look_again(partial(scheduler.feed.register_related, factory)), "probe")
+    await until_readable(process.client, process.clock, PODS, NODES)  # there is nothing to do without; roles may be bound yet
+    devices = await device_version(process.client, process.clock)
+    scheduler.register(factory, devices=devices)
+    if not devices:
+        register = partial(scheduler.feed.register_devices, factory)
+        process.tasks.keep(lambda: wait_for_devices(process.client, process.clock, register), "devices")
     factory.start(process.tasks)
     process.health.ready["informer-sync"] = factory.synced
     leading.append(scheduler)

@@ -1,22 +1,17 @@
-"""What the scheduler watches beside nodes and pods: namespaces, storage, owners of pods, devices. None of it has to be there: a kind that
-the server does not serve, or does not let the scheduler read, is left out with a line in the log."""
+"""What the scheduler watches beside nodes and pods: storage, owners of pods, devices. None of it has to be there: a kind that the server
+does not serve, or does not let the scheduler read, is taken as empty and asked for again (`optional` informers)."""
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 
-from kubepy.api.errors import ApiError, Forbidden, NotFound
 from kubepy.api.resource import (
     CSI_DRIVERS,
     CSI_NODES,
     CSI_STORAGE_CAPACITIES,
     DEVICE_TAINT_RULES,
-    NAMESPACES,
-    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
-    POD_DISRUPTION_BUDGETS,
-    PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
     SERVICES,
@@ -27,8 +22,9 @@ from kubepy.api.resource import (
 from kubepy.api.types import Object
 from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
-from kubepy.client.informer import InformerFactory
+from kubepy.client.informer import ASK_AGAIN, InformerFactory
 from kubepy.client.interface import Client
+from kubepy.client.served import readable
 from kubepy.client.store import key_of
 from kubepy.scheduler.device.claims import claims_resource
 from kubepy.scheduler.framework import Event
@@ -38,7 +34,6 @@ from kubepy.scheduler.snapshot import Snapshot
 log = get_logger("related")
 
 OWNERS = (SERVICES, REPLICATION_CONTROLLERS, REPLICA_SETS, STATEFUL_SETS)
-STORAGE = (PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES, CSI_NODES, CSI_DRIVERS, CSI_STORAGE_CAPACITIES)
 DEVICE_VERSIONS = ("v1", "v1beta2")
 """Those in which requests look as they do in v1, newest first."""
 
@@ -48,63 +43,20 @@ def device_resources(version: str) -> tuple[Resource, ...]:
             Resource("resource.k8s.io", version, "deviceclasses", "DeviceClass", False))
 
 
-KINDS = frozenset((NAMESPACES, POD_DISRUPTION_BUDGETS, *OWNERS, *STORAGE))
-AGAIN_SECONDS = 30.0
+async def device_version(client: Client, clock: Clock) -> str:
+    """The newest version of resource.k8s.io that can be read, "" for none."""
+    for version in DEVICE_VERSIONS:
+        if all([await readable(client, clock, resource) for resource in device_resources(version)]):
+            return version
+    return ""
 
 
-class Probe:
-    """Finds out which kinds can be read: at first, and later again for those that could not (roles may be bound after the start)."""
-
-    def __init__(self, client: Client, clock: Clock) -> None:
-        self._client, self._clock = client, clock
-        self._missing: set[Resource] = set(KINDS)
-        self._devices = ""
-
-    async def wait(self) -> None:
-        """Until pods and nodes can be read: without them there is nothing to do."""
-        for resource in (PODS, NODES):
-            while not await self._readable(resource):
-                log.warning("Cannot read yet", resource=resource.group_resource)
-                await self._clock.sleep(1.0)
-
-    async def found(self) -> tuple[frozenset[Resource], str]:
-        """The kinds that can be read and could not before, and the version of resource.k8s.io if that is new ("": it is not)."""
-        kinds = frozenset([resource for resource in sorted(self._missing) if await self._readable(resource)])
-        self._missing -= kinds
-        if self._devices:
-            return kinds, ""
-        for version in DEVICE_VERSIONS:
-            if all([await self._readable(resource) for resource in device_resources(version)]):
-                self._devices = version
-                return kinds, version
-        return kinds, ""
-
-    def tell(self) -> None:
-        """What is done without."""
-        for resource in sorted(self._missing):
-            log.info("Not served or not readable: left out", resource=resource.group_resource)
-        if not self._devices:
-            log.info("Not served or not readable: dynamic resource allocation is off", versions="/".join(DEVICE_VERSIONS))
-
-    async def _readable(self, resource: Resource) -> bool:
-        while True:
-            try:
-                await self._client.list(resource, limit=1)
-                return True
-            except (NotFound, Forbidden):
-                return False
-            except (ApiError, ConnectionError) as error:
-                log.v(2).info("Cannot ask the server yet", resource=resource.group_resource, err=error)
-                await self._clock.sleep(1.0)
-
-    async def look_again(self, register: Callable[[frozenset[Resource], str], None]) -> None:
-        """Registers what can be read later than at the start."""
-        while self._missing or not self._devices:
-            await self._clock.sleep(AGAIN_SECONDS)
-            kinds, version = await self.found()
-            if kinds or version:
-                log.info("Can be read now", kinds=",".join(kind.group_resource for kind in sorted(kinds)), devices=version)
-                register(kinds, version)
+async def wait_for_devices(client: Client, clock: Clock, register: Callable[[str], None]) -> None:
+    """Registers them when the server has them, which it has not now."""
+    log.info("Not served or not readable: dynamic resource allocation is off", versions="/".join(DEVICE_VERSIONS))
+    while not (version := await device_version(client, clock)):
+        await clock.sleep(ASK_AGAIN)
+    register(version)
 
 
 class Related:
@@ -113,26 +65,23 @@ class Related:
     def __init__(self, snapshot: Snapshot, queue: Queue) -> None:
         self._snapshot, self._queue = snapshot, queue
 
-    def register(self, factory: InformerFactory, wanted: frozenset[Resource], version: str) -> None:
-        """Of the kinds `wanted`, and devices by a `version` of resource.k8s.io ("": none)."""
+    def register(self, factory: InformerFactory) -> None:
         volumes = self._snapshot.volumes
         kept: dict[Resource, dict[str, Object]] = {
             PERSISTENT_VOLUME_CLAIMS: volumes.claims, PERSISTENT_VOLUMES: volumes.volumes, STORAGE_CLASSES: volumes.classes,
             CSI_DRIVERS: volumes.drivers, CSI_STORAGE_CAPACITIES: volumes.capacities}
         for resource, where in kept.items():
-            if resource in wanted:
-                self._watch(factory, resource, partial(self._keep, where), partial(self._drop, where))
-        if CSI_NODES in wanted:
-            self._watch(factory, CSI_NODES, lambda key, obj: volumes.set_csi_node(obj),
-                        lambda key, obj: volumes.set_csi_node({"metadata": obj["metadata"]}))
+            self._watch(factory, resource, partial(self._keep, where), partial(self._drop, where))
+        self._watch(factory, CSI_NODES, lambda key, obj: volumes.set_csi_node(obj),
+                    lambda key, obj: volumes.set_csi_node({"metadata": obj["metadata"]}))
         for resource in OWNERS:
-            if resource in wanted:
-                kind = resource.kind
-                factory.informer(resource, transform=_slim).add_handler(
-                    partial(self._snapshot.owners.set, kind), lambda _, new, kind=kind: self._snapshot.owners.set(kind, new),  # type: ignore[misc]
-                    partial(self._snapshot.owners.remove, kind))
-        if not version:
-            return
+            kind = resource.kind
+            factory.informer(resource, transform=_slim, optional=True).add_handler(
+                partial(self._snapshot.owners.set, kind), lambda _, new, kind=kind: self._snapshot.owners.set(kind, new),  # type: ignore[misc]
+                partial(self._snapshot.owners.remove, kind))
+
+    def register_devices(self, factory: InformerFactory, version: str) -> None:
+        """By a version of resource.k8s.io."""
         devices = self._snapshot.devices
         devices.enabled, devices.version = True, version
         claims, slices, classes = device_resources(version)
@@ -156,7 +105,7 @@ class Related:
             gone(key_of(obj), obj)
             self._queue.happened(Event(resource.kind, "delete", obj, None))
 
-        factory.informer(resource).add_handler(added, updated, deleted)
+        factory.informer(resource, optional=True).add_handler(added, updated, deleted)
 
     def _keep(self, where: dict[str, Object], key: str, obj: Object) -> None:
         where[key] = obj

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 
-from kubepy.api.resource import Resource
 from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
@@ -26,7 +25,6 @@ from kubepy.scheduler.failure import ERROR, UNSCHEDULABLE, Reporter
 from kubepy.scheduler.framework import Handle, NotBound, Profile
 from kubepy.scheduler.permit import WaitingPods
 from kubepy.scheduler.queue import Entry, Queue
-from kubepy.scheduler.related import KINDS
 from kubepy.scheduler.snapshot import Snapshot
 from kubepy.scheduler.timing import Timing
 from kubepy.scheduler.watch import Feed
@@ -59,10 +57,10 @@ class Scheduler:
             for plugin in profile.plugins:
                 plugin.handle = handle
 
-    def register(self, factory: InformerFactory, *, kinds: frozenset[Resource] = KINDS, devices: str = "v1") -> None:
-        """Subscribes to nodes, pods, and of what else the scheduler looks at to what the server has (see `related.Probe`)."""
+    def register(self, factory: InformerFactory, *, devices: str = "v1") -> None:
+        """Subscribes to nodes, pods and what else the scheduler looks at; devices in a version of resource.k8s.io ("": not, for now)."""
         whole = any(not extender.cache_capable for extender in self.config.extenders)
-        self.feed.register(factory, kinds=kinds, devices=devices, whole_nodes=whole)
+        self.feed.register(factory, devices=devices, whole_nodes=whole)
         for extender in self.config.extenders:
             extender.node_of = self.feed.node_object
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from kubepy.api.resource import NAMESPACES, NODES, POD_DISRUPTION_BUDGETS, PODS, Resource
+from kubepy.api.resource import NAMESPACES, NODES, POD_DISRUPTION_BUDGETS, PODS
 from kubepy.api.types import Object
 from kubepy.client.informer import Informer, InformerFactory, drop_managed_fields
 from kubepy.client.store import key_of
@@ -15,7 +15,7 @@ from kubepy.scheduler.framework import Event
 from kubepy.scheduler.pod import Parser, Pod
 from kubepy.scheduler.preemption import Budget, parse_budget
 from kubepy.scheduler.queue import Queue
-from kubepy.scheduler.related import KINDS, Related
+from kubepy.scheduler.related import Related
 from kubepy.scheduler.snapshot import Node, Snapshot
 
 IMAGES_KEPT = 20_000
@@ -40,25 +40,24 @@ class Feed:
     def node_object(self, name: str) -> Object | None:
         return self._nodes.lister.get(name) if self._nodes is not None else None
 
-    def register(self, factory: InformerFactory, *, kinds: frozenset[Resource] = KINDS, devices: str = "v1", whole_nodes: bool = False,
-                 ) -> None:
-        """`kinds` are looked at beside nodes and pods, as are devices in a version of resource.k8s.io ("": not); `whole_nodes` keeps node
-        objects as they are, for extenders that want to see them."""
+    def register(self, factory: InformerFactory, *, devices: str = "v1", whole_nodes: bool = False) -> None:
+        """Devices are looked at in a version of resource.k8s.io ("": not, for now); `whole_nodes` keeps node objects as they are, for
+        extenders that want to see them."""
         self._nodes = factory.informer(NODES, transform=drop_managed_fields if whole_nodes else self._slim_node, paged=True)
         self._nodes.add_handler(self._node_set, lambda _, new: self._node_set(new), self._node_gone)
-        self.register_related(factory, kinds, devices)
+        factory.informer(NAMESPACES, transform=_slim_namespace, optional=True).add_handler(
+            self._namespace_set, lambda _, new: self._namespace_set(new), self._namespace_gone)
+        factory.informer(POD_DISRUPTION_BUDGETS, optional=True).add_handler(
+            self._budget_set, lambda _, new: self._budget_set(new), self._forget_budget)
+        self._related.register(factory)
+        if devices:
+            self.register_devices(factory, devices)
         factory.informer(PODS, field_selector=LIVING, transform=self._parsed, paged=True).add_handler(
             lambda obj: self._seen(obj["pod"], "PodAdd"), lambda _, new: self._seen(new["pod"], "PodUpdate"),
             lambda obj: self.pod_gone(obj["pod"]))
 
-    def register_related(self, factory: InformerFactory, kinds: frozenset[Resource], devices: str) -> None:
-        if NAMESPACES in kinds:
-            factory.informer(NAMESPACES, transform=_slim_namespace).add_handler(
-                self._namespace_set, lambda _, new: self._namespace_set(new), self._namespace_gone)
-        if POD_DISRUPTION_BUDGETS in kinds:
-            factory.informer(POD_DISRUPTION_BUDGETS).add_handler(self._budget_set, lambda _, new: self._budget_set(new),
-                                                                 self._forget_budget)
-        self._related.register(factory, kinds, devices)
+    def register_devices(self, factory: InformerFactory, version: str) -> None:
+        self._related.register_devices(factory, version)
 
     def _seen(self, pod: Pod, event: str) -> None:
         began = perf_counter()

@@ -272,7 +272,7 @@ def test_a_server_without_the_newer_kinds_is_served_as_well(cluster, tmp_path):
     text = log.read_text()
     assert "dynamic resource allocation is off" in text
     for name in ("poddisruptionbudgets.policy", "statefulsets.apps", "csistoragecapacities.storage.k8s.io"):
-        assert f'"Not served or not readable: left out" resource="{name}"' in text, text
+        assert f'"Not served by this server, or not readable: taken as empty" resource="{name}"' in text, text
 
 
 def test_a_large_cluster_fits_into_little_memory():
