@@ -83,10 +83,10 @@ def before_create(context: Context, kind: Kind, obj: Object, now: float) -> None
         obj["metadata"]["generation"] = 1
     strategy.fill(obj)
     strategy.settle(obj)
-    strategy.prepare_create(context, obj)
     metadata = obj["metadata"]
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = names.generate(metadata["generateName"])
+    strategy.prepare_create(context, obj)  # may write the name into other places
 
 
 def validate_create(context: Context, kind: Kind, obj: Object) -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from kubepy.api.errors import Conflict
 from kubepy.api.resource import CONFIGMAPS, PODS
+from kubepy.apiserver.registry.batch.job import KIND as JOB
 from kubepy.apiserver.registry.kind import Kind, Strategy
 from kubepy.apiserver.request import Context, RequestInfo, User
-from kubepy.apiserver.verbs.lifecycle import collection_finalizers, goes_with_update, plan_delete
+from kubepy.apiserver.verbs.lifecycle import before_create, collection_finalizers, goes_with_update, plan_delete, validate_create
 
 NOW = 1_700_000_000.0
 LATER = "2023-11-14T22:13:50Z"
@@ -79,3 +80,12 @@ def test_the_last_finalizer_removed_takes_the_object_along() -> None:
     assert goes_with_update(thing(), going)
     assert not goes_with_update(thing(finalizers=["a/b"]), going)
     assert not goes_with_update(thing(), thing(finalizers=["a/b"]))
+
+
+def test_a_generated_name_is_there_before_the_object_is_prepared() -> None:
+    job: dict[str, Any] = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "j-", "namespace": "default"}, "spec": {
+        "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}
+    context = Context(User("me"), RequestInfo("/", "create"), JOB)
+    before_create(context, JOB, job, NOW)
+    validate_create(context, JOB, job)
+    assert job["spec"]["template"]["metadata"]["labels"]["job-name"] == job["metadata"]["name"]
