@@ -234,13 +234,14 @@ class Cgroups:
 
     def _inherit_cpuset(self, directory: Path) -> None:
         """cgroup v1: a new cpuset is empty, and nothing can run in it."""
-        relative = directory.relative_to(self.root / "cpuset")
-        for folder in [*reversed(relative.parents), relative]:
-            path = self.root / "cpuset" / folder
-            for file in ("cpuset.cpus", "cpuset.mems"):
-                with contextlib.suppress(OSError):
-                    if not (path / file).read_text().strip():
-                        (path / file).write_text((path.parent / file).read_text().strip())
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            with contextlib.suppress(OSError):
+                inherited = (directory.parent / file).read_text()
+                if not inherited.strip() and directory.parent.parent.is_relative_to(self.root / "cpuset"):
+                    self._inherit_cpuset(directory.parent)
+                    inherited = (directory.parent / file).read_text()
+                if not (directory / file).read_text().strip():
+                    (directory / file).write_text(inherited.strip())
 
     def _set(self, directories: Mapping[str, Path], controller: str, v1_file: str, v1_value: str, v2_file: str, v2_value: str) -> bool:
         directory = directories.get("" if self.v2 else controller)
