@@ -11,14 +11,15 @@ library's locks and checks: each request of a component counts a dozen times.
 """
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, generate_latest
 
-__all__ = ["CONTENT_TYPE", "REGISTRY", "Counter", "Gauge", "Histogram", "counter", "exponential", "gauge", "histogram", "render"]
+__all__ = ["CONTENT_TYPE", "REGISTRY", "Counter", "Gauge", "Histogram", "counter", "exponential", "gauge", "hide", "histogram", "render"]
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry(auto_describe=True)
@@ -102,6 +103,19 @@ def exponential(start: float, factor: float, count: int) -> tuple[float, ...]:
     return tuple(start * factor**i for i in range(count))
 
 
+_hidden: list[str] = []
+
+
+def hide(names: Iterable[str]) -> None:
+    """Metrics that are not to be shown any more (`--disabled-metrics`), by their full names."""
+    _hidden[:] = names
+
+
 def render() -> bytes:
-    """Everything in the registry in Prometheus' text format (`CONTENT_TYPE`)."""
-    return generate_latest(REGISTRY)
+    """Everything in the registry in Prometheus' text format (`CONTENT_TYPE`), but for what is hidden."""
+    text = generate_latest(REGISTRY)
+    if not _hidden:
+        return text
+    parts = re.split(rb"(?m)^(?=# HELP )", text)
+    hidden = tuple(f"# HELP {name} ".encode() for name in _hidden)
+    return b"".join(part for part in parts if not part.startswith(hidden))

@@ -26,12 +26,13 @@ import uvloop
 from kubepy import KUBERNETES_VERSION
 from kubepy.api.errors import ApiError
 from kubepy.api.resource import CONFIGMAPS
-from kubepy.base import garbage, gate
+from kubepy.base import garbage, gate, metrics
 from kubepy.base import log as logs
 from kubepy.base.clock import Clock, SystemClock
 from kubepy.base.flag import add_boolean, add_duration, comma_list
 from kubepy.base.http.tls import CIPHERS, TLS13, VERSIONS, openssl_names
 from kubepy.base.task import Tasks
+from kubepy.client import flag
 from kubepy.client.delegated import Delegated, Lifetimes
 from kubepy.client.events import EventRecorder
 from kubepy.client.http import HttpClient
@@ -74,8 +75,8 @@ def parser(name: str, *, secure_port: int, description: str, leader_elect: bool 
     api.add_argument("--kubeconfig", default="", metavar="FILE", help="kubeconfig with the server and this component's identity; "
                      "without it $KUBECONFIG, then the pod's service account")
     api.add_argument("--master", default="", metavar="URL", help="address of the API server, instead of the kubeconfig's")
-    for flag, default in (("--kube-api-qps", 0.0), ("--kube-api-burst", 0.0)):
-        api.add_argument(flag, type=float, default=default, metavar="N", help="accepted for compatibility: fairness is the server's")
+    for option, default in (("--kube-api-qps", 0.0), ("--kube-api-burst", 0.0)):
+        api.add_argument(option, type=float, default=default, metavar="N", help="accepted for compatibility: fairness is the server's")
     api.add_argument("--kube-api-content-type", default="application/json", metavar="TYPE", help="accepted for compatibility: always JSON")
     serving = result.add_argument_group("serving health and metrics")
     serving.add_argument("--bind-address", default="0.0.0.0", metavar="IP", help="address to listen on (default 0.0.0.0)")
@@ -86,13 +87,14 @@ def parser(name: str, *, secure_port: int, description: str, leader_elect: bool 
     serving.add_argument("--tls-private-key-file", default="", metavar="FILE", help="its private key")
     serving.add_argument("--client-ca-file", default="", metavar="FILE",
                          help="CA of client certificates (default: what the cluster publishes)")
-    for what, flag in (("token", "--authentication-kubeconfig"), ("access", "--authorization-kubeconfig")):
-        serving.add_argument(flag, default="", metavar="FILE", help=f"kubeconfig for {what} reviews (default: --kubeconfig)")
-    for flag, text in (("--authentication-token-webhook-cache-ttl", "what a token review said"),
+    for what, option in (("token", "--authentication-kubeconfig"), ("access", "--authorization-kubeconfig")):
+        serving.add_argument(option, default="", metavar="FILE", help=f"kubeconfig for {what} reviews (default: --kubeconfig)")
+    for option, text in (("--authentication-token-webhook-cache-ttl", "what a token review said"),
                        ("--authorization-webhook-cache-authorized-ttl", "that somebody may"),
                        ("--authorization-webhook-cache-unauthorized-ttl", "that somebody may not")):
-        add_duration(serving, flag, "10s", f"how long it is remembered {text}")
+        add_duration(serving, option, "10s", f"how long it is remembered {text}")
     add_boolean(serving, "--authentication-skip-lookup", False, "do not ask the cluster for its CA of client certificates")
+    flag.add_serving(serving)
     serving.add_argument("--tls-min-version", default="VersionTLS12", choices=list(VERSIONS), help="oldest TLS (default VersionTLS12)")
     serving.add_argument("--tls-cipher-suites", type=_suites, default=[], metavar="NAMES", help="suites of TLS 1.2, as Go names them")
     serving.add_argument("--authorization-always-allow-paths", type=comma_list, default=["/healthz", "/readyz", "/livez"],
@@ -110,10 +112,11 @@ def parser(name: str, *, secure_port: int, description: str, leader_elect: bool 
     logging.add_argument("-v", "--v", dest="v", type=int, default=0, metavar="N", help="verbosity, 0 to 10 (default 0)")
     gate.add_flag(result.add_argument_group("features"), switchable)
     same = result.add_argument_group("accepted for compatibility")
-    for flag in _ACCEPTED:
-        same.add_argument(flag, default="", metavar="X", help=argparse.SUPPRESS)
-    for flag in ("--profiling", "--contention-profiling", "--authentication-tolerate-lookup-failure"):
-        add_boolean(same, flag, True, argparse.SUPPRESS)
+    for option in _ACCEPTED:
+        same.add_argument(option, default="", metavar="X", help=argparse.SUPPRESS)
+    for option in ("--profiling", "--contention-profiling", "--authentication-tolerate-lookup-failure"):
+        add_boolean(same, option, True, argparse.SUPPRESS)
+    flag.add_others(result)
     result.add_argument("--version", action="version", version=f"Kubernetes {KUBERNETES_VERSION}", help="print the version and end")
     logging.add_argument("--logging-format", default="text", choices=["text", "json"], help="form of log lines (default text)")
     return result
@@ -132,6 +135,7 @@ def run(name: str, args: argparse.Namespace, work: Work, *, extra: Mapping[str, 
     to begin at once can be got while another one leads."""
     garbage.spare()
     logs.configure(args.v, json=args.logging_format == "json")
+    metrics.hide(args.disabled_metrics)
     try:
         return uvloop.run(_main(name, args, work, extra or {}, config or {}, prepare))
     except ConfigError as error:
@@ -198,13 +202,13 @@ async def _serve(daemon: Daemon, extra: Mapping[str, Handler]) -> HealthServer |
         return None
     client_ca = _read(args.client_ca_file) if args.client_ca_file else b""
     tls = ServingTls(args.tls_cert_file, args.tls_private_key_file, client_ca, socket.gethostname(), minimum=VERSIONS[args.tls_min_version],
-                     ciphers=openssl_names(args.tls_cipher_suites))
+                     ciphers=openssl_names(args.tls_cipher_suites), named=args.tls_sni_cert_key)
     delegated = Delegated(_reviewer(daemon, args.authentication_kubeconfig), _reviewer(daemon, args.authorization_kubeconfig),
                           daemon.clock, tuple(args.authorization_always_allow_paths), Lifetimes(
                               args.authentication_token_webhook_cache_ttl, args.authorization_webhook_cache_authorized_ttl,
                               args.authorization_webhook_cache_unauthorized_ttl))
     server = HealthServer(daemon.health, delegated, lambda: daemon.config, extra, name=daemon.name, flags=vars(args))
-    await server.start(args.bind_address, args.secure_port, tls.context)
+    await server.start(args.bind_address, args.secure_port, tls.context, shared=args.permit_port_sharing)
     daemon.tasks.start(tls.keep_current(), "tls")
     if not client_ca and not args.authentication_skip_lookup:
         daemon.tasks.keep(lambda: _published_ca(daemon, tls), "client-ca")

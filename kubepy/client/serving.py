@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from kubepy import KUBERNETES_VERSION
 from kubepy.api.errors import ApiError
 from kubepy.base import metrics, slis, zpage
+from kubepy.base.http.sni import Named, choose, names_of, order
 from kubepy.base.http.tls import STRONG
 from kubepy.base.log import get_logger
 from kubepy.client.delegated import ANONYMOUS, Delegated, from_certificate
@@ -64,8 +65,8 @@ class HealthServer:
         self._extra = dict(extra or {})
         self._runner: web.AppRunner | None = None
 
-    async def start(self, host: str, port: int, context: ssl.SSLContext | None) -> int:
-        """Listens (port 0: any free one) and returns the port. Raises OSError when the address is taken."""
+    async def start(self, host: str, port: int, context: ssl.SSLContext | None, *, shared: bool = False) -> int:
+        """Listens (port 0: any free one) and returns the port. Raises OSError when the address is taken and not `shared`."""
         app = web.Application(middlewares=[self._guard])
         for name in ("healthz", "livez", "readyz"):
             app.router.add_get(f"/{name}", self._answer_health)
@@ -77,7 +78,7 @@ class HealthServer:
             app.router.add_route("*", path, handler)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, ssl_context=context).start()
+        await web.TCPSite(self._runner, host, port, ssl_context=context, reuse_port=shared or None).start()
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
@@ -141,16 +142,26 @@ async def answer_slis(request: web.Request) -> web.Response:
     return web.Response(body=slis.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
+def _context(minimum: ssl.TLSVersion, ciphers: Sequence[str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = minimum
+    context.set_ciphers(":".join(ciphers) or STRONG)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 class ServingTls:
     """A server's TLS context from files that may be replaced while it runs, or from a certificate made on the spot."""
 
     def __init__(self, cert_file: str, key_file: str, client_ca: bytes, name: str, *,
-                 minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2, ciphers: Sequence[str] = ()) -> None:
-        self._cert, self._key = cert_file, key_file
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = minimum
-        self.context.set_ciphers(":".join(ciphers) or STRONG)
-        self.context.set_alpn_protocols(["http/1.1"])
+                 minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2, ciphers: Sequence[str] = (), named: Sequence[Named] = ()) -> None:
+        self._cert, self._key, self._named = cert_file, key_file, tuple(named)
+        self.context, *self._others = [_context(minimum, ciphers) for _ in range(1 + len(named))]
+        for context, one in zip(self._others, named, strict=True):
+            context.load_cert_chain(one.certificate, one.key)
+        self._names = order([(one.names, names_of(Path(one.certificate).read_bytes())) for one in named])
+        if named:
+            self.context.sni_callback = self._choose
         if client_ca:
             self.trust(client_ca)
         if cert_file:
@@ -161,8 +172,13 @@ class ServingTls:
 
     def trust(self, client_ca: bytes) -> None:
         """Asks clients for a certificate and accepts those of this CA."""
-        self.context.load_verify_locations(cadata=client_ca.decode())
-        self.context.verify_mode = ssl.CERT_OPTIONAL
+        for context in (self.context, *self._others):
+            context.load_verify_locations(cadata=client_ca.decode())
+            context.verify_mode = ssl.CERT_OPTIONAL
+
+    def _choose(self, channel: ssl.SSLSocket | ssl.SSLObject, asked: str | None, context: ssl.SSLContext) -> None:
+        if (place := choose(self._names, asked or "")) is not None:
+            channel.context = self._others[place]
 
     async def keep_current(self) -> None:
         """Loads the files again when they change; new connections use them."""

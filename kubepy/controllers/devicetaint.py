@@ -182,4 +182,5 @@ def controller(env: Environment) -> Controller:
         watches += [Watch(DEVICE_TAINT_RULES, keys=reconciler.told_of_rule),
                     Watch(PODS, keys=reconciler.all_rules, when=uses_claims, delay=STATUS_SECONDS),
                     Watch(RESOURCE_CLAIMS, keys=reconciler.all_rules, delay=STATUS_SECONDS)]
-    return Controller("device_taint_eviction", reconciler.reconcile, tuple(watches), workers=8)
+    return Controller("device_taint_eviction", reconciler.reconcile, tuple(watches),
+                      workers=env.options.concurrency("device-taint-eviction", 8))

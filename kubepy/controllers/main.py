@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from kubepy.base.flag import add_boolean, add_duration, add_number, comma_list
+from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 from kubepy.client import daemon
+from kubepy.client.flag import accept, refused, refused_when
 from kubepy.client.http import HttpClient
 from kubepy.client.informer import InformerFactory
 from kubepy.client.interface import Client
@@ -21,12 +24,15 @@ from kubepy.controllers.kit.environment import Environment
 from kubepy.controllers.kit.identity import Identities
 from kubepy.controllers.kit.option import Options
 from kubepy.controllers.kit.share import Sharing
+from kubepy.controllers.volume.recycle import Recycling, Scrubbing, read_template
 
 NAME = "kube-controller-manager"
+log = get_logger("manager")
 SIGNER_FLAGS = {"kubelet-serving": KUBELET_SERVING, "kubelet-client": KUBELET_CLIENT, "kube-apiserver-client": CLIENT,
                 "legacy-unknown": LEGACY}
 WORKERS = {
-    "cron-job": 5, "daemonset": 2, "deployment": 5, "disruption": 5, "endpoint": 5, "ephemeralvolume": 5, "gc": 20,
+    "cron-job": 5, "daemonset": 2, "deployment": 5, "device-taint-eviction": 8, "disruption": 5,
+    "endpoint": 5, "ephemeralvolume": 5, "gc": 20,
     "horizontal-pod-autoscaler": 5, "job": 5, "namespace": 10, "node": 1, "rc": 5, "replicaset": 5, "resource-claim": 5,
     "resource-quota": 5, "service": 1, "service-endpoint": 5, "serviceaccount-token": 5, "statefulset": 5,
     "ttl-after-finished": 5, "validating-admission-policy-status": 5,
@@ -101,6 +107,10 @@ def parser() -> argparse.ArgumentParser:
     add_boolean(result, "--enable-dynamic-provisioning", True, "accepted for compatibility: provisioners are separate")
     add_boolean(result, "--enable-hostpath-provisioner", False, "accepted for compatibility: use the local-path class")
     add_boolean(result, "--disable-attach-detach-reconcile-sync", False, "accepted for compatibility")
+    add_boolean(result, "--disable-force-detach-on-timeout", False, "wait for ever until nodes say that they are done with a volume")
+    add_duration(result, "--controller-shutdown-timeout", "10s", "time for controllers to end before the process does")
+    _add_recycling(result.add_argument_group("the reclaim policy Recycle (deprecated)"))
+    _add_clouds(result.add_argument_group("clouds"))
     add_duration(periods, "--attach-detach-reconcile-sync-period", "1m0s", "accepted for compatibility: attachments are watched")
     add_duration(periods, "--min-resync-period", "12h", "accepted for compatibility: caches do not resync")
     add_duration(periods, "--controller-start-interval", "0s", "accepted for compatibility")
@@ -108,8 +118,38 @@ def parser() -> argparse.ArgumentParser:
                          help="mirrored Endpoints worked on at once (default 5)")
     add_duration(network, "--mirroring-endpointslice-updates-batch-period", "0s", "wait this long to put changes of Endpoints together")
     add_number(network, "--mirroring-max-endpoints-per-subset", 1000, "addresses of a subset that are mirrored")
-    result.add_argument("--cloud-provider", default="", metavar="NAME", help="accepted for compatibility: only '' and external")
     return result
+
+
+def _add_recycling(group: argparse._ActionsContainer) -> None:
+    for kind, shown, minimum, each in (("nfs", "NFS", 300, "--pv-recycler-increment-timeout-nfs"),
+                                       ("hostpath", "hostPath", 60, "--pv-recycler-timeout-increment-hostpath")):
+        group.add_argument(f"--pv-recycler-pod-template-filepath-{kind}", default="", metavar="FILE",
+                           help=f"the pod that scrubs {shown} volumes (default: busybox)")
+        add_number(group, f"--pv-recycler-minimum-timeout-{kind}", minimum, f"least seconds for scrubbing {shown} volumes")
+        group.add_argument(each, dest=f"pv_recycler_increment_{kind}", type=int, default=30, metavar="N",
+                           help=f"seconds for each Gi of {shown} volumes (default 30)")
+
+
+def _add_clouds(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--cloud-provider", type=refused("clouds have managers of their own", harmless=("", "external")), default="",
+                       metavar="NAME", help="accepted for compatibility: only '' and external")
+    for name, text in (("--cloud-config", "clouds have managers of their own"), ("--external-cloud-volume-plugin", "there are none"),
+                       ("--flex-volume-plugin-dir", "flex volumes are the kubelet's")):
+        accept(group, name, text)
+    migration = "there is no other manager to share controllers with"
+    group.add_argument("--enable-leader-migration", type=refused_when(True, migration), default=False, metavar="BOOL",
+                       help="only false: " + migration)
+    group.add_argument("--leader-migration-config", type=refused(migration), default="", metavar="FILE", help=argparse.SUPPRESS)
+
+
+def recycling(args: argparse.Namespace) -> Recycling:
+    """Raises OSError, ValueError for templates that cannot be used."""
+    return Recycling(
+        host_path=Scrubbing(read_template(args.pv_recycler_pod_template_filepath_hostpath), args.pv_recycler_minimum_timeout_hostpath,
+                            args.pv_recycler_increment_hostpath),
+        nfs=Scrubbing(read_template(args.pv_recycler_pod_template_filepath_nfs), args.pv_recycler_minimum_timeout_nfs,
+                      args.pv_recycler_increment_nfs))
 
 
 def options(args: argparse.Namespace) -> Options:
@@ -147,7 +187,8 @@ def options(args: argparse.Namespace) -> Options:
         route_reconciliation_period=args.route_reconciliation_period,
         mirroring_batch_period=args.mirroring_endpointslice_updates_batch_period,
         mirroring_max_endpoints=args.mirroring_max_endpoints_per_subset,
-        gates=args.feature_gates,
+        gates=args.feature_gates, recycling=recycling(args), force_detach=not args.disable_force_detach_on_timeout,
+        shutdown_timeout=args.controller_shutdown_timeout,
         workers={flag: getattr(args, f"workers_{flag}") for flag in (*WORKERS, "mirroring")},
     )
 
@@ -197,7 +238,10 @@ def main(argv: list[str]) -> int:
         try:
             await manager.run(env, runtimes, identities.wait if identities is not None else None)
         finally:
-            await env.tasks.stop()
+            try:
+                await asyncio.wait_for(env.tasks.stop(), settings.shutdown_timeout or None)
+            except TimeoutError:
+                log.warning("Controllers have not ended in time", seconds=settings.shutdown_timeout)
             if env.metadata_client is not None:
                 await env.metadata_client.close()
             if identities is not None:

@@ -61,6 +61,10 @@ class Options:
     """Whether routes to the nodes' pods are made in this machine's kernel."""
     configure_cloud_routes: bool = True
     route_reconciliation_period: float = 10.0
+    force_detach: bool = True
+    """Whether volumes are detached from nodes that do not say that they are free, after six minutes."""
+    shutdown_timeout: float = 10.0
+    """Seconds that controllers have to end."""
     recycling: Recycling = field(default_factory=Recycling)
     gates: Gates = DEFAULT
     workers: dict[str, int] = field(default_factory=dict)

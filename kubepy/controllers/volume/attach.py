@@ -60,8 +60,9 @@ def claims_of(pod: Object) -> list[str]:
 
 
 def plan(node: Object | None, name: str, needs: Sequence[Need], attachments: Iterable[Object], volumes: Mapping[str, Object],
-         released: Mapping[str, float], now: float) -> Plan:
-    """`attachments` are all there are; `released` says since when a volume (by its PV's name) has not been needed here."""
+         released: Mapping[str, float], now: float, *, force: bool = True) -> Plan:
+    """`attachments` are all there are; `released` says since when a volume (by its PV's name) has not been needed here; without `force`
+    it is waited for ever until the node says that the volume is free."""
     attach: list[Need] = []
     blocked: list[Need] = []
     detach: list[Object] = []
@@ -93,6 +94,8 @@ def plan(node: Object | None, name: str, needs: Sequence[Need], attachments: Ite
             continue
         known = volumes.get(volume)
         if known is not None and unique_name(known) in in_use and not forced:
+            if not force:
+                continue
             left = released.get(volume, now) + FORCE_AFTER - now
             if left > 0:
                 wait = left if wait is None else min(wait, left)
@@ -121,6 +124,7 @@ class Reconciler:
         self.pods, self.claims = informer.lister, env.informers.informer(PERSISTENT_VOLUME_CLAIMS).lister
         self.nodes, self.attachments = env.informers.informer(NODES).lister, env.informers.informer(VOLUME_ATTACHMENTS).lister
         self.volumes, self.drivers = env.informers.informer(PERSISTENT_VOLUMES).lister, env.informers.informer(CSI_DRIVERS).lister
+        self._force = env.options.force_detach
         self._released: dict[tuple[str, str], float] = {}
         self._told: set[tuple[str, str]] = set()
 
@@ -139,7 +143,7 @@ class Reconciler:
             else:
                 self._released.setdefault((name, volume), now)
         released = {volume: since for (where, volume), since in self._released.items() if where == name}
-        found = plan(node, name, needs, attachments, volumes, released, now)
+        found = plan(node, name, needs, attachments, volumes, released, now, force=self._force)
         if node is not None:
             for need in found.attach:
                 await self._attach(need, name)

@@ -220,6 +220,8 @@ class Reconciler:
         if users:
             self._tell(volume, "Normal", "VolumeFailedRecycle", f"Volume is used by pods: {','.join(sorted(users))}")
             return self._period
+        if not self._recycler.is_at(volume) and not await self._still_released(volume):
+            return None  # the cache is behind: what is scrubbed may be in use already
         step = await self._recycler.step(volume)
         if step.state == "running":
             return self._period
@@ -232,6 +234,14 @@ class Reconciler:
             self._tell(volume, "Warning", "VolumeFailedRecycle", message)
             await self._set_phase(PERSISTENT_VOLUMES, volume, "Failed")
         return None if step.state == "impossible" else self._period
+
+    async def _still_released(self, volume: Object) -> bool:
+        try:
+            live = await self._client.get(PERSISTENT_VOLUMES, volume["metadata"]["name"])
+        except NotFound:
+            return False
+        return bool((live["spec"].get("claimRef") or {}).get("uid") == volume["spec"]["claimRef"]["uid"]
+                    and live["metadata"]["uid"] == volume["metadata"]["uid"])
 
     async def _unbind(self, volume: Object) -> None:
         """Gives back a volume that its claim does not use; a user's own claimRef keeps its name."""

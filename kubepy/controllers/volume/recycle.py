@@ -107,6 +107,10 @@ class Recycler:
         self._mine: dict[str, tuple[str, asyncio.Task[None]]] = {}
         """Volume's UID -> the UID of its pod, and who follows the pod's events."""
 
+    def is_at(self, volume: Object) -> bool:
+        """Whether a pod of ours scrubs the volume, or has."""
+        return volume["metadata"]["uid"] in self._mine
+
     async def step(self, volume: Object) -> Step:
         """Raises ApiError."""
         wanted = pod_for(volume, self._recycling)

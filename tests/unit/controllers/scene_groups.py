@@ -15,6 +15,8 @@ from kubepy.api.resource import (
     CLUSTER_TRUST_BUNDLES,
     DEVICE_TAINT_RULES,
     LEASES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
     POD_CERTIFICATE_REQUESTS,
     PODS,
     RESOURCE_POOL_STATUS_REQUESTS,
@@ -30,6 +32,7 @@ from kubepy.controllers import devicetaint, resourcepool, storageversion
 from kubepy.controllers.certificate import clean, publish
 from kubepy.controllers.kit.option import Options
 from kubepy.controllers.migration import reconcile as migration
+from kubepy.controllers.volume import binder
 
 RULES = Options(gates=Gates({"DRADeviceTaintRules": True}))
 WIDGETS = Resource("example.com", "v2", "widgets", "Widget", True)
@@ -187,3 +190,41 @@ class DeviceRules(DeviceTaints):
             assert told["reason"] in {"None": ("NoEffect",), "NoSchedule": ("OtherEffect",)}.get(
                 rule["spec"]["taint"]["effect"], ("Completed", "NotStarted"))
         assert all(pod["metadata"]["name"] for pod in world.all(PODS))
+
+
+class Recycled(Scene):
+    """Claims come and go; pods that scrub end well, badly, or are deleted by somebody."""
+
+    builds = (binder.controller,)
+
+    async def act(self, world: World, number: int) -> None:
+        await world.create(PERSISTENT_VOLUMES, f"v-{number}", None, spec={
+            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Recycle",
+            "hostPath": {"path": f"/data/{number}"}})
+        await world.create(PERSISTENT_VOLUME_CLAIMS, f"c-{number}", spec={
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}})
+        if world.dice.random() < 0.5 and (claim := world.some(PERSISTENT_VOLUME_CLAIMS)) is not None:
+            await world.delete(PERSISTENT_VOLUME_CLAIMS, claim)
+        await self._end(world, "Succeeded", "Failed", "")
+
+    async def _end(self, world: World, *ways: str) -> None:
+        for pod in world.all(PODS):
+            way = world.dice.choice(ways)
+            if way:
+                await world.patch(PODS, pod, {"status": {"phase": way}}, "status")
+            else:
+                await world.delete(PODS, pod, grace_period_seconds=0)
+
+    async def late(self, world: World) -> None:
+        for _ in range(4):
+            await self._end(world, "Succeeded")
+            await world.rig.settle(20)
+
+    def check(self, world: World) -> None:
+        assert world.all(PODS) == []
+        claims = {item["metadata"]["uid"] for item in world.all(PERSISTENT_VOLUME_CLAIMS)}
+        for volume in world.all(PERSISTENT_VOLUMES):
+            owner = (volume["spec"].get("claimRef") or {}).get("uid")
+            assert volume["status"]["phase"] == ("Bound" if owner else "Available")
+            assert owner is None or owner in claims
+        assert all(item["status"]["phase"] == "Bound" for item in world.all(PERSISTENT_VOLUME_CLAIMS))

@@ -11,7 +11,7 @@ from scene import Scene, World
 from scene_cluster import Autoscalers, Bootstraps, Certificates, Clouds, LegacyTokens
 from scene_directories import LocalPaths
 from scene_dns import NameServers
-from scene_groups import DeviceRules, Migrations, PoolStatus, Publishing, StorageVersions
+from scene_groups import DeviceRules, Migrations, PoolStatus, Publishing, Recycled, StorageVersions
 from scene_nodes import Attachments, Balancers, Claims, DeviceTaints, Labels, Nodes, Volumes
 from scene_workloads import Budgets, Crons, Endpoints, Garbage, Namespaces, Orphans, Quotas, Replication
 
@@ -25,7 +25,7 @@ from kubepy.controllers.statefulset import reconcile as statefulset
 SEEDS = range(3)
 SCENES = (Namespaces, Garbage, Endpoints, Replication, Budgets, Quotas, Crons, Orphans, Nodes, Volumes, Attachments, Claims, Balancers,
           Autoscalers, Certificates, Bootstraps, LegacyTokens, LocalPaths, Clouds, DeviceTaints,
-          Labels, StorageVersions, Migrations, Publishing, PoolStatus, DeviceRules, NameServers)
+          Labels, StorageVersions, Migrations, Publishing, PoolStatus, DeviceRules, NameServers, Recycled)
 QUIET = {Nodes}
 """Scenes whose nodes fall silent when nobody plays them: what is written then is right."""
 WORKLOADS = {deployment.controller, replicaset.replicaset, statefulset.controller, daemonset.controller, job.controller}

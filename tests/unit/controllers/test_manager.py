@@ -4,6 +4,7 @@ from __future__ import annotations
 import pytest
 
 from kubepy.api.resource import SERVICE_ACCOUNTS
+from kubepy.base import metrics
 from kubepy.base.clock import VirtualClock, settle
 from kubepy.base.gate import DEFAULT, Gates
 from kubepy.base.task import Tasks
@@ -98,3 +99,47 @@ def test_the_flags_that_kubeadm_writes_are_taken() -> None:
         --requestheader-client-ca-file=ca --root-ca-file=ca --service-account-private-key-file=key --tls-min-version=VersionTLS13
         --service-cluster-ip-range=10.96.0.0/12 --use-service-account-credentials=true --profiling=false""".split())  # noqa: SIM905
     assert (args.tls_min_version, args.authorization_webhook_cache_authorized_ttl) == ("VersionTLS13", 10.0)
+
+
+@pytest.mark.parametrize("words", [
+    "--cloud-provider=external --cloud-config=x --external-cloud-volume-plugin=aws --enable-leader-migration=false",
+    "--flex-volume-plugin-dir=/x --pv-recycler-increment-timeout-nfs=4 --pv-recycler-timeout-increment-hostpath=5",
+    "--emulated-version=kube=1.36 --min-compatibility-version=1.36 --emulation-forward-compatible",
+    "--permit-address-sharing --permit-port-sharing --disable-http2-serving --http2-max-streams-per-connection=47",
+    "--log-json-split-stream=false --log-json-info-buffer-size=0 --disabled-metrics=a,b --controller-shutdown-timeout=5s",
+    "--concurrent-device-taint-eviction-syncs=3 --disable-force-detach-on-timeout --pv-recycler-minimum-timeout-nfs=9",
+])
+def test_rare_flags_are_taken(words: str) -> None:
+    main.options(main.parser().parse_args(words.split()))
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    ("--cloud-provider=aws", "clouds have managers of their own"),
+    ("--enable-leader-migration=true", "there is no other manager"),
+    ("--emulated-version=1.35", "this is 1.36 and nothing else"),
+    ("--log-text-split-stream=true", "feature LoggingAlphaOptions is disabled"),
+    ("--allow-metric-labels=a,b='c'", "labels of metrics are not restricted here"),
+    ("--tls-sni-cert-key=one", "expected comma separated certificate and key file paths"),
+])
+def test_what_would_be_another_behaviour_is_refused(words: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.parser().parse_args(words.split())
+    assert why in capsys.readouterr().err
+
+
+def test_a_template_that_cannot_be_used_ends_the_start() -> None:
+    with pytest.raises(SystemExit):
+        main.main(["--pv-recycler-pod-template-filepath-nfs=/nowhere"])
+
+
+def test_hidden_metrics_are_not_shown() -> None:
+    found = metrics.counter("kubepy_test_hidden_total", "Hidden.")
+    metrics.counter("kubepy_test_hidden_total_not", "Shown.")
+    found.inc()
+    assert b"kubepy_test_hidden_total 1.0" in metrics.render()
+    metrics.hide(["kubepy_test_hidden_total"])
+    try:
+        assert b"kubepy_test_hidden_total 1.0" not in metrics.render()
+        assert b"Shown." in metrics.render()
+    finally:
+        metrics.hide([])

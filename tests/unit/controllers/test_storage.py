@@ -220,6 +220,11 @@ def test_attachments(node: Object | None, modes: tuple[str, ...], needed: bool, 
     assert (len(found.attach), len(found.detach), len(found.blocked)) == expected
 
 
+def test_without_force_a_node_has_all_the_time_it_needs() -> None:
+    found = attach.plan(IN_USE, "n", [], [attachment("n")], {"v": csi_volume()}, {"v": 0.0}, 1000.0, force=False)
+    assert (found.detach, found.wait) == ([], None)
+
+
 async def test_a_pod_gets_its_volume_attached_and_the_node_learns_of_it() -> None:
     async with Rig(attach.controller) as cluster:
         client = cluster.client
