@@ -21,7 +21,7 @@ def inside(*names: str, **environment: str) -> None:
     command = f"{SETUP}{sys.executable} -m pytest -q --showlocals -p no:cacheprovider {files}"
     every = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     done = subprocess.run(["unshare", "--net", "--mount", "sh", "-c", command], cwd=ROOT, env=every, capture_output=True, text=True,
-                          timeout=600, check=False)
+                          timeout=1500, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert "passed" in done.stdout
     print(done.stdout)

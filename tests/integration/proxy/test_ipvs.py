@@ -31,7 +31,7 @@ def test_the_proxy_ends_with_a_clear_error_where_there_is_no_ipvs(tmp_path):
         "apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
         "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "u", "user": {"token": "t"}}]}))
     words = [sys.executable, "-m", "kubepy.cli.main", "proxy", "--proxy-mode=ipvs", f"--kubeconfig={tmp_path / 'kubeconfig'}"]
-    done = subprocess.run(["unshare", "-n", *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["unshare", "-n", *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 1
     assert "the kernel has no IPVS (module ip_vs)" in done.stderr
 
@@ -44,7 +44,7 @@ def test_packets_through_ipvs_in_a_virtual_machine(tmp_path, record_property):
     machine = Machine(tmp_path / "machine", 768)
     machine.start(f"cd {shlex.quote(str(REPOSITORY))}\nexport KUBEPY_PROXY_BACKENDS=ipvs PYTHONDONTWRITEBYTECODE=1\n{shlex.join(words)}\n")
     try:
-        code = machine.wait(400)
+        code = machine.wait(900)
     finally:
         machine.stop()
     assert code == 0, machine.printed(150)
