@@ -89,7 +89,7 @@ def running(*command: str, **environment: str) -> Iterator[subprocess.Popen[byte
 
 
 def kubectl(server: ApiServer, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["kubectl", "--kubeconfig", server.kubeconfig, *arguments], capture_output=True, text=True, timeout=60,
+    return subprocess.run(["kubectl", "--kubeconfig", server.kubeconfig, *arguments], capture_output=True, text=True, timeout=150,
                           check=False, input=stdin)
 
 
@@ -262,7 +262,7 @@ def test_an_aggregated_server_is_reached_with_the_callers_identity(server: ApiSe
         assert "example.kubepy.io" in {group["name"] for group in call(server, "GET", "/apis")[1]["groups"]}
         if shutil.which("kubectl"):
             shown = subprocess.run(["kubectl", "--kubeconfig", server.kubeconfig, "get", "greetings", "-o", "name"], capture_output=True,
-                                   text=True, timeout=30, check=False)
+                                   text=True, timeout=120, check=False)
             assert shown.stdout.split() == ["greeting.example.kubepy.io/hello", "greeting.example.kubepy.io/goodbye"], shown.stderr
             explained = kubectl(server, "explain", "greetings.text")
             assert "What is said to the caller." in explained.stdout, explained.stderr
