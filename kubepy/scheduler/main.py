@@ -10,9 +10,11 @@ from kubepy.api.resource import NODES, PODS
 from kubepy.base.flag import duration
 from kubepy.client import daemon
 from kubepy.client.informer import InformerFactory
+from kubepy.client.interface import Client
 from kubepy.client.series import SeriesRecorder
 from kubepy.client.served import until_readable
 from kubepy.scheduler import config as configuration
+from kubepy.scheduler import usage
 from kubepy.scheduler.config import Config, ConfigError
 from kubepy.scheduler.explain import handler
 from kubepy.scheduler.related import device_version, wait_for_devices
@@ -80,12 +82,14 @@ def main(argv: list[str]) -> int:
             setattr(args, f"leader_elect_{name}", duration(election[field]))
 
     leading: list[Scheduler] = []
+    clients: list[Client] = []
 
     async def work(process: daemon.Daemon) -> None:
         await _work(process, config, leading)
 
-    return daemon.run("kube-scheduler", args, work, extra={"/debug/explain": handler(lambda: leading[-1] if leading else None)},
-                      config={"componentconfig": config.source})
+    return daemon.run("kube-scheduler", args, work, extra={"/debug/explain": handler(lambda: leading[-1] if leading else None),
+                                                                "/metrics/resources": usage.handler(clients)},
+                      prepare=lambda process: clients.append(process.client), config={"componentconfig": config.source})
 
 
 async def _work(process: daemon.Daemon, config: Config, leading: list[Scheduler]) -> None:
