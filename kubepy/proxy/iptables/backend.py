@@ -3,7 +3,7 @@ someone else has flushed, looks what is there and writes all that is not; others
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from kubepy.base.log import get_logger
 from kubepy.proxy import metric, sysctl
@@ -11,7 +11,7 @@ from kubepy.proxy.backend import BackendError
 from kubepy.proxy.iptables import chain, table
 from kubepy.proxy.iptables.rule import Options, Renderer, Rules
 from kubepy.proxy.model import Family, State
-from kubepy.proxy.program import run
+from kubepy.proxy.program import restore, run
 
 log = get_logger("iptables")
 
@@ -34,30 +34,32 @@ class IptablesBackend:
         if written is None:
             self.prepare()
             saved = table.parse_save((await run(f"{self._command}-save")).decode())
-            texts, kind = table.full(rules, saved, at_once=await self._at_once()), "full"
+            texts, failures = table.full(rules, saved, at_once=await self._at_once()), metric.RESTORE_FAILURES
         else:
-            texts, kind = table.partial(written, rules, await self._at_once()), "partial"
-        for text in texts:
-            log.v(4).info("Writing rules", family=self._family, kind=kind, bytes=len(text))
-            log.v(8).info("Rules", text=text)
-            try:
-                await run(f"{self._command}-restore", *WAIT, "--noflush", "--counters", stdin=text.encode())
-            except BackendError:
-                (metric.PARTIAL_FAILURES if kind == "partial" else metric.RESTORE_FAILURES).labels(self._family).inc()
-                raise
-        self._count(rules, texts)
+            texts, failures = table.partial(written, rules, await self._at_once()), metric.PARTIAL_FAILURES
+        counts = dict.fromkeys(table.TABLES, 0)
+        try:
+            await restore((f"{self._command}-restore", *WAIT, "--noflush", "--counters"), self._noted(texts, counts))
+        except BackendError:
+            failures.labels(self._family).inc()
+            raise
+        self._count(rules, counts)
         self._written = rules
         return written is None
 
-    def _count(self, rules: Rules, texts: Sequence[str]) -> None:
-        last = dict.fromkeys(table.TABLES, 0)
+    def _noted(self, texts: Iterable[str], counts: dict[str, int]) -> Iterator[str]:
+        """Each text as it is used."""
         for text in texts:
-            for part in text.split("COMMIT\n"):
-                if part:
-                    last[part[1:part.index("\n")]] += part.count("\n-A ")
+            log.v(4).info("Writing rules", family=self._family, bytes=len(text))
+            log.v(8).info("Rules", text=text)
+            for part in text.split("COMMIT\n")[:-1]:
+                counts[part[1:part.index("\n")]] += part.count("\n-A ")
+            yield text
+
+    def _count(self, rules: Rules, written: Mapping[str, int]) -> None:
         for name in ("filter", "nat"):
-            metric.RULES_LAST.labels(name, self._family).set(last[name])
-        if texts:
+            metric.RULES_LAST.labels(name, self._family).set(written[name])
+        if any(written.values()):
             metric.RULES.labels("filter", self._family).set(sum(map(len, rules.filter.values())))
             own = sum(sum(map(len, chains.values())) for chains in rules.own.values())
             metric.RULES.labels("nat", self._family).set(sum(map(len, rules.nat.values())) + own)

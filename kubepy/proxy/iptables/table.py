@@ -49,7 +49,7 @@ JUMPS = (
 CANARY_RULE = '-m comment --comment "here as long as nobody has flushed the rules" -j RETURN'
 LONG, FEW = 50, 20
 """From how many rules on a chain is edited rather than written, and for at most how many edits."""
-AT_ONCE = 1000
+AT_ONCE = 2000
 """Chains of service ports that are written in one transaction."""
 TABLES = ("filter", "nat", "mangle")
 
@@ -80,7 +80,7 @@ def parse_save(text: str) -> dict[str, Saved]:
     return found
 
 
-def full(rules: Rules, saved: Mapping[str, Saved], leading: Sequence[Jump] = JUMPS, at_once: int = AT_ONCE) -> list[str]:
+def full(rules: Rules, saved: Mapping[str, Saved], leading: Sequence[Jump] = JUMPS, at_once: int = AT_ONCE) -> Iterator[str]:
     """Writes every shared chain, the service ports' chains that are not there already as they should be, every missing jump and the
     canaries; deletes our chains that nothing needs any more."""
 
@@ -104,8 +104,8 @@ def full(rules: Rules, saved: Mapping[str, Saved], leading: Sequence[Jump] = JUM
     return _transactions(others, shared, shared, insertions("nat", rules.nat), own, stale, at_once)
 
 
-def partial(old: Rules, new: Rules, at_once: int = AT_ONCE) -> list[str]:
-    """Writes the chains that differ; empty where nothing does. A long chain of which little differs is not written anew: its rules are
+def partial(old: Rules, new: Rules, at_once: int = AT_ONCE) -> Iterator[str]:
+    """Writes the chains that differ; nothing where nothing does. A long chain of which little differs is not written anew: its rules are
     alternatives whose order does not matter, but for the last one, which stays last."""
     own: list[Chains] = []
     gone: list[str] = []
@@ -131,8 +131,7 @@ def partial(old: Rules, new: Rules, at_once: int = AT_ONCE) -> list[str]:
         if table == "filter":
             out += _table(table, after, changed, (), edits) if changed or edits else []
         elif out or changed or edits or gone or any(own):
-            return _transactions(out, after, changed, edits, own, gone, at_once)
-    return []
+            yield from _transactions(out, after, changed, edits, own, gone, at_once)
 
 
 def _edits(name: str, old: Sequence[str], new: Sequence[str]) -> list[str] | None:
@@ -162,30 +161,35 @@ def cleanup(saved: Mapping[str, Saved]) -> str:
 
 
 def _transactions(others: list[str], shared: Mapping[str, Sequence[str]], changed: Iterable[str], extra: Sequence[str],
-                  own: Iterable[Chains], stale: Sequence[str], at_once: int) -> list[str]:
+                  own: Iterable[Chains], stale: Sequence[str], at_once: int) -> Iterator[str]:
     """One where few chains are written. Else service ports' chains come first, whole ports at a time (they may be there before anything
     leads to them), then the one that leads to them, and what is no longer wanted goes last.
 
     iptables-nft keeps the names that a transaction mentions in a list, in their order, and looks each up from its beginning: the time
-    grows with the square of their number (55,000 at once took 8 s, the same in parts 4)."""
+    grows with the square of their number. Each transaction costs the kernel a look at all chains of the table."""
     wanted: Chains = {name: list(rules) for name, rules in shared.items()}
     names = list(changed)
     groups = [chains for chains in own if chains]
-    before: list[list[str]] = []
     if sum(map(len, groups)) > at_once:
-        before.append(_table("nat", wanted, [chain.MARK_MASQ], (), ()))
-        before += [_ports(part) for part in _parts(groups, at_once)]
+        yield _text(_table("nat", wanted, [chain.MARK_MASQ], (), ()))
+        for part in _parts(groups, at_once):
+            yield _text(_ports(part))
     else:
         for chains in groups:
             wanted.update(chains)
             names += chains
-    after: list[list[str]] = []
+    later: list[str] = []
     if len(stale) > at_once:
-        gone = sorted(stale, key=lambda name: (name.startswith(chain.ENDPOINT), not name.startswith(chain.ENTRIES)))
-        after += [_table("nat", {}, (), gone[start:start + at_once], ()) for start in range(0, len(gone), at_once)]
+        later = sorted(stale, key=lambda name: (name.startswith(chain.ENDPOINT), not name.startswith(chain.ENTRIES)))
         stale = ()
-    last = others + (_table("nat", wanted, names, stale, extra) if names or stale or extra else [])
-    return ["\n".join(lines) + "\n" for lines in (*before, last, *after) if lines]
+    if last := others + (_table("nat", wanted, names, stale, extra) if names or stale or extra else []):
+        yield _text(last)
+    for start in range(0, len(later), at_once):
+        yield _text(_table("nat", {}, (), later[start:start + at_once], ()))
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
 
 
 def _parts(groups: Iterable[Chains], at_once: int) -> Iterator[Chains]:

@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from kubepy.base.clock import SystemClock
-from kubepy.proxy import conntrack, mode
+from kubepy.proxy import conntrack, mode, program
 from kubepy.proxy.backend import BackendError
 from kubepy.proxy.health import HealthCheckPorts, ProxyHealth
 from kubepy.proxy.ipvs.kernel import Ipvs
@@ -388,6 +388,28 @@ async def test_health_check_node_ports(net):
         assert (name, reason) == ("web", "FailedToStartServiceHealthcheck")
         assert message.startswith('node me failed to start healthcheck "ns/web" on port 32123: ')
     await ports.stop()
+
+
+async def test_transactions_follow_each_other_up_to_one_that_is_refused(net):
+    if "iptables" not in BACKENDS:
+        pytest.skip("for iptables")
+
+    def text(name, rule="-j RETURN"):
+        return f"*nat\n:{name} - [0:0]\n-A {name} {rule}\nCOMMIT\n"
+
+    async def write(*texts):
+        await program.restore(("iptables-restore", "--noflush"), texts)
+
+    await write(text("ONE"), text("TWO", "-j ONE"), text("THREE", "-j TWO") + text("FOUR", "-j THREE"))
+    for bad, complaint in (("-j NOWHERE", "Chain 'NOWHERE' does not exist|NOWHERE"), ("--odd", "unknown option")):
+        with pytest.raises(BackendError, match=complaint):
+            await write(text("FIVE"), text("SIX", bad), text("SEVEN"))
+        shown = net.inside(net.node, "iptables-save", "-t", "nat")
+        assert [name for name in ("FOUR", "FIVE", "SIX", "SEVEN") if f":{name} " in shown] == ["FOUR", "FIVE"]
+    net.inside(net.node, "iptables", "-t", "nat", "-F")
+    net.inside(net.node, "iptables", "-t", "nat", "-X")
+    with pytest.raises(BackendError, match="no-such-program"):
+        await program.restore(("no-such-program",), [text("ONE")])
 
 
 async def test_a_long_iptables_chain_is_edited_and_says_the_same_as_one_written_anew(net):
