@@ -2,6 +2,7 @@
 someone else has flushed, looks what is there and writes all that is not; others only the chains that changed."""
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -29,13 +30,14 @@ class IptablesBackend:
         self._transaction = 0
 
     async def apply(self, state: State) -> bool:
-        rules = self._renderer.render(state)
         written, self._written = self._written, None  # until it has worked, nothing is certain
         if written is None:
             self.prepare()
-            saved = table.parse_save((await run(f"{self._command}-save")).decode())
+            rules, shown = await asyncio.gather(asyncio.to_thread(self._renderer.render, state), run(f"{self._command}-save"))
+            saved = table.parse_save(shown.decode())
             texts, failures = table.full(rules, saved, at_once=await self._at_once()), metric.RESTORE_FAILURES
         else:
+            rules = self._renderer.render(state)
             texts, failures = table.partial(written, rules, await self._at_once()), metric.PARTIAL_FAILURES
         counts = dict.fromkeys(table.TABLES, 0)
         try:
