@@ -63,6 +63,10 @@ def _own(command: str, settings: Settings, *flags: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "kubepy.cli.main", command, *flags, f"-v={settings.verbosity}")
 
 
+def _gates(settings: Settings) -> tuple[str, ...]:
+    return (f"--feature-gates={settings.feature_gates}",) if settings.feature_gates else ()
+
+
 def _etcd(settings: Settings) -> Component:
     pki = settings.pki_dir / "etcd"
     client, peer = f"https://127.0.0.1:{settings.etcd_port}", f"https://127.0.0.1:{settings.etcd_port + 1}"
@@ -110,14 +114,15 @@ def _apiserver(settings: Settings) -> Component:
         "--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
         "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         f"--proxy-client-cert-file={pki / 'front-proxy-client.crt'}", f"--proxy-client-key-file={pki / 'front-proxy-client.key'}",
-        f"--workers={settings.workers}", *hardening.flags(settings),
+        f"--workers={settings.workers}", *((f"--runtime-config={settings.runtime_config}",) if settings.runtime_config else ()),
+        *_gates(settings), *hardening.flags(settings),
     )
     return Component("apiserver", argv, Probe(url=f"{settings.server}/readyz"), after=("etcd",), grace=20)
 
 
 def _scheduler(settings: Settings) -> Component:
     argv = _own("scheduler", settings, f"--kubeconfig={settings.kubeconfig('scheduler')}",
-                "--bind-address=127.0.0.1", "--leader-elect=true")
+                "--bind-address=127.0.0.1", "--leader-elect=true", *_gates(settings))
     return Component("scheduler", argv, Probe(url="https://127.0.0.1:10259/healthz"), after=("apiserver",))
 
 
@@ -132,7 +137,7 @@ def _controller_manager(settings: Settings) -> Component:
         f"--cluster-signing-cert-file={pki / 'ca.crt'}", f"--cluster-signing-key-file={pki / 'ca.key'}",
         f"--load-balancer-pool={settings.load_balancer_pool}",
         *((f"--node-dns-service={dns.NAMESPACE}/{dns.NAME}",) if settings.dns else ()),
-        f"--local-path-node={settings.node_name}", f"--local-path-directory={settings.data_dir / 'volumes'}",
+        f"--local-path-node={settings.node_name}", f"--local-path-directory={settings.data_dir / 'volumes'}", *_gates(settings),
     )
     return Component("controller-manager", argv, Probe(url="https://127.0.0.1:10257/healthz"), after=("apiserver",))
 

@@ -66,6 +66,10 @@ class Settings:
     """Our own cluster DNS; without it the Service `kube-dns` is left to an add-on."""
     ingress: bool = False
     """An Ingress controller on this machine's ports 80 and 443."""
+    runtime_config: str = ""
+    """API versions that are off by default, and to be served: `group/version=true,…`."""
+    feature_gates: str = ""
+    """Features of the control plane that are to be on or off: `Name=true,…`."""
     workers: int = 1
     verbosity: int = 2
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from kubepy import KUBERNETES_VERSION
 from kubepy.api.name import subdomain, wildcard_subdomain
 from kubepy.api.resource import NODES
+from kubepy.base import gate
 from kubepy.base.log import configure
 from kubepy.cli import preflight, prepare, supervisor
 from kubepy.cli.addons import apply_addons
@@ -62,6 +63,10 @@ def parser() -> argparse.ArgumentParser:
                         help="answer DNS for the cluster (default); --no-dns leaves it to an add-on (deploy/addons/coredns.yaml)")
     parser.add_argument("--ingress", action=argparse.BooleanOptionalAction, default=None,
                         help="serve Ingress objects on this machine's ports 80 and 443 (with nginx; default: not)")
+    parser.add_argument("--runtime-config", metavar="VERSIONS",
+                        help="API versions to serve beside the default ones: storagemigration.k8s.io/v1beta1=true,…")
+    parser.add_argument("--feature-gates", metavar="GATES",
+                        help="features of the control plane: StorageVersionMigrator=true,…")
     parser.add_argument("--workers", type=int, help="API server processes (default: 1)")
     parser.add_argument("--kubeconfig", type=Path, help="merge the admin's access into this file (default: $KUBECONFIG or ~/.kube/config)")
     parser.add_argument("-v", dest="verbosity", type=int, help="log verbosity of every part, 0 to 10 (default: 2)")
@@ -75,6 +80,11 @@ def settings_from(options: argparse.Namespace) -> Settings:
     names = {field.name for field in dataclasses.fields(Settings)} - {"data_dir"}
     given = {name: value for name, value in vars(options).items() if name in names and value is not None}
     settings = dataclasses.replace(saved, **given)
+    gate.parse([settings.feature_gates])
+    if settings.runtime_config:
+        from kubepy.apiserver.served import settings as check_versions  # with every kind of the API: not for a command that needs none
+
+        check_versions(settings.runtime_config.split(","))
     for text in (settings.service_cidr, settings.pod_cidr):
         if len({ip_network(cidr).version for cidr in text.split(",")}) != len(text.split(",")):
             raise ValueError(f"{text}: at most one CIDR for each address family")

@@ -84,3 +84,22 @@ def test_an_etcd_of_the_users_own_is_reached_with_its_certificates() -> None:
                         etcd_certfile="/e/c", etcd_keyfile="/e/k")
     argv = parts(settings)["apiserver"].argv
     assert {"--etcd-servers=https://192.0.2.9:2379", "--etcd-cafile=/e/ca", "--etcd-certfile=/e/c", "--etcd-keyfile=/e/k"} <= set(argv)
+
+
+def test_optional_groups_reach_whoever_must_know(tmp_path: Path) -> None:
+    chosen = ["--runtime-config=storagemigration.k8s.io/v1beta1=true", "--feature-gates=StorageVersionMigrator=true"]
+    planned = parts(settings_from(parser().parse_args([f"--data-dir={tmp_path}", "--node-ip=192.0.2.7", *chosen])))
+    assert set(chosen) <= set(planned["apiserver"].argv)
+    assert all(chosen[1] in planned[name].argv and chosen[0] not in planned[name].argv for name in ("controller-manager", "scheduler"))
+    assert not any(word.startswith(("--runtime-config", "--feature-gates")) for part in parts(SETTINGS).values() for word in part.argv)
+
+
+@pytest.mark.parametrize(("flag", "reason"), [
+    ("--runtime-config=nobody.example.org/v1=true", "unknown api groups nobody.example.org"),
+    ("--runtime-config=apps/v1=maybe", "must be true or false"),
+    ("--feature-gates=NoSuchGate=true", "unrecognized feature gate: NoSuchGate"),
+    ("--feature-gates=StorageVersionMigrator", "missing bool value"),
+])
+def test_groups_and_features_that_nobody_knows(tmp_path: Path, flag: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        settings_from(parser().parse_args([f"--data-dir={tmp_path}", "--node-ip=192.0.2.7", flag]))
