@@ -138,6 +138,7 @@ _CLUSTER_ROLES = {
         patch update | resource.k8s.io | resourceclaims/status
         patch update | resource.k8s.io | resourceclaims/binding
         READ | resource.k8s.io | resourceslices
+        create delete | resource.k8s.io | resourceclaims
         update | core | pods/finalizers
         """,
     "system:volume-scheduler": """

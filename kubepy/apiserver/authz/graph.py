@@ -92,6 +92,8 @@ def pod_refs(pod: Object, namespace: str) -> Iterator[Ref]:
     for claim in spec.get("resourceClaims") or ():
         if name := claim.get("resourceClaimName") or statuses.get(claim.get("name")):
             yield "resourceclaims", namespace, name
+    if name := ((pod.get("status") or {}).get("extendedResourceClaimStatus") or {}).get("resourceClaimName"):
+        yield "resourceclaims", namespace, name
     for volume in spec.get("volumes") or ():
         if "ephemeral" in volume:
             yield "persistentvolumeclaims", namespace, f"{pod['metadata'].get('name')}-{volume.get('name')}"

@@ -7,13 +7,15 @@ device that only that node has is taken or freed, and for all when others are.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kubepy.api.scheduling import device_rule_matches
 from kubepy.api.types import Object
 from kubepy.scheduler.device.pool import Device, DeviceId, Pool, make_pool, quantity
 
+IMPLICIT = "deviceclass.resource.kubernetes.io/"
+"""With a class's name behind it, an extended resource that the class stands for."""
 Consumed = dict[str, int]
 """Capacity -> amount that a share of a device takes."""
 
@@ -26,6 +28,8 @@ class Devices:
     version: str = "v1"
     claims: dict[str, Object] = field(default_factory=dict)
     classes: dict[str, Object] = field(default_factory=dict)
+    extended: dict[str, str] = field(default_factory=dict)
+    """Extended resource -> the class that stands for it; of several the newest."""
     in_flight: dict[str, Object] = field(default_factory=dict)
     """Claim UID -> the allocation that is being written."""
     users: dict[DeviceId, dict[str, list[Consumed]]] = field(default_factory=dict)
@@ -56,6 +60,18 @@ class Devices:
 
     def epoch(self, node: str) -> tuple[int, int]:
         return self._epochs.get(node, 0), self._everywhere
+
+    def class_of(self, resource: str) -> str | None:
+        """The class that stands for an extended resource."""
+        if resource.startswith(IMPLICIT):
+            return name if (name := resource.removeprefix(IMPLICIT)) in self.classes else None
+        return self.extended.get(resource)
+
+    def delegated(self, requests: Mapping[str, int]) -> frozenset[str]:
+        """The resources of a pod for which some class stands: on nodes that do not offer them it needs devices."""
+        if not self.classes:
+            return frozenset()
+        return frozenset(r for r, value in requests.items() if value and "/" in r and self.class_of(r) is not None)
 
     def claim(self, key: str) -> Object | None:
         """A claim as last written or seen, whichever is newer."""
@@ -105,6 +121,9 @@ class Devices:
             self.classes.pop(name, None)
         else:
             self.classes[name] = obj
+        order = sorted(self.classes.values(), key=lambda one: (one["metadata"].get("creationTimestamp") or "", one["metadata"]["name"]))
+        self.extended = {spec["extendedResourceName"]: one["metadata"]["name"] for one in order
+                         if (spec := one.get("spec") or {}).get("extendedResourceName")}
         self._everywhere = next(self._count)
 
     def set_rule(self, name: str, obj: Object | None) -> None:

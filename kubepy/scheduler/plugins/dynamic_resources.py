@@ -5,7 +5,7 @@ Claims that are allocated already restrict the pod to their nodes. The others ar
 by claim spec and node until something that the node can see changes. The chosen node's devices are set aside at once (Reserve) and
 written to the claims, with the pod as their consumer, before the pod is bound (PreBind; see `claims`). A claim that keeps its pod from
 being placed and that nobody uses is given back (PostFilter).
-Known difference: extended resources that a DeviceClass stands for are not turned into claims (off by default upstream).
+Extended resources that a DeviceClass stands for become a claim that is made when the pod's node is chosen (see `device.extended`).
 """
 from __future__ import annotations
 
@@ -19,14 +19,29 @@ from kubepy.api import scheduling
 from kubepy.api.errors import ApiError
 from kubepy.api.types import Object
 from kubepy.scheduler.device import claims as writing
+from kubepy.scheduler.device import extended
 from kubepy.scheduler.device.allocator import Allocation, TooLong, Wanted, allocate, prepare
 from kubepy.scheduler.device.pool import AllocationError
 from kubepy.scheduler.device.state import Devices
-from kubepy.scheduler.framework import Cycle, Event, NotBound, Plugin, Reason, Refusal, Rejected, Rescue, Scores, Unfit, Wake, normalised
+from kubepy.scheduler.framework import (
+    Cycle,
+    Event,
+    Handle,
+    NotBound,
+    Plugin,
+    Reason,
+    Refusal,
+    Rejected,
+    Rescue,
+    Scores,
+    Unfit,
+    Wake,
+    normalised,
+)
 from kubepy.scheduler.label import Mask
 from kubepy.scheduler.plugins.node_affinity import matching
 from kubepy.scheduler.pod import Pod
-from kubepy.scheduler.snapshot import Node, Snapshot
+from kubepy.scheduler.snapshot import Node
 
 CANNOT = "cannot allocate all claims"
 ELSEWHERE = "resourceclaim not available on the node"
@@ -46,6 +61,14 @@ class _Claims:
     chosen: Allocation | None = None
     bound: list[Object] = field(default_factory=list)
     """As they were written for the pod."""
+    extended: frozenset[str] = frozenset()
+    """Extended resources that classes stand for."""
+    extras: dict[frozenset[str], tuple[Object, list[Object], Wanted]] = field(default_factory=dict)
+    """What a node that lacks some of them needs besides: the claim, which request is for which container, the claim made ready."""
+    extra: tuple[Object, list[Object], Object] | None = None
+    """(claim, mappings, allocation) of the chosen node."""
+    made: Object | None = None
+    """The claim, once it was created."""
 
 
 class DynamicResources(Plugin):
@@ -78,14 +101,18 @@ class DynamicResources(Plugin):
 
     def pre_filter(self, cycle: Cycle) -> str | None:
         pod, devices = cycle.pod, cycle.snapshot.devices
-        if not pod.template.resource_claims:
+        offered = devices.delegated(pod.requests) if devices.enabled else frozenset()
+        if not pod.template.resource_claims and not offered:
             return None
-        state = cycle.state[self.name] = _Claims()
+        state = cycle.state[self.name] = _Claims(extended=offered)
         if not devices.enabled:
             return "the server has no ResourceClaims"
         found = claims_of(pod, devices)
         if isinstance(found, str):
             return found
+        if offered and (before := _made_before(pod, devices)) is not None:
+            found.append(before)
+            state.extended = frozenset()
         for key, claim in found:
             status = claim.get("status") or {}
             if status.get("allocation") is not None:
@@ -117,33 +144,56 @@ class DynamicResources(Plugin):
             if where is not None:
                 here &= matching(snapshot, where)
         refusals = [Refusal(~here, ELSEWHERE, False)] if not here.all() else []
-        if not state.wanted:
+        if not state.wanted and not state.extended:
             return refusals
         asked = here & (snapshot.exists if cycle.alive is None else cycle.alive)
         failed: dict[str, Mask] = {}
         for slot in np.flatnonzero(asked):
             node = snapshot.slots[int(slot)]
-            if node is not None and not isinstance(verdict := self._verdict(state, snapshot, node), tuple):
+            if node is not None and not isinstance(verdict := self._verdict(state, cycle, node), tuple):
                 failed.setdefault(verdict or CANNOT, np.zeros(snapshot.capacity, np.bool_))[slot] = True
         return [*refusals, *(Refusal(mask, text, False) for text, mask in failed.items())]
 
-    def _verdict(self, state: _Claims, snapshot: Snapshot, node: Node) -> tuple[int, ...] | str | None:
-        known = self._verdicts.get(state.signature)
+    def _needs(self, state: _Claims, cycle: Cycle, node: Node) -> list[Wanted]:
+        """The claims that have to be allocated on a node, the one for extended resources it does not offer last."""
+        extra = self._extra(state, cycle, node)
+        return [*state.wanted, extra[2]] if extra is not None else state.wanted
+
+    def _extra(self, state: _Claims, cycle: Cycle, node: Node) -> tuple[Object, list[Object], Wanted] | None:
+        lacking = frozenset(resource for resource in state.extended if not node.allocatable.get(resource))
+        if not lacking:
+            return None
+        found = state.extras.get(lacking)
+        if found is None:
+            claim, mappings = extended.claim_for(cycle.pod, lacking, cycle.snapshot.devices)
+            wanted = prepare(claim, cycle.snapshot.devices.classes)
+            assert not isinstance(wanted, str)
+            found = state.extras[lacking] = (claim, mappings, wanted)
+        return found
+
+    def _verdict(self, state: _Claims, cycle: Cycle, node: Node) -> tuple[int, ...] | str | None:
+        snapshot, signature = cycle.snapshot, state.signature
+        if (extra := self._extra(state, cycle, node)) is not None:
+            signature += orjson.dumps(extra[0]["spec"], option=orjson.OPT_SORT_KEYS)
+        known = self._verdicts.get(signature)
         if known is None:
             if len(self._verdicts) >= VERDICTS_KEPT:
                 self._verdicts.pop(next(iter(self._verdicts)))
-            known = self._verdicts[state.signature] = {}
+            known = self._verdicts[signature] = {}
         epoch = (*snapshot.devices.epoch(node.name), snapshot.version)  # labels matter where slices select nodes by them
         found = known.get(node.name)
         if found is not None and found[0] == epoch:
             return found[1]
-        verdict = self._judge(state, snapshot, node)
+        verdict = self._judge(state, cycle, node)
         known[node.name] = (epoch, verdict)
         return verdict
 
-    def _judge(self, state: _Claims, snapshot: Snapshot, node: Node) -> tuple[int, ...] | str | None:
+    def _judge(self, state: _Claims, cycle: Cycle, node: Node) -> tuple[int, ...] | str | None:
+        needs = self._needs(state, cycle, node)
+        if not needs:
+            return ()
         try:
-            found = allocate(state.wanted, node, snapshot.devices)
+            found = allocate(needs, node, cycle.snapshot.devices)
         except TooLong as error:
             return str(error)
         except AllocationError as error:
@@ -160,7 +210,7 @@ class DynamicResources(Plugin):
             where = claim["status"]["allocation"].get("nodeSelector")
             if where is not None and not scheduling.matches_node_selector(where, node.labels, node.name):
                 return (Reason(ELSEWHERE, False),)
-        verdict = self._judge(state, cycle.snapshot, node) if state.wanted else ()
+        verdict = self._judge(state, cycle, node)
         return () if isinstance(verdict, tuple) else (Reason(verdict or CANNOT, False),)
 
     async def post_filter(self, cycle: Cycle, unfit: Unfit) -> Rescue | None:
@@ -196,7 +246,7 @@ class DynamicResources(Plugin):
         scores = np.zeros(cycle.snapshot.capacity)
         for slot in np.flatnonzero(feasible):
             node = cycle.snapshot.slots[int(slot)]
-            scores[slot] = _rank_score(self._verdict(state, cycle.snapshot, node), state) if node is not None else 0
+            scores[slot] = _rank_score(self._verdict(state, cycle, node), state) if node is not None else 0
         return normalised(scores, feasible)
 
     def score_node(self, cycle: Cycle, node: Node, feasible: Sequence[Node]) -> float | None:
@@ -205,7 +255,7 @@ class DynamicResources(Plugin):
         state: _Claims | None = cycle.state.get(self.name)
         if state is None or not _has_choice(state):
             return None
-        raw = {other.name: _rank_score(self._judge(state, cycle.snapshot, other), state) for other in feasible}
+        raw = {other.name: _rank_score(self._judge(state, cycle, other), state) for other in feasible}
         top = max(raw.values())
         return raw[node.name] * 100 // top if top else 0
 
@@ -214,16 +264,22 @@ class DynamicResources(Plugin):
     def reserve(self, cycle: Cycle, node: str) -> None:
         state: _Claims | None = cycle.state.get(self.name)
         place = cycle.snapshot.nodes.get(node)
-        if state is None or not state.wanted:
+        if state is None or not (state.wanted or state.extended):
+            return
+        needs = self._needs(state, cycle, place) if place is not None else state.wanted
+        if place is not None and not needs:
             return
         try:
-            state.chosen = allocate(state.wanted, place, cycle.snapshot.devices) if place is not None else None
+            state.chosen = allocate(needs, place, cycle.snapshot.devices) if place is not None else None
         except AllocationError as error:
             raise NotBound(str(error)) from error
         if state.chosen is None:
             raise Rejected(CANNOT)
-        for (_, claim), allocation in zip(state.pending, state.chosen.results, strict=True):
+        for (_, claim), allocation in zip(state.pending, state.chosen.results, strict=False):
             cycle.snapshot.devices.start(claim, allocation)
+        if place is not None and (extra := self._extra(state, cycle, place)) is not None:
+            state.extra = (extra[0], extra[1], state.chosen.results[-1])
+            cycle.snapshot.devices.start(extra[0], state.chosen.results[-1])
 
     def unreserve(self, cycle: Cycle, node: str) -> None:
         state: _Claims | None = cycle.state.get(self.name)
@@ -232,6 +288,12 @@ class DynamicResources(Plugin):
         devices = cycle.snapshot.devices
         for key, claim in state.pending if state.chosen is not None else ():
             devices.stop(key, claim["metadata"]["uid"])
+        if state.extra is not None:
+            devices.stop("", state.extra[0]["metadata"]["uid"])
+            state.extra = None
+        if state.made is not None:
+            self.handle.tasks.start(extended.unmake(self.handle.client, devices.version, state.made), "claims")
+            state.made = None
         for claim in state.bound:
             self.handle.tasks.start(writing.give_back(self.handle.client, devices, claim, cycle.pod), "claims")
         state.bound = []
@@ -249,13 +311,34 @@ class DynamicResources(Plugin):
                 written = await writing.reserve(self.handle.client, devices.version, claim, cycle.pod, None, self.handle.clock)
                 devices.assume(key, written)
                 state.bound.append(written)
-        for (key, claim), allocation in zip(state.pending, state.chosen.results if state.chosen is not None else (), strict=True):
+        for (key, claim), allocation in zip(state.pending, state.chosen.results if state.chosen is not None else (), strict=False):
             written = await writing.reserve(self.handle.client, devices.version, claim, cycle.pod, allocation, self.handle.clock)
             devices.assume(key, written)
             devices.stop(key, claim["metadata"]["uid"])
             state.bound.append(written)
-        for key, _ in (*state.allocated, *state.pending):
+        keys = [key for key, _ in (*state.allocated, *state.pending)]
+        if state.extra is not None:
+            keys.append(await self._make(self.handle, cycle, state, *state.extra))
+        for key in keys:
             await writing.wait_ready(self.handle.client, devices, key, self.handle.clock, self._binding_seconds)
+
+    async def _make(self, handle: Handle, cycle: Cycle, state: _Claims, claim: Object, mappings: list[Object], allocation: Object) -> str:
+        """Makes the claim for the pod's extended resources, with the devices chosen for it; its key."""
+        devices = cycle.snapshot.devices
+        state.made = made = await extended.make(handle.client, devices.version, claim)
+        key = f"{cycle.pod.namespace}/{made['metadata']['name']}"
+        state.made = written = await writing.reserve(handle.client, devices.version, made, cycle.pod, allocation, handle.clock)
+        devices.assume(key, written)
+        devices.stop("", claim["metadata"]["uid"])
+        await extended.note(handle.client, cycle.pod, made["metadata"]["name"], mappings)
+        return key
+
+
+def _made_before(pod: Pod, devices: Devices) -> tuple[str, Object] | None:
+    """The claim that was made for the pod's extended resources when it was to be bound before."""
+    name = (((pod.raw or {}).get("status") or {}).get("extendedResourceClaimStatus") or {}).get("resourceClaimName")
+    found = devices.claim(f"{pod.namespace}/{name}") if name else None
+    return (f"{pod.namespace}/{name}", found) if found is not None and found["metadata"].get("deletionTimestamp") is None else None
 
 
 def claims_of(pod: Pod, devices: Devices) -> list[tuple[str, Object]] | str:
@@ -291,7 +374,7 @@ def _rank_score(verdict: tuple[int, ...] | str | None, state: _Claims) -> int:
     if not isinstance(verdict, tuple):
         return 0
     choices = [len(request) > 1 for wanted in state.wanted for request in wanted.requests]
-    return sum(MOST_ALTERNATIVES - rank for rank, choice in zip(verdict, choices, strict=True) if choice)
+    return sum(MOST_ALTERNATIVES - rank for rank, choice in zip(verdict, choices, strict=False) if choice)
 
 
 def _claim_matters(pod: Pod, event: Event) -> bool:

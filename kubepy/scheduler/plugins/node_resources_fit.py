@@ -1,5 +1,7 @@
 """NodeResourcesFit: refuses nodes without room for the pod's requests; scores them by LeastAllocated, MostAllocated or
-RequestedToCapacityRatio (`scoringStrategy` in its args)."""
+RequestedToCapacityRatio (`scoringStrategy` in its args).
+
+Extended resources that a DeviceClass stands for are DynamicResources' to find on nodes that do not offer them themselves."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from kubepy.scheduler.label import Mask
 from kubepy.scheduler.pod import Pod
 from kubepy.scheduler.snapshot import CPU, MEMORY, PODS, Node
 
+PLENTY = 1 << 60
 DEFAULT_RESOURCES: tuple[Object, ...] = ({"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1})
 
 
@@ -29,29 +32,32 @@ class NodeResourcesFit(Plugin):
         self._ignored = frozenset(self.args.get("ignoredResources") or ())
         self._ignored_groups = frozenset(self.args.get("ignoredResourceGroups") or ())
         self.wakes = (Wake("AssignedPod", frozenset({"delete", "resize"}), _frees), Wake("Node", frozenset({"add", "allocatable"}), _grows),
-                      Wake("Pod", frozenset({"resize"})))
+                      Wake("Pod", frozenset({"resize"})), Wake("DeviceClass", frozenset({"add", "update"}), _stands))
 
     def _looked_at(self, resource: str) -> bool:
         group = resource.partition("/")[0] if "/" in resource else ""
         return resource not in self._ignored and (not group or group not in self._ignored_groups)
 
     def lens(self, cycle: Cycle) -> Lens:
-        return _Room(cycle, [resource for resource, value in cycle.pod.requests.items() if value and self._looked_at(resource)])
+        return _Room(cycle, [resource for resource, value in cycle.pod.requests.items() if value and self._looked_at(resource)],
+                     cycle.snapshot.devices.delegated(cycle.pod.requests))
 
     def filter(self, cycle: Cycle) -> Sequence[Refusal]:
         snapshot = cycle.snapshot
         wanted = [(r, v, snapshot.row(r)) for r, v in cycle.pod.requests.items() if v and self._looked_at(r)]
+        delegated = snapshot.devices.delegated(cycle.pod.requests)
 
         def compute(where: Where) -> NDArray[np.bool_]:
             """Two rows a resource: short of it for now, and too small for ever; the first row: no place for another pod."""
             rows = [snapshot.used[PODS][where] + 1 > snapshot.allocatable[PODS][where]]
-            for _, value, row in wanted:
+            for resource, value, row in wanted:
                 allocatable = snapshot.allocatable[row][where]
-                never = value > allocatable  # no pod's departure makes room for more than the node has
-                rows += [(snapshot.used[row][where] + value > allocatable) & ~never, never]
+                ours = allocatable > 0 if resource in delegated else True
+                never = (value > allocatable) & ours  # no pod's departure makes room for more than the node has
+                rows += [(snapshot.used[row][where] + value > allocatable) & ~never & ours, never]
             return np.array(rows)
 
-        found = tracked(cycle, self.name, compute)
+        found = tracked(cycle, "/".join((self.name, *sorted(delegated))), compute)
         if not found.any():
             return ()
         reasons = [(TOO_MANY, True)] + [(f"Insufficient {r}", helps) for r, _, _ in wanted for helps in (True, False)]
@@ -59,6 +65,7 @@ class NodeResourcesFit(Plugin):
 
     def filter_node(self, cycle: Cycle, node: Node) -> Sequence[Reason]:
         reasons: list[Reason] = []
+        delegated = cycle.snapshot.devices.delegated(cycle.pod.requests)
         used: dict[str, int] = {}
         for pod in node.pods.values():
             for resource, value in pod.requests.items():
@@ -67,6 +74,8 @@ class NodeResourcesFit(Plugin):
             reasons.append(Reason(TOO_MANY))
         for resource, wanted in cycle.pod.requests.items():
             room = node.allocatable.get(resource, 0)
+            if not room and resource in delegated:
+                continue
             if wanted and self._looked_at(resource) and wanted > room - used.get(resource, 0):
                 reasons.append(Reason(f"Insufficient {resource}", wanted <= room))
         return reasons
@@ -124,13 +133,16 @@ class NodeResourcesFit(Plugin):
 class _Room:
     """What would be left of each resource on a node with the pod there."""
 
-    def __init__(self, cycle: Cycle, resources: Sequence[str]) -> None:
+    def __init__(self, cycle: Cycle, resources: Sequence[str], delegated: frozenset[str]) -> None:
         snapshot, pod = cycle.snapshot, cycle.pod
         self._resources = resources
         self._reasons = [Reason(TOO_MANY), *(Reason(f"Insufficient {resource}") for resource in resources)]
         rows = [PODS, *(snapshot.row(resource) for resource in resources)]
         wanted = np.array([1, *(pod.requests[resource] for resource in resources)])
         self._left = (snapshot.allocatable[rows] - snapshot.used[rows] - wanted[:, None]).T
+        for index, resource in enumerate(resources, 1):
+            if resource in delegated:
+                self._left[snapshot.allocatable[rows[index]] == 0, index] = PLENTY
         self._here: list[int] = []
 
     def enter(self, node: Node) -> None:
@@ -146,6 +158,11 @@ class _Room:
         return [reason for reason, left in zip(self._reasons, self._here, strict=True) if left < 0] if min(self._here) < 0 else ()
 
 
+def _stands(pod: Pod, event: Event) -> bool:
+    """A class may stand for what nodes do not offer."""
+    return any("/" in resource for resource in pod.requests)
+
+
 def _frees(pod: Pod, event: Event) -> bool:
     """A pod that left or shrank: it helps if it held something this one asks for (every pod holds a place)."""
     return isinstance(event.old, Pod)
@@ -156,5 +173,6 @@ def _grows(pod: Pod, event: Event) -> bool:
     node = event.new
     if not isinstance(node, Node):
         return True
-    return node.allocatable.get("pods", 0) > 0 and all(value <= node.allocatable.get(resource, 0)
-                                                       for resource, value in pod.requests.items())
+    return node.allocatable.get("pods", 0) > 0 and all(
+        value <= room if (room := node.allocatable.get(resource, 0)) else not value or "/" in resource
+        for resource, value in pod.requests.items())

@@ -204,6 +204,20 @@ def test_devices_are_allocated_and_the_server_accepts_what_is_written(cluster, t
                  'scheduler_plugin_evaluation_total{extension_point="Filter",plugin="NodeResourcesFit",profile="devices"}'):
         assert line in text, line
 
+    cluster.post(f"{group}/deviceclasses", {"metadata": {"name": "card"}, "spec": {
+        "extendedResourceName": "example.com/card", "selectors": [{"cel": {"expression": 'device.driver == "card.example.com"'}}]}})
+    cluster.post(f"{group}/resourceslices", {"metadata": {"name": "cards"}, "spec": {
+        "driver": "card.example.com", "nodeName": "n3", "pool": {"name": "n3", "generation": 1, "resourceSliceCount": 1},
+        "devices": [{"name": "c1"}]}})
+    cluster.pod("card", schedulerName="devices", containers=[{"name": "c", "image": "i", "resources": {
+        side: {"example.com/card": "1"} for side in ("requests", "limits")}}])
+    assert cluster.eventually(lambda: cluster.placed()["card"]) == "n3"
+    status = cluster.get("/api/v1/namespaces/default/pods/card")["status"]["extendedResourceClaimStatus"]
+    made = cluster.get(f"{group}/namespaces/default/resourceclaims/{status['resourceClaimName']}")
+    assert made["metadata"]["name"].startswith("card-extended-resources-")
+    assert [entry["device"] for entry in made["status"]["allocation"]["devices"]["results"]] == ["c1"]
+    assert status["requestMappings"][0]["requestName"] == made["status"]["allocation"]["devices"]["results"][0]["request"]
+
 
 METRICS = (
     "scheduler_schedule_attempts_total", "scheduler_scheduling_attempt_duration_seconds", "scheduler_scheduling_algorithm_duration_seconds",

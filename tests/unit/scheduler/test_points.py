@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kubepy.api.errors import ApiError
 from kubepy.api.resource import PODS, Resource
 from kubepy.base.clock import settle
 from kubepy.scheduler import config
@@ -299,3 +300,67 @@ async def test_a_driver_that_makes_devices_ready_is_waited_for(gpus):
     await gpus.clock.advance(12)
     await report("Ready")
     assert await gpus.where("p") == "n3"
+
+
+@pytest.fixture
+async def extended(gpus):
+    """A class stands for example.com/gpu; n4 offers one itself."""
+    found = await gpus.client.get(CLASSES, "gpu")
+    await gpus.client.update(CLASSES, {**found, "spec": {**found["spec"], "extendedResourceName": "example.com/gpu"}})
+    await gpus.node("n4", **{"example.com/gpu": "1"})
+    return gpus
+
+
+async def test_an_extended_resource_is_a_device_where_the_node_does_not_offer_it(extended):
+    gpu = {"requests": {"example.com/gpu": "2", "cpu": "100m"}}
+    await extended.pod("two", **gpu)
+    assert await extended.where("two") == "n2"
+    pod = await extended.client.get(PODS, "two", "default")
+    status = pod["status"]["extendedResourceClaimStatus"]
+    assert status["requestMappings"] == [{"containerName": "c", "resourceName": "example.com/gpu", "requestName": "container-0-request-0"}]
+    claim = await extended.client.get(CLAIMS, status["resourceClaimName"], "default")
+    assert claim["metadata"]["annotations"] == {"resource.kubernetes.io/extended-resource-claim": "true"}
+    assert claim["metadata"]["ownerReferences"][0]["uid"] == pod["metadata"]["uid"]
+    assert claim["spec"]["devices"]["requests"] == [{"name": "container-0-request-0", "exactly": {
+        "deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 2}}]
+    assert {entry["pool"] for entry in claim["status"]["allocation"]["devices"]["results"]} == {"n2"}
+    assert [entry["name"] for entry in claim["status"]["reservedFor"]] == ["two"]
+    assert not extended.scheduler.snapshot.devices.in_flight
+    for name in ("a", "b", "c"):
+        await extended.pod(name, requests={"example.com/gpu": "1"})
+    assert sorted([str(await extended.where(name)) for name in ("a", "b", "c")]) == ["None", "n1", "n4"]
+    [on_n4] = [name for name in ("a", "b", "c") if await extended.where(name) == "n4"]
+    assert "extendedResourceClaimStatus" not in (await extended.client.get(PODS, on_n4, "default")).get("status", {})
+    assert len((await extended.client.list(CLAIMS))["items"]) == 2
+    await extended.client.create(SLICES, gpu_slice("n3", "c1"))
+    await extended.clock.advance(3)
+    assert sorted([str(await extended.where(name)) for name in ("a", "b", "c")]) == ["n1", "n3", "n4"]
+
+
+async def test_a_class_stands_for_a_resource_of_its_own_name_and_a_class_that_comes_wakes_pods(gpus):
+    await gpus.pod("named", requests={"deviceclass.resource.kubernetes.io/gpu": "1"})
+    assert await gpus.where("named") in ("n1", "n2")
+    await gpus.pod("later", requests={"example.com/tpu": "1"})
+    assert gpus.recorder.last("later")[1].startswith("0/3 nodes are available: 3 Insufficient example.com/tpu.")
+    made = device_class("tpu")
+    await gpus.client.create(CLASSES, {**made, "spec": {**made["spec"], "extendedResourceName": "example.com/tpu"}})
+    await gpus.clock.advance(3)
+    assert await gpus.where("later") in ("n1", "n2")
+
+
+async def test_a_claim_made_for_a_pod_that_is_not_bound_goes_again(extended, monkeypatch):
+    create = extended.client.create
+
+    async def refuse(resource, obj, *args, **kwargs):
+        if kwargs.get("subresource") == "binding":
+            raise ApiError("no", reason="InternalError", code=500)
+        return await create(resource, obj, *args, **kwargs)
+
+    monkeypatch.setattr(extended.client, "create", refuse)
+    await extended.pod("p", requests={"example.com/gpu": "2"})
+    assert await extended.where("p") is None
+    assert not (await extended.client.list(CLAIMS))["items"]
+    monkeypatch.setattr(extended.client, "create", create)
+    await extended.clock.advance(30)
+    assert await extended.where("p") == "n2"
+    assert len((await extended.client.list(CLAIMS))["items"]) == 1
