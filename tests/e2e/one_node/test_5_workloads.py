@@ -176,7 +176,7 @@ def test_jobs_of_every_pattern(cluster: Cluster) -> None:
                == ["Running"] * 2)
     first = {pod["metadata"]["name"] for pod in items(cluster, "pods", "-l", "job-name=spared")}
     for name in first:
-        cluster.kubectl("create", "--raw", f"/api/v1/namespaces/default/pods/{name}/eviction", "-f", "-", input=json.dumps(
+        cluster.kubectl("create", "--raw", f"/api/v1/namespaces/{cluster.namespace}/pods/{name}/eviction", "-f", "-", input=json.dumps(
             {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}))
     eventually("evicted pods are replaced and do not fail it", lambda: [
         pod["status"]["phase"] for pod in items(cluster, "pods", "-l", "job-name=spared") if pod["metadata"]["name"] not in first
