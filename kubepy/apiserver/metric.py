@@ -5,6 +5,7 @@ With several workers each process answers for itself.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from kubepy.base.metrics import render as render_registry
@@ -20,14 +21,14 @@ _total: dict[tuple[_Key, int], int] = {}
 _seconds: dict[_Key, list[float]] = {}
 
 
-def record(exchange: Exchange, code: int, seconds: float) -> None:
-    """Counts one finished request."""
+def record(exchange: Exchange, code: int, seconds: float, known: Container[tuple[str, str, str]]) -> None:
+    """Counts one finished request; `known` are the group, version and plural of what is served: others are not told apart."""
     info = getattr(exchange, "info", None)
     if info is None or not info.is_resource:
         return
     scope = "resource" if info.name else "namespace" if info.namespace else "cluster"
     key = (info.verb.upper(), info.group, info.version, info.resource, info.subresource, scope)
-    if code == 404 and key not in _seconds:
+    if code == 404 and key not in _seconds and (info.group, info.version, info.resource) not in known:
         key = (info.verb.upper(), "", "", "", "", "")
     counted = (key, code)
     if counted not in _total and len(_total) >= _BOUND:

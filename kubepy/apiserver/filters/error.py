@@ -15,6 +15,7 @@ class ErrorFilter:
     def __init__(self, server: Server, app: App) -> None:
         self.app = app
         self.clock = server.clock
+        self.server = server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange.of(scope)
@@ -38,4 +39,4 @@ class ErrorFilter:
                 raise
             await exchange.answer_error(InternalError.of(f"{type(error).__name__} while serving the request"))
         finally:
-            record(exchange, exchange.status or code, self.clock.monotonic() - began)
+            record(exchange, exchange.status or code, self.clock.monotonic() - began, self.server.kinds.by_path)
