@@ -16,9 +16,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from kubepy.base.clock import SystemClock
-from kubepy.proxy import conntrack, mode, program
+from kubepy.proxy import conntrack, mode, program, serving
 from kubepy.proxy.backend import BackendError
 from kubepy.proxy.health import HealthCheckPorts, ProxyHealth
 from kubepy.proxy.ipvs.kernel import Ipvs
@@ -380,6 +381,11 @@ async def test_health_check_node_ports(net):
             assert await get(host) == (200, 2, "2")
         await ports.sync([state(service(balancer=True, **one), ends=("2@",))])
         assert await get("127.0.0.1") == (503, 0, "0")
+        about = words.node("IPv4", addresses=("127.0.0.1",))
+        await ports.sync([state(service(balancer=True, **one), ends=("0",), about=about)])
+        assert await get("127.0.0.1") == (200, 1, "1")
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await get(A["bridge"])
         await ports.sync([])
         with socket.create_server(("", 32123)):
             for _ in range(2):
@@ -388,6 +394,28 @@ async def test_health_check_node_ports(net):
         assert (name, reason) == ("web", "FailedToStartServiceHealthcheck")
         assert message.startswith('node me failed to start healthcheck "ns/web" on port 32123: ')
     await ports.stop()
+
+
+async def test_an_address_that_is_taken_is_served_once_it_is_free(net, monkeypatch):
+    monkeypatch.setattr(serving, "RETRY", 0.05)
+    refused = []
+
+    async def live(request):
+        return web.Response(text="fine")
+
+    async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as session:
+        with socket.create_server(("127.0.0.1", 32124)):
+            serve = tasks.create_task(serving.keep(("127.0.0.1", 32124), {"/livez": live}, SystemClock(), refused.append))
+            while len(refused) < 2:  # noqa: ASYNC110 - told by the task
+                await asyncio.sleep(0.02)
+        seen = ""
+        while not seen:
+            with suppress(aiohttp.ClientConnectorError):
+                async with session.get("http://127.0.0.1:32124/livez") as answer:
+                    seen = await answer.text()
+            await asyncio.sleep(0.02)
+        assert seen == "fine"
+        serve.cancel()
 
 
 async def test_transactions_follow_each_other_up_to_one_that_is_refused(net):

@@ -91,6 +91,12 @@ CASES = {
         lambda s, d, port: d != ("x", "a") or port == 81),
     "another protocol": (
         [policy(select=A, ingress=[{"ports": [{"port": 80, "protocol": "UDP"}]}])], lambda s, d, port: d != ("x", "a")),
+    "SCTP alone": (
+        [policy(select=A, ingress=[{"ports": [{"port": 80, "protocol": "SCTP"}]}])], lambda s, d, port: d != ("x", "a")),
+    "ranges of ports and exceptions that overlap": (
+        [policy(select=A, ingress=[{"ports": [TCP81, {"port": 81, "endPort": 90, "protocol": "TCP"}, {"port": 85, "endPort": 99}],
+                                    "from": block(8, but=(3, 3, 4))}])],
+        lambda s, d, port: d != ("x", "a") or (port == 81 and s not in (("y", "a"), ("y", "b")))),
     "a protocol without a port": (
         [policy(select=A, ingress=[{"ports": [{"protocol": "TCP"}]}])], lambda s, d, port: True),
     "peers and ports of one rule both count": (

@@ -105,6 +105,15 @@ def test_services_without_a_cluster_ip_are_left_alone(change):
     assert service_ports(service, "IPv4") == {}
 
 
+def test_addresses_of_balancers_that_are_proxies_are_not_taken():
+    service = {"metadata": {"namespace": "a", "name": "b"},
+               "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.1", "ports": [{"port": 80}]},
+               "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1", "ipMode": "Proxy"}, {"ip": "192.0.2.2", "ipMode": "VIP"},
+                                                       {"ip": "192.0.2.3"}, {"hostname": "balancer"}, {"ip": "2001:db8::1"}]}}}
+    [port] = service_ports(service, "IPv4").values()
+    assert port.load_balancer_ips == ("192.0.2.2", "192.0.2.3")
+
+
 def test_an_endpoint_in_two_slices_counts_once_and_the_ready_one_wins():
     def piece(ready):
         return {"addressType": "IPv4", "ports": [{"name": "", "port": 80}],

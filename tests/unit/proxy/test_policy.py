@@ -66,5 +66,16 @@ def test_pods_of_the_host_network_and_ended_ones_are_left_alone():
     assert planned([host, ended]).chains == planned([]).chains
 
 
+def test_a_port_by_its_name_is_what_each_pod_calls_so():
+    other = pod("other", "10.1.0.4", app="web")
+    other["spec"]["containers"][0]["ports"] = [{"name": "web", "containerPort": 9090},
+                                               {"name": "web", "containerPort": 53, "protocol": "UDP"}]
+    other["spec"]["initContainers"] = [{"ports": [{"name": "web", "containerPort": 1}]},
+                                       {"restartPolicy": "Always", "ports": [{"name": "web", "containerPort": 2}]}]
+    [elements] = [collection.elements for name, collection in planned([*PODS, other]).collections.items()
+                  if name.startswith("ingress") and name.endswith("-ports-4")]
+    assert elements == {"10.1.0.2 . tcp . 8080", "10.1.0.4 . tcp . 9090", "10.1.0.4 . tcp . 2"}
+
+
 def test_the_first_policy_and_none():
     assert change(Ruleset(), planned()).startswith("add table")
