@@ -45,7 +45,7 @@ class Reconciler:
         self._classes = env.informers.informer(STORAGE_CLASSES).lister
         self._pods = env.informers.informer(PODS).lister
         self._pods.add_index("claim", claims_of)
-        self._recycler = Recycler(self._client, self._recorder, env.options.recycling, env.tasks)
+        self._recycler = Recycler(self._client, self._recorder, env.options.recycling, env.tasks, env.clock)
 
     async def reconcile(self, key: str) -> float | None:
         """Keys are `claim:namespace/name` and `volume:name`."""
@@ -213,13 +213,15 @@ class Reconciler:
         return None
 
     async def _recycle(self, volume: Object) -> float | None:
-        """A volume that could not be recycled is tried again."""
+        """A volume that could not be recycled is tried again, more and more seldom."""
         ref = volume["spec"]["claimRef"]
         users = [pod["metadata"]["name"] for pod in self._pods.by_index("claim", f"{ref['namespace']}/{ref['name']}")
                  if not is_terminal(pod)]
         if users:
             self._tell(volume, "Normal", "VolumeFailedRecycle", f"Volume is used by pods: {','.join(sorted(users))}")
             return self._period
+        if (wait := self._recycler.rests(volume)) > 0:
+            return wait
         if not self._recycler.is_at(volume) and not await self._still_released(volume):
             return None  # the cache is behind: what is scrubbed may be in use already
         step = await self._recycler.step(volume)
@@ -233,7 +235,7 @@ class Reconciler:
         if (volume.get("status") or {}).get("phase") != "Failed":
             self._tell(volume, "Warning", "VolumeFailedRecycle", message)
             await self._set_phase(PERSISTENT_VOLUMES, volume, "Failed")
-        return None if step.state == "impossible" else self._period
+        return None if step.state == "impossible" else self._recycler.rests(volume)
 
     async def _still_released(self, volume: Object) -> bool:
         try:

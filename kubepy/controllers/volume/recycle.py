@@ -19,6 +19,8 @@ from kubepy.api.errors import AlreadyExists, ApiError, NotFound
 from kubepy.api.quantity import QuantityError, value_of
 from kubepy.api.resource import EVENTS, PODS
 from kubepy.api.types import Object
+from kubepy.base.backoff import Backoff
+from kubepy.base.clock import Clock
 from kubepy.base.log import get_logger
 from kubepy.base.task import Tasks
 from kubepy.client.events import Recorder
@@ -27,13 +29,13 @@ from kubepy.client.interface import Client
 log = get_logger("recycler")
 PREFIX = "recycler-for-"
 GI = 1 << 30
-SCRUB = 'test -e /scrub && find /scrub -mindepth 1 -delete && test -z "$(ls -A /scrub)" || exit 1'
+SCRUB = 'test -e /scrub && rm -rf /scrub/..?* /scrub/.[!.]* /scrub/* && test -z "$(ls -A /scrub)" || exit 1'
 DEFAULT: Object = {
     "metadata": {"namespace": "default"},
     "spec": {"activeDeadlineSeconds": 60, "restartPolicy": "Never", "volumes": [{"name": "vol"}], "containers": [
         {"name": "pv-recycler", "image": "busybox:1.36", "command": ["/bin/sh"],
          "args": ["-c", SCRUB], "volumeMounts": [{"name": "vol", "mountPath": "/scrub"}]}]}}
-"""Upstream's template but for the image, which is a Debian there."""
+"""Upstream's template but for the image, which is a Debian there, and for `find -delete`, which not every busybox has."""
 
 State = Literal["running", "recycled", "failed", "impossible"]
 
@@ -99,20 +101,43 @@ class Step:
     message: str = ""
 
 
+@dataclass(slots=True)
+class Rest:
+    """After a failure: 0.5 s to 122 s, as upstream's operations."""
+
+    until: float = 0.0
+    delays: Backoff = field(default_factory=lambda: Backoff(0.5, 122.0))
+
+
 class Recycler:
     """`step` is called until it says that the volume is recycled or why not; pods that end are to bring another call."""
 
-    def __init__(self, client: Client, recorder: Recorder, recycling: Recycling, tasks: Tasks) -> None:
-        self._client, self._recorder, self._recycling, self._tasks = client, recorder, recycling, tasks
+    def __init__(self, client: Client, recorder: Recorder, recycling: Recycling, tasks: Tasks, clock: Clock) -> None:
+        self._client, self._recorder, self._recycling, self._tasks, self._clock = client, recorder, recycling, tasks, clock
         self._mine: dict[str, tuple[str, asyncio.Task[None]]] = {}
         """Volume's UID -> the UID of its pod, and who follows the pod's events."""
+        self._rests: dict[str, Rest] = {}
 
     def is_at(self, volume: Object) -> bool:
         """Whether a pod of ours scrubs the volume, or has."""
         return volume["metadata"]["uid"] in self._mine
 
+    def rests(self, volume: Object) -> float:
+        """Seconds until the volume is to be tried again."""
+        rest = self._rests.get(volume["metadata"]["uid"])
+        return max(rest.until - self._clock.monotonic(), 0.0) if rest else 0.0
+
     async def step(self, volume: Object) -> Step:
         """Raises ApiError."""
+        step = await self._step(volume)
+        if step.state == "failed":
+            rest = self._rests.setdefault(volume["metadata"]["uid"], Rest())
+            rest.until = self._clock.monotonic() + rest.delays.next()
+        elif step.state == "recycled":
+            self._rests.pop(volume["metadata"]["uid"], None)
+        return step
+
+    async def _step(self, volume: Object) -> Step:
         wanted = pod_for(volume, self._recycling)
         if wanted is None:
             return Step("impossible", "No recycler plugin found for the volume!")
@@ -163,8 +188,11 @@ class Recycler:
 
     def forget_gone(self, present: Iterable[str]) -> None:
         """Volumes that are no more are followed no more."""
-        for key in self._mine.keys() - set(present):
+        kept = set(present)
+        for key in self._mine.keys() - kept:
             self._forget(key)
+        for key in self._rests.keys() - kept:
+            del self._rests[key]
 
     async def _follow(self, volume: Object, pod: Object) -> None:
         """Tells of the volume what is told of its pod, while that is there."""

@@ -218,7 +218,7 @@ class Recycled(Scene):
     async def late(self, world: World) -> None:
         for _ in range(4):
             await self._end(world, "Succeeded")
-            await world.rig.settle(20)
+            await world.rig.settle(125)
 
     def check(self, world: World) -> None:
         assert world.all(PODS) == []

@@ -93,7 +93,14 @@ async def test_a_failure_is_told_and_tried_again() -> None:
         await end(rig, "Failed", message="no such directory")
         assert phase(rig) == "Failed"
         assert ("VolumeFailedRecycle", "Recycle failed: failed to recycle volume: no such directory") in rig.events()
-        await rig.settle(20)
+        made = set()
+        for _ in range(40):
+            made |= {pod["metadata"]["uid"] for pod in recyclers(rig)}
+            if recyclers(rig):
+                await end(rig, "Failed")
+            await rig.settle(1)
+        assert 4 <= len(made) <= 7, "tried again, more and more seldom"
+        await rig.settle(130)
         await end(rig, "Succeeded")
         assert phase(rig) == "Available"
 
