@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +48,8 @@ class Statistics:
         async with self._lock:
             now = self._clock.monotonic()
             if self._held is None or now - self._held[0] > _CACHE:
-                containers = list(await self._runtime.container_stats())
                 known = await self._runtime.list_containers()
+                containers = _running(await self._runtime.container_stats(), known)
                 self._created = {entry.id: entry.created_at / 1e9 for entry in known}
                 self._images = {entry.id: entry.image.user_specified_image or entry.image.image for entry in known}
                 try:
@@ -223,6 +223,18 @@ class _Lines:
 
 def _moment(entry: Mapping[str, Any]) -> float:
     return parse_time(entry["time"])
+
+
+def _running(stats: Iterable[pb.ContainerStats], known: Iterable[pb.Container]) -> list[pb.ContainerStats]:
+    """Those of running containers, of each container of a pod the newest: what has ended uses nothing, and must not be counted beside
+    what took its place (upstream's removeTerminatedContainers)."""
+    newest: dict[tuple[str, str], pb.Container] = {}
+    for entry in known:
+        key = entry.labels.get(podspec.POD_UID, ""), entry.metadata.name
+        if entry.state == pb.CONTAINER_RUNNING and (key not in newest or entry.created_at > newest[key].created_at):
+            newest[key] = entry
+    kept = {entry.id for entry in newest.values()}
+    return [stat for stat in stats if stat.attributes.id in kept]
 
 
 def _sum(containers: list[dict[str, Any]], part: str, names: tuple[str, ...]) -> dict[str, Any]:
