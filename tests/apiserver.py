@@ -26,7 +26,7 @@ from tests import leftover
 from tests.etcd import Etcd, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 TOKENS = ('admintoken,admin,admin,"system:masters"\n'
           'nobodytoken,nobody,nobody,"somebodies"\n')
 KUBECONFIG = """apiVersion: v1

@@ -59,7 +59,7 @@ class Etcd:
         if self._tls:
             context = ssl.create_default_context(cafile=self._tls.ca)
             context.load_cert_chain(self._tls.cert, self._tls.key)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             if self._process.poll() is not None:
                 raise RuntimeError(f"etcd ended: {(self.directory / 'etcd.log').read_text()[-2000:]}")

@@ -36,7 +36,7 @@ def server() -> Iterator[ApiServer]:
         yield running
 
 
-def kubectl(server: ApiServer, *words: str, editor: str = "false", timeout: float = 60) -> list[str]:
+def kubectl(server: ApiServer, *words: str, editor: str = "false", timeout: float = 300) -> list[str]:
     """The lines kubectl wrote; raises with what it complained of."""
     home = server.directory / "home"
     home.mkdir(exist_ok=True)
