@@ -85,17 +85,40 @@ class Histogram(prometheus_client.Histogram):
         self._buckets[bisect_left(self._upper_bounds, amount)].number += 1
 
 
+_STABLE = frozenset((
+    "apiserver_admission_controller_admission_duration_seconds", "apiserver_admission_step_admission_duration_seconds",
+    "apiserver_admission_webhook_admission_duration_seconds", "apiserver_current_inflight_requests", "apiserver_longrunning_requests",
+    "apiserver_requested_deprecated_apis", "apiserver_response_sizes", "apiserver_storage_objects",
+    "cronjob_controller_job_creation_skew_duration_seconds", "job_controller_job_pods_finished_total",
+    "job_controller_job_sync_duration_seconds", "job_controller_job_syncs_total", "job_controller_jobs_finished_total",
+    "node_collector_evictions_total", "scheduler_framework_extension_point_duration_seconds", "scheduler_pending_pods",
+    "scheduler_pod_scheduling_attempts", "scheduler_preemption_attempts_total", "scheduler_preemption_victims",
+    "scheduler_queue_incoming_pods_total", "scheduler_schedule_attempts_total", "scheduler_scheduling_attempt_duration_seconds"))
+_BETA = frozenset((
+    "apiserver_flowcontrol_current_executing_requests", "apiserver_flowcontrol_current_executing_seats",
+    "apiserver_flowcontrol_current_inqueue_requests", "apiserver_flowcontrol_dispatched_requests_total",
+    "apiserver_flowcontrol_nominal_limit_seats", "apiserver_flowcontrol_rejected_requests_total",
+    "apiserver_flowcontrol_request_wait_duration_seconds", "scheduler_pod_scheduling_sli_duration_seconds"))
+
+
+def _help(name: str, documentation: str) -> str:
+    """With how stable the metric is, as Kubernetes' help texts begin, unless it says so itself."""
+    if documentation.startswith("["):
+        return documentation
+    return f"[{'STABLE' if name in _STABLE else 'BETA' if name in _BETA else 'ALPHA'}] {documentation}"
+
+
 def counter(name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
-    return Counter(name, documentation, labels, registry=REGISTRY)
+    return Counter(name, _help(name, documentation), labels, registry=REGISTRY)
 
 
 def gauge(name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
-    return Gauge(name, documentation, labels, registry=REGISTRY)
+    return Gauge(name, _help(name, documentation), labels, registry=REGISTRY)
 
 
 def histogram(name: str, documentation: str, labels: Sequence[str] = (), buckets: Sequence[float] = DEFAULT_BUCKETS) -> Histogram:
     """Buckets are upper bounds in the metric's unit, without +Inf."""
-    return Histogram(name, documentation, labels, buckets=tuple(buckets), registry=REGISTRY)
+    return Histogram(name, _help(name, documentation), labels, buckets=tuple(buckets), registry=REGISTRY)
 
 
 def exponential(start: float, factor: float, count: int) -> tuple[float, ...]:
