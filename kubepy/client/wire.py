@@ -17,7 +17,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._headers: dict[bytes, bytes] = {}
         self.on_header = self._headers.__setitem__  # the parser takes it as it is: no call of ours for each header
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._answer: asyncio.Future[Answer] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -180,6 +180,7 @@ class Connection(asyncio.Protocol):
                 self._fail(kind(str(error) if error is not None else "the server closed the connection"))
         self._on_lost(self)
         self._wake()
+        self._parser = None  # they know each other: with TLS' buffers they would wait for the collector of cycles
 
     # httptools; headers go straight into their dict
 

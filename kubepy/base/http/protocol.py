@@ -29,6 +29,16 @@ _REQUEST_LINE = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}) [^ \r\n]{1,1638
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
+class _Deaf:
+    """The parser of a connection that is gone."""
+
+    def feed_data(self, data: bytes) -> None:
+        return None
+
+
+_DEAF = _Deaf()
+
+
 class HttpProtocol(asyncio.Protocol):
     _date: ClassVar[tuple[int, bytes]] = (0, b"")
 
@@ -36,7 +46,7 @@ class HttpProtocol(asyncio.Protocol):
         self.app: App = config.loaded_app
         self.state = server_state
         self.loop = _loop or asyncio.get_running_loop()
-        self.parser = httptools.HttpRequestParser(self)
+        self.parser: Any = httptools.HttpRequestParser(self)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.flow = Flow()
         self.closing = False
@@ -88,6 +98,8 @@ class HttpProtocol(asyncio.Protocol):
             if cycle is not None:
                 cycle.disconnect()
         self._queue.clear()
+        # Each knows the other: with the connection's TLS state and what was not sent they would wait for the collector of cycles.
+        self.parser, self.cycle, self._parsing, self._timer = _DEAF, None, None, None
 
     def eof_received(self) -> None:
         if self.raw is not None:

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -151,3 +153,21 @@ async def test_a_request_is_given_up_in_time_whether_it_waits_for_an_answer_or_f
     assert asyncio.get_running_loop().time() - began < 10
     server.script = [(OK, False)] * 2
     assert await asyncio.gather(get(server), get(server)) == [(200, b"ok")] * 2
+
+
+async def test_a_connection_that_is_over_leaves_nothing_for_the_collector_of_cycles(server: Server) -> None:
+    server.script = [(OK, False), (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", False)]
+    gc.disable()
+    try:
+        await get(server)
+        async with server.wire.stream("GET", "/x", "", None) as (_, connection):
+            assert await connection.read() == [b"a"]
+        del connection
+        gone = [weakref.ref(one) for one in server.wire._open]
+        await server.wire.close()
+        async with asyncio.timeout(10):
+            while server.wire._open or any(one() is not None for one in gone):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+    assert len(gone) == 2
