@@ -65,11 +65,8 @@ class PodView:
     """A pod in the runtime; empty when the runtime has nothing of it."""
 
     uid: str
-    name: str = ""
-    namespace: str = ""
     sandboxes: tuple[SandboxView, ...] = ()
     containers: tuple[ContainerView, ...] = ()
-    labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def sandbox(self) -> SandboxView | None:
@@ -141,8 +138,6 @@ def sandbox_view(status: pb.PodSandboxStatus, read: float = 0.0) -> SandboxView:
 
 def pod_view(uid: str, sandboxes: Iterable[pb.PodSandboxStatus], containers: Iterable[tuple[pb.ContainerStatus, str]],
              read: float = 0.0) -> PodView:
-    statuses = list(sandboxes)
-    views = sorted((sandbox_view(status, read) for status in statuses), key=lambda view: (view.created_at, view.attempt), reverse=True)
+    views = sorted((sandbox_view(status, read) for status in sandboxes), key=lambda view: (view.created_at, view.attempt), reverse=True)
     instances = _newest_first(container_view(status, sandbox, read) for status, sandbox in containers)
-    first = statuses[0].metadata if statuses else None
-    return PodView(uid, first.name if first else "", first.namespace if first else "", tuple(views), tuple(instances))
+    return PodView(uid, tuple(views), tuple(instances))

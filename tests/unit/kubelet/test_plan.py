@@ -31,7 +31,7 @@ def view(name: str = "c", state: str = RUNNING, *, attempt: int = 0, code: int =
 
 
 def seen(*containers: ContainerView, sandboxes: tuple[SandboxView, ...] = (SandboxView("s0", 0, True, 1.0, ("10.0.0.1",)),)) -> PodView:
-    return PodView("u", "p", "default", sandboxes, tuple(sorted(containers, key=lambda item: -item.created_at)))
+    return PodView("u", sandboxes, tuple(sorted(containers, key=lambda item: -item.created_at)))
 
 
 DEAD = (SandboxView("s0", 0, False, 1.0),)

@@ -120,6 +120,22 @@ async def test_a_pod_runs_ends_and_is_removed(world: World) -> None:
     assert world.reasons().count("Killing") == 2
 
 
+async def test_a_start_reads_the_runtime_three_times_and_is_told_twice(world: World) -> None:
+    world.runtime.calls.clear()
+    world.client.actions.clear()
+    await world.create("p")
+
+    async def running() -> bool:
+        return (await world.status()).get("phase") == "Running"
+
+    await world.until(running)
+    await world.passes(5.0)
+    asked = [method for method, _ in world.runtime.calls]
+    assert {method: asked.count(method) for method in ("sandbox_status", "container_status", "image_status")} == {
+        "sandbox_status": 1, "container_status": 1, "image_status": 1}
+    assert sum(action.subresource == "status" and action.name == "p" for action in world.client.actions) == 2
+
+
 async def test_a_crash_loop_backs_off_ten_then_twenty_seconds(world: World) -> None:
     await world.create("p")
 
