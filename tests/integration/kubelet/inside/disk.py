@@ -75,12 +75,17 @@ async def test_logs_are_rotated(world: World) -> None:
     await world.client.create(PODS, pod("chatty", sh("while :; do echo 0123456789012345678901234567890123456789; sleep 0.001; done")),
                               "default")
     await world.until(lambda: world.all_ready("chatty"))
-    await asyncio.sleep(1.0)
+    folder = next((world.directory / "logs").glob("default_chatty_*/c"))
+
+    async def long_enough() -> bool:
+        return (folder / "0.log").stat().st_size > 1000
+
     rotation = LogRotation(replace(world.settings, container_log_max_size=1000, container_log_max_files=3), world.runtime, SystemClock())
     for _ in range(4):
+        await world.until(long_enough)
         await rotation.look()
-        await asyncio.sleep(1.1)
-    names = sorted(path.name for path in (world.directory / "logs").glob("default_chatty_*/c/*"))
+        await asyncio.sleep(1.1)  # rotated files are named by the second
+    names = sorted(path.name for path in folder.iterdir())
     assert names[0] == "0.log"
     assert len(names) == 3
     assert names[1].endswith(".gz")

@@ -90,7 +90,7 @@ async def test_a_killed_shim_takes_its_pod_along_and_it_is_made_again_once(world
         now = await world.container("web")
         return bool(now["containerID"] != entry["containerID"] and now["ready"])
 
-    await world.until(again)
+    await world.until(again, 180)
     worker = world.kubelet.pods.find("default", "web")
     assert worker is not None
 

@@ -112,9 +112,15 @@ async def test_the_nodes_services_are_asked_for_their_logs_where_that_is_allowed
 
 async def test_metrics_are_what_the_metrics_server_reads(world: World, server: int) -> None:
     await world.until(lambda: world.all_ready("web"))
-    text = (await ask(server, "GET /metrics/resource HTTP/1.1\nconnection: close\n")).partition(b"\r\n\r\n")[2].decode()
-    samples = {line.rpartition("} ")[0] + "}": line.rpartition("} ")[2].split() for line in text.splitlines() if "} " in line}
     where = 'container="c",namespace="default",pod="web"'
+    samples: dict[str, list[str]] = {}
+
+    async def measured() -> bool:
+        text = (await ask(server, "GET /metrics/resource HTTP/1.1\nconnection: close\n")).partition(b"\r\n\r\n")[2].decode()
+        samples.update({line.rpartition("} ")[0] + "}": line.rpartition("} ")[2].split() for line in text.splitlines() if "} " in line})
+        return f"container_cpu_usage_seconds_total{{{where}}}" in samples
+
+    await world.until(measured)
     cpu, started = samples[f"container_cpu_usage_seconds_total{{{where}}}"], samples[f"container_start_time_seconds{{{where}}}"]
     assert float(cpu[0]) > 0
     assert abs(int(cpu[1]) / 1000 - time.time()) < 30, "a sample says when it was measured"
