@@ -108,8 +108,12 @@ def _help(name: str, documentation: str) -> str:
     return f"[{'STABLE' if name in _STABLE else 'BETA' if name in _BETA else 'ALPHA'}] {documentation}"
 
 
-def counter(name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
-    return Counter(name, _help(name, documentation), labels, registry=REGISTRY)
+_APART = CollectorRegistry(auto_describe=True)
+
+
+def counter(name: str, documentation: str, labels: Sequence[str] = (), *, apart: bool = False) -> Counter:
+    """`apart`: a gauge has the same name without `_total`, which the library allows in different registries only."""
+    return Counter(name, _help(name, documentation), labels, registry=_APART if apart else REGISTRY)
 
 
 def gauge(name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
@@ -136,7 +140,7 @@ def hide(names: Iterable[str]) -> None:
 
 def render() -> bytes:
     """Everything in the registry in Prometheus' text format (`CONTENT_TYPE`), but for what is hidden."""
-    text = generate_latest(REGISTRY)
+    text = generate_latest(REGISTRY) + generate_latest(_APART)
     if not _hidden:
         return text
     parts = re.split(rb"(?m)^(?=# HELP )", text)

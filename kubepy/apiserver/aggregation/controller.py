@@ -26,7 +26,7 @@ from kubepy.apiserver.verbs.update import guaranteed_update
 from kubepy.apiserver.webhook.endpoint import slices_of
 from kubepy.base.clock import format_time
 from kubepy.base.log import get_logger
-from kubepy.base.metrics import gauge
+from kubepy.base.metrics import counter, gauge
 
 log = get_logger("aggregation")
 PROBE_SECONDS = 30.0
@@ -37,9 +37,8 @@ ATTEMPTS = 5
 SYSTEM = User("system:apiserver", "", ("system:masters", "system:authenticated"))
 UNAVAILABLE = gauge("aggregator_unavailable_apiservice", "Gauge of APIServices which are marked as unavailable broken down by APIService "
                     "name.", ("name",))
-# a gauge as well: the client library does not let a counter share its name with a gauge, as upstream's do
-UNAVAILABLE_TOTAL = gauge("aggregator_unavailable_apiservice_total", "Counter of APIServices which are marked as unavailable broken down "
-                            "by APIService name and reason.", ("name", "reason"))
+UNAVAILABLE_TOTAL = counter("aggregator_unavailable_apiservice_total", "Counter of APIServices which are marked as unavailable broken down "
+                            "by APIService name and reason.", ("name", "reason"), apart=True)
 
 
 class Controller:
