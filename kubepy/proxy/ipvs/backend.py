@@ -178,11 +178,11 @@ class IpvsBackend:
         return there
 
     async def _has_rules(self, written: Plan) -> bool:
-        """One program each: here the tables are short."""
+        """One program for all tables, which are short here."""
         try:
             saved = table.parse_save((await run(f"{self._command}-save")).decode())
-            counts = ipset.counts((await run("ipset", "list", "-t")).decode())
-        except BackendError as error:
+            counts = await asyncio.to_thread(kernel.count_members)
+        except (BackendError, OSError) as error:
             log.warning("Cannot see whether the rules are still there", family=self._family, err=error)
             return True
         wanted = {ipset.name(one, self._family): len(members) for one, members in written.members.items()}

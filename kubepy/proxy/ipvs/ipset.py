@@ -57,15 +57,6 @@ def partial(old: Mapping[str, Set[str]], new: Mapping[str, Set[str]], family: Fa
     return "\n".join(out) + "\n" if out else ""
 
 
-def counts(text: str) -> dict[str, int]:
-    """How many members each set has, by what `ipset list -t` shows."""
-    found: dict[str, int] = {}
-    for part in text.split("Name: ")[1:]:
-        number = part.partition("Number of entries: ")[2]
-        found[part.partition("\n")[0]] = int(number.partition("\n")[0] or 0)
-    return found
-
-
 def destroy(family: Family) -> str:
     """For clean-up."""
     return "".join(f"destroy {name(one, family)} -exist\n" for one in (*TYPES, _TEMPORARY))

@@ -14,6 +14,7 @@ from kubepy.proxy.netlink import (
     CREATE,
     EXCLUSIVE,
     GENERIC,
+    NETFILTER,
     ROUTE,
     Attributes,
     Netlink,
@@ -31,6 +32,8 @@ _SET_CONFIG, _FLUSH = 12, 17
 _SERVICE, _DEST = 1, 2
 _PERSISTENT, _UP = 1, 1
 _NEW_LINK, _NEW_ADDRESS, _DEL_ADDRESS, _GET_ADDRESS = 16, 20, 21, 22
+_LIST_SETS, _HEADERS = 6 << 8 | 7, 4
+_SET_PROTOCOL, _SET_NAME, _SET_FLAGS, _SET_DATA, _SET_ELEMENTS = 1, 2, 6, 7, 24
 _OWN_ONLY = ("127.", "169.254.", "fe80:")
 _PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 _NAMES = {number: name for name, number in _PROTOCOLS.items()}
@@ -210,6 +213,17 @@ def _place(text: str) -> tuple[str, int]:
     if address[0] == "[":
         return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, address[1:-1])), int(port, 16)
     return socket.inet_ntoa(bytes.fromhex(address)), int(port, 16)
+
+
+# --- ipsets ---
+
+
+def count_members() -> dict[str, int]:
+    """Of every ipset; what they are is not told."""
+    body = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(_SET_PROTOCOL, b"\6") + attribute(_SET_FLAGS, struct.pack("!I", _HEADERS))
+    with Netlink(NETFILTER) as netlink:
+        return {text(one[_SET_NAME]): int.from_bytes(attributes(one[_SET_DATA])[_SET_ELEMENTS], "big")
+                for _, one in netlink.dump(_LIST_SETS, body, 4) if _SET_DATA in one}
 
 
 # --- the dummy device ---

@@ -49,11 +49,6 @@ def test_sets_change_by_their_members():
     assert ipset.partial(new, old, "IPv4") == "del KUBE-NODE-PORT-TCP 30080 -exist\n"
 
 
-def test_members_are_counted():
-    assert ipset.counts("Name: A\nType: hash:ip\nHeader: family inet\nNumber of entries: 2\nMembers:\n\nName: B\nType: bitmap:port\n"
-                        "Number of entries: 0\nMembers:\n") == {"A": 2, "B": 0}
-
-
 def test_a_set_is_filled_before_it_is_used():
     text = ipset.full(plan("node-port").members, "IPv6")
     assert text.index("add KUBE-SYNCING 30080") < text.index("swap KUBE-SYNCING KUBE-6-NODE-PORT-TCP")
