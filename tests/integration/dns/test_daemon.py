@@ -153,8 +153,8 @@ async def test_many_are_asked_who_they_are() -> None:
             servers.append((await loop.create_datagram_endpoint(
                 lambda answers=resolver: UdpServer(answers, tasks), local_addr=(address, port)))[0])  # type: ignore[misc]
         targets = {node: (f"127.0.0.{number}", port) for number, node in enumerate("abcd", 1)}
-        assert await identify({node: targets[node] for node in "abc"}) == {"a": "a", "b": "b", "c": ""}
-        assert await identify(targets, timeout=0.3) == {"a": "a", "b": "b", "c": ""}, "the fourth is silent"
+        assert await identify({node: targets[node] for node in "abc"}, timeout=TIMEOUT) == {"a": "a", "b": "b", "c": ""}
+        assert await identify(targets, timeout=1.5) == {"a": "a", "b": "b", "c": ""}, "the fourth is silent"
     finally:
         for transport in servers:
             transport.close()
