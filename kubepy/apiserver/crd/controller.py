@@ -171,7 +171,8 @@ class Controller:
 
         def view(kind: Kind) -> ResourceStore:
             resource = kind.resource
-            return View(open_store, resource.api_version, resource.kind, stored.api_version, served.compiled, served.revision, converter)
+            return View(open_store, resource.api_version, resource.kind, stored.api_version, served.compiled, served.revision, converter,
+                        kind.selectable)
 
         return view
 

@@ -2,7 +2,8 @@
 
 Objects that were written in the version shown, under its current schema, pass as they are; nothing is decoded. Others are pruned,
 filled and converted on reading, as upstream's storage codec does (`pkg/apiserver/customresource_handler.go`), once for each revision.
-Known difference: labels and fields are selected before a webhook converts, not after.
+Fields are selected as the version shows them, labels too where a version has such fields; else labels are selected before a webhook
+converts (known difference).
 """
 from __future__ import annotations
 
@@ -26,8 +27,10 @@ MAX_SEEN = 20_000
 
 class View:
     def __init__(self, open_store: Callable[[], ResourceStore], api_version: str, kind: str, storage: str,
-                 versions: Mapping[str, Compiled], since: int, converter: Converter | None) -> None:
-        """`storage` and the keys of `versions` are apiVersions; what was written after `since` is in normal form.
+                 versions: Mapping[str, Compiled], since: int, converter: Converter | None,
+                 selectable: Mapping[str, Callable[[Object], str]]) -> None:
+        """`storage` and the keys of `versions` are apiVersions; what was written after `since` is in normal form. `selectable` are the
+        fields by which this version's objects are selected.
 
         Without a converter only the apiVersion changes."""
         self._open = open_store
@@ -36,6 +39,7 @@ class View:
         self._versions = versions
         self._since = since
         self._converter = converter
+        self._selectable = selectable
         self._head = f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{{'.encode()
         self._seen: OrderedDict[tuple[str, str, int], Entry] = OrderedDict()
         self._events: OrderedDict[tuple[str, str, int], Event] = OrderedDict()
@@ -81,7 +85,7 @@ class View:
             if found is None:
                 obj = self._normal(entry)
                 if self._converter is None or obj["apiVersion"] == self._api_version:
-                    found = self._remember(entry, _with(entry, {**obj, "apiVersion": self._api_version}))
+                    found = self._remember(entry, self._with(entry, {**obj, "apiVersion": self._api_version}))
                 else:
                     waiting.append((len(shown), entry, obj))
                     found = entry
@@ -90,8 +94,16 @@ class View:
             assert self._converter is not None
             converted = await self._converter.convert([obj for _, _, obj in waiting], self._api_version)
             for (position, entry, _), obj in zip(waiting, converted, strict=True):
-                shown[position] = self._remember(entry, _with(entry, obj))
+                shown[position] = self._remember(entry, self._with(entry, obj))
         return shown
+
+    def _with(self, entry: Entry, obj: Object) -> Entry:
+        """The entry with another state, and with this version's fields for selectors to see."""
+        found = cast(stored.Entry, entry)
+        labels = obj["metadata"].get("labels") or {}
+        fields = {**found.fields, **{name: get(obj) for name, get in self._selectable.items()}}
+        made = stored.Entry(found.namespace, found.name, found.uid, found.revision, labels, fields, encode(obj), found.stale)
+        return cast(Entry, made)
 
     def _normal(self, entry: Entry) -> Object:
         obj = entry.decode()
@@ -133,10 +145,14 @@ class View:
     async def list(self, namespace: str | None, *, match: Matcher | None = None, resource_version: str | None = None,
                    resource_version_match: str | None = None, limit: int = 0, continue_token: str = "",
                    labels: Callable[[Mapping[str, str]], bool] | None = None) -> Page:
-        page = await self._store.list(namespace, match=match, resource_version=resource_version,
+        late = match if self._converter is not None and self._selectable else None
+        page = await self._store.list(namespace, match=None if late is not None else match, resource_version=resource_version,
                                       resource_version_match=resource_version_match, limit=limit, continue_token=continue_token,
                                       labels=labels)
         entries = await self._see_all(page.entries)
+        if late is not None:
+            kept = cast("list[stored.Entry]", [entry for entry in entries if late(entry)])
+            return cast(Page, replace(cast(ListPage, page), entries=kept, remaining=None))
         return page if entries is page.entries else cast(Page, replace(cast(ListPage, page), entries=cast("list[stored.Entry]", entries)))
 
     async def create(self, namespace: str, name: str, obj: Object, *, ttl: int | None = None) -> Entry:
@@ -196,11 +212,3 @@ class ViewWatcher:
 
     def close(self) -> None:
         self._inner.close()
-
-
-def _with(entry: Entry, obj: Object) -> Entry:
-    """The entry with another state; what selectors see of it stays."""
-    found = cast(stored.Entry, entry)
-    labels = obj["metadata"].get("labels") or {}
-    made = stored.Entry(found.namespace, found.name, found.uid, found.revision, labels, found.fields, encode(obj), found.stale)
-    return cast(Entry, made)

@@ -102,17 +102,17 @@ async def test_views_show_stored_objects_in_their_version() -> None:
            "spec": {"odd": 1}}
     entry = await store.create("ns", "one", obj)
 
-    own = View(lambda: store, "example.com/v1", "Thing", "example.com/v1", versions, 0, None)
+    own = View(lambda: store, "example.com/v1", "Thing", "example.com/v1", versions, 0, None, {})
     assert (await own.get("ns", "one")).raw == entry.raw
 
-    late = View(lambda: store, "example.com/v1", "Thing", "example.com/v1", versions, entry.revision, None)
+    late = View(lambda: store, "example.com/v1", "Thing", "example.com/v1", versions, entry.revision, None, {})
     assert (await late.get("ns", "one")).decode()["spec"] == {"a": "x"}
 
-    other = View(lambda: store, "example.com/v2", "Thing", "example.com/v1", versions, 0, None)
+    other = View(lambda: store, "example.com/v2", "Thing", "example.com/v1", versions, 0, None, {})
     assert (await other.get("ns", "one")).decode()["apiVersion"] == "example.com/v2"
 
     converter = Doubling()
-    webhook = View(lambda: store, "example.com/v2", "Thing", "example.com/v1", versions, 0, converter)
+    webhook = View(lambda: store, "example.com/v2", "Thing", "example.com/v1", versions, 0, converter, {})
     assert (await webhook.get("ns", "one")).decode()["spec"] == {"converted": {"odd": 1}}
     page = await webhook.list("ns")
     assert page.entries[0].decode()["spec"] == {"converted": {"odd": 1}}
