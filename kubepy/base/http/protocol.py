@@ -30,7 +30,7 @@ _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class _Deaf:
-    """The parser of a connection that is gone."""
+    """The parser of a connection that is not there yet, or gone."""
 
     def feed_data(self, data: bytes) -> None:
         return None
@@ -46,7 +46,7 @@ class HttpProtocol(asyncio.Protocol):
         self.app: App = config.loaded_app
         self.state = server_state
         self.loop = _loop or asyncio.get_running_loop()
-        self.parser: Any = httptools.HttpRequestParser(self)
+        self.parser: Any = _DEAF
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.flow = Flow()
         self.closing = False
@@ -73,6 +73,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment]
+        self.parser = httptools.HttpRequestParser(self)
         self.state.connections.add(self)
         self.client = transport.get_extra_info("peername")
         self.server = transport.get_extra_info("sockname")
