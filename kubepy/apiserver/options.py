@@ -113,9 +113,9 @@ class Options:
     encryption_provider_config_automatic_reload: bool = False
     audit_log_path: str = ""
     audit_policy_file: str = ""
-    audit_log_maxsize: int = 0
-    audit_log_maxbackup: int = 0
-    audit_log_maxage: int = 0
+    audit_log_maxsize: int = 100
+    audit_log_maxbackup: int = 100
+    audit_log_maxage: int = 366
     audit_log_compress: bool = False
     audit_log_format: str = "json"
     audit_webhook_config_file: str = ""
