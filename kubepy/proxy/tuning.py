@@ -21,6 +21,8 @@ log = get_logger("conntrack")
 _SETTINGS = Path("/proc/sys/net/netfilter")
 _HASH_SIZE = Path("/sys/module/nf_conntrack/parameters/hashsize")
 MAX = "nf_conntrack_max"
+MOST = 1 << 20
+"""However many CPUs there are; a higher minimum counts all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Tuning:
 
 def plan(wanted: Tuning, cpus: int, current: Callable[[str], int | None]) -> dict[str, int]:
     """The settings that have to change; `current` gives one that is in force, None when the kernel does not have it."""
-    most = max(wanted.max_per_core * cpus, wanted.minimum) if wanted.max_per_core > 0 else 0
+    most = max(min(wanted.max_per_core * cpus, MOST), wanted.minimum) if wanted.max_per_core > 0 else 0
     values = {"nf_conntrack_tcp_timeout_established": int(wanted.tcp_established),
               "nf_conntrack_tcp_timeout_close_wait": int(wanted.tcp_close_wait), "nf_conntrack_tcp_be_liberal": int(wanted.tcp_be_liberal),
               "nf_conntrack_udp_timeout": int(wanted.udp), "nf_conntrack_udp_timeout_stream": int(wanted.udp_stream)}

@@ -114,6 +114,7 @@ def test_which_addresses_node_ports_of_nftables_answer_on(ranges, expected):
 @pytest.mark.parametrize(("wanted", "current", "expected"), [
     pytest.param({}, {tuning.MAX: 65536, "nf_conntrack_tcp_timeout_close_wait": 60, "nf_conntrack_tcp_timeout_established": 86400},
                  {tuning.MAX: 131072, "nf_conntrack_tcp_timeout_close_wait": 3600}, id="what differs, as kube-proxy has it"),
+    pytest.param({"maxPerCore": 1 << 20}, {tuning.MAX: 65536}, {tuning.MAX: 1 << 20}, id="not without end, however many CPUs"),
     pytest.param({}, {tuning.MAX: 1 << 20}, {}, id="a larger table stays; what the kernel does not have is left"),
     pytest.param({"maxPerCore": 1 << 17, "tcpCloseWaitTimeout": "0s", "tcpBeLiberal": True, "udpTimeout": "10s"},
                  {tuning.MAX: 65536, "nf_conntrack_tcp_timeout_close_wait": 60, "nf_conntrack_tcp_be_liberal": 0,
