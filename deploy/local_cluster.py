@@ -152,6 +152,8 @@ def main(argv: list[str]) -> int:
             cluster.up(*flags)
         elif flags:
             parser.error(f"unknown flags: {' '.join(flags)}")
+        elif not directory.exists():
+            raise ValueError(f"there is no cluster {options.name}; deploy/local-cluster up makes it")
         elif options.action == "down":
             cluster.down()
         elif options.action == "load":
