@@ -88,9 +88,9 @@ class World:
         await self._client.close()
         await self.direct.close()
         for process in self._processes:
-            process.wait(20)
+            process.wait(60)
 
-    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 60.0) -> Any:
+    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 150.0) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with contextlib.suppress(NotFound, ConnectionError):
