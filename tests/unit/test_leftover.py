@@ -20,7 +20,7 @@ def test_the_directories_and_processes_of_dead_owners_go(tmp_path: Path) -> None
     for path in (theirs, ours, others, elsewhere):
         path.mkdir()
         (path / "owner").write_text("another machine" if path == elsewhere else whose)
-    script = "import subprocess, sys; subprocess.run(['sleep', '600'])"
+    script = "import time; time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", script, str(theirs / "data")]) as left, \
             subprocess.Popen([sys.executable, "-c", script, str(ours / "data")]) as kept:
         assert leftover.sweep(tmp_path) == [theirs.name]
@@ -34,8 +34,15 @@ def test_the_directories_and_processes_of_dead_owners_go(tmp_path: Path) -> None
 
 
 def test_a_bound_process_ends_with_its_owner() -> None:
-    script = ("import os, subprocess; from tests import leftover; made = subprocess.Popen(leftover.bound(['sleep', '600'])); "
-              "print(made.pid, flush=True); os._exit(0)")
+    script = """
+import os, pathlib, subprocess, time
+from tests import leftover
+made = subprocess.Popen(leftover.bound(["sleep", "600"]))
+while pathlib.Path("/proc", str(made.pid), "comm").read_text().strip() != "sleep":  # before that it is not bound yet
+    time.sleep(0.01)
+print(made.pid, flush=True)
+os._exit(0)
+"""
     root = str(Path(__file__).resolve().parents[2])
     # Its output ends when the last process that holds it has: both.
     made = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=60,
