@@ -112,6 +112,7 @@ def test_watching_shows_each_step(cluster: Cluster) -> None:
         process.terminate()
         process.wait()
         reader.join()
+        process.stdout.close()
 
 
 def test_describe_shows_events(one_node: Cluster) -> None:

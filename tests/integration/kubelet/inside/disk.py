@@ -62,7 +62,7 @@ async def test_a_full_disk_evicts_the_pod_that_fills_it(world: World) -> None:
     async def disrupted() -> bool:
         return "DisruptionTarget" in {entry["type"] for entry in (await world.status("hog"))["conditions"]}
 
-    await world.until(disrupted, 10)
+    await world.until(disrupted)
     (small / "data").unlink()
     subprocess.run(["umount", str(small)], check=True)
 
@@ -101,7 +101,7 @@ async def test_volumes_of_a_csi_driver_are_staged_published_and_taken_down(world
         known = [entry["name"] for node in client.all(CSI_NODES) for entry in node["spec"]["drivers"]]
         return driver.status is not None and driver.name in known
 
-    await world.until(registered, 10)
+    await world.until(registered)
     assert driver.status is not None
     assert driver.status.plugin_registered
     node = await client.get(NODES, "n1")
@@ -119,17 +119,17 @@ async def test_volumes_of_a_csi_driver_are_staged_published_and_taken_down(world
         volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "claim"}}, {"name": "e", "csi": {"driver": driver.name}}]
         await client.create(PODS, pod(name, sh(f"echo {name} >> /v/who; echo x > /e/x; stat -c %g /v/who; " + FOREVER, volumeMounts=mounts),
                                       securityContext={"fsGroup": 3000}, volumes=volumes), "default")
-    await world.until(lambda: world.said("is not attached to this node"), 20)
+    await world.until(lambda: world.said("is not attached to this node"))
     name = "csi-" + hashlib.sha256(f"vol-1{driver.name}n1".encode()).hexdigest()
     client.load(VOLUME_ATTACHMENTS, {"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": name},
                                      "status": {"attached": True, "attachmentMetadata": {"lun": "5"}}})
-    await world.until(lambda: world.all_ready("csi-a", "csi-b"), 60)
+    await world.until(lambda: world.all_ready("csi-a", "csi-b"))
 
     async def written() -> bool:
         return sorted((world.directory / "csi" / "vol-1" / "who").read_text().split()) == ["csi-a", "csi-b"] and \
             world.logs("csi-a") == "3000"
 
-    await world.until(written, 10)
+    await world.until(written)
     publish = next(request for kind, request in driver.calls if kind == "publish" and request.volume_id == "vol-1")
     assert dict(publish.publish_context) == {"lun": "5"}
     assert publish.volume_context["a"] == "b"
@@ -145,7 +145,7 @@ async def test_volumes_of_a_csi_driver_are_staged_published_and_taken_down(world
     assert not world.kubelet.csi.in_use()
     assert (world.directory / "csi" / "vol-1" / "who").exists(), "what was written stays"
     await driver.stop()
-    await world.until(lambda: _no_drivers(world), 10)
+    await world.until(lambda: _no_drivers(world))
 
 
 async def test_a_csi_volume_grows_is_measured_and_published_again_and_a_raw_one_is_a_device(world: World) -> None:
@@ -173,7 +173,7 @@ async def test_a_csi_volume_grows_is_measured_and_published_again_and_a_raw_one_
     async def device() -> bool:
         return world.logs("csi-c") == "device"
 
-    await world.until(device, 20)
+    await world.until(device)
     publish = next(request for kind, request in driver.calls if kind == "publish" and request.volume_id == "grow")
     tokens = orjson.loads(publish.volume_context["csi.storage.k8s.io/serviceAccount.tokens"])
     assert set(tokens["vault"]) == {"token", "expirationTimestamp"}
@@ -195,8 +195,8 @@ async def test_a_csi_volume_grows_is_measured_and_published_again_and_a_raw_one_
         claim = await client.get(PERSISTENT_VOLUME_CLAIMS, "grow", "default")
         return bool(claim["status"]["capacity"]["storage"] == "2Gi")
 
-    await world.until(grown, 30)
-    assert await world.said('MountVolume.NodeExpandVolume succeeded for volume "pv-grow"')
+    await world.until(grown)
+    await world.until(lambda: world.said('MountVolume.NodeExpandVolume succeeded for volume "pv-grow"'))
     expand = next(request for kind, request in driver.calls if kind == "expand")
     assert (expand.volume_id, expand.capacity_range.required_bytes) == ("grow", 2 << 30)
     assert sum(kind == "publish" for kind, _ in driver.calls) > before, "the driver wants to be asked again and again"
@@ -205,7 +205,7 @@ async def test_a_csi_volume_grows_is_measured_and_published_again_and_a_raw_one_
     assert {request.volume_id for kind, request in driver.calls if kind == "unstage"} == {"grow", "raw"}
     assert not list((root / "plugins" / "kubernetes.io" / "csi" / "volumeDevices").rglob("*/raw"))
     await driver.stop()
-    await world.until(lambda: _no_drivers(world), 10)
+    await world.until(lambda: _no_drivers(world))
 
 
 async def _no_drivers(world: World) -> bool:
