@@ -375,7 +375,7 @@ def without_nulls(value: Any) -> Any:
 
 def _equal(a: Any, b: Any) -> bool:
     """JSON equality: unlike Python's, true is not 1."""
-    if type(a) is not type(b) and (isinstance(a, bool) or isinstance(b, bool)):
+    if isinstance(a, bool) is not isinstance(b, bool):
         return False
     if isinstance(a, dict) and isinstance(b, dict):
         return len(a) == len(b) and all(key in b and _equal(value, b[key]) for key, value in a.items())
@@ -385,13 +385,11 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _go(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, dict):
         return "map[" + " ".join(f"{name}:{_go(item)}" for name, item in sorted(value.items())) + "]"
     if isinstance(value, list):
         return "[" + " ".join(_go(item) for item in value) + "]"
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _go_type(value: Any) -> str:

@@ -14,14 +14,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import aiohttp
 import pytest
-from aiohttp import web
 
 from kubepy.base.clock import SystemClock
-from kubepy.proxy import conntrack, mode, program, serving
+from kubepy.proxy import conntrack, mode, program
 from kubepy.proxy.backend import BackendError
-from kubepy.proxy.health import HealthCheckPorts, ProxyHealth
 from kubepy.proxy.ipvs.kernel import Ipvs
 from kubepy.proxy.model import LocalTraffic, build
 from tests.integration.proxy import net as networks
@@ -356,66 +353,6 @@ async def test_ipvs_schedulers_and_a_server_that_goes_when_its_connections_have_
         assert await backend.intact()
         assert time.monotonic() < deadline
         await asyncio.sleep(0.5)
-
-
-class Recorder:
-    def __init__(self):
-        self.events = []
-
-    def event(self, about, type, reason, message, **_):
-        self.events.append((about["metadata"]["name"], reason, message))
-
-
-async def test_health_check_node_ports(net):
-    health, recorder = ProxyHealth(SystemClock(), 60), Recorder()
-    health.updated()
-    ports = HealthCheckPorts(health, recorder, "me")
-    one = {"externalTrafficPolicy": "Local", "healthCheckNodePort": 32123}
-    async with aiohttp.ClientSession() as session:
-        async def get(host):
-            async with session.get(f"http://{host}:32123/healthz") as answer:
-                return answer.status, (await answer.json())["localEndpoints"], answer.headers["X-Load-Balancing-Endpoint-Weight"]
-
-        await ports.sync([state(service(balancer=True, **one), ends=("0", "1", "2@"))])
-        for host in ("127.0.0.1", "[::1]") if net.ipv6 else ("127.0.0.1",):
-            assert await get(host) == (200, 2, "2")
-        await ports.sync([state(service(balancer=True, **one), ends=("2@",))])
-        assert await get("127.0.0.1") == (503, 0, "0")
-        about = words.node("IPv4", addresses=("127.0.0.1",))
-        await ports.sync([state(service(balancer=True, **one), ends=("0",), about=about)])
-        assert await get("127.0.0.1") == (200, 1, "1")
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await get(A["bridge"])
-        await ports.sync([])
-        with socket.create_server(("", 32123)):
-            for _ in range(2):
-                await ports.sync([state(service(balancer=True, **one))])
-        [(name, reason, message)] = recorder.events
-        assert (name, reason) == ("web", "FailedToStartServiceHealthcheck")
-        assert message.startswith('node me failed to start healthcheck "ns/web" on port 32123: ')
-    await ports.stop()
-
-
-async def test_an_address_that_is_taken_is_served_once_it_is_free(net, monkeypatch):
-    monkeypatch.setattr(serving, "RETRY", 0.05)
-    refused = []
-
-    async def live(request):
-        return web.Response(text="fine")
-
-    async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as session:
-        with socket.create_server(("127.0.0.1", 32124)):
-            serve = tasks.create_task(serving.keep(("127.0.0.1", 32124), {"/livez": live}, SystemClock(), refused.append))
-            while len(refused) < 2:  # noqa: ASYNC110 - told by the task
-                await asyncio.sleep(0.02)
-        seen = ""
-        while not seen:
-            with suppress(aiohttp.ClientConnectorError):
-                async with session.get("http://127.0.0.1:32124/livez") as answer:
-                    seen = await answer.text()
-            await asyncio.sleep(0.02)
-        assert seen == "fine"
-        serve.cancel()
 
 
 async def test_transactions_follow_each_other_up_to_one_that_is_refused(net):
