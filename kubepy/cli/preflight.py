@@ -48,7 +48,6 @@ def check(settings: Settings, *, running: bool) -> list[Problem]:
         "containerd": ("containerd", not settings.runtime_endpoint, " (or point --container-runtime-endpoint at one that runs)"),
         "runc": ("runc", not settings.runtime_endpoint, ""),
         "iptables-restore": ("iptables", True, ""),
-        "conntrack": ("conntrack", True, ""),
         "nft": ("nftables", settings.network_backend != "none" or settings.proxy_mode == "nftables", " (policies are written with it)"),
         "ipset": ("ipset", settings.proxy_mode == "ipvs", " (or choose another --proxy-mode)"),
         "nginx": ("nginx-light", settings.ingress, " (or leave out --ingress)"),

@@ -20,7 +20,7 @@ from kubepy.kubelet.runtime import cni_bin_dir
 Level = Literal["ok", "warning", "broken"]
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 _PLUGINS = ("bridge", "host-local", "loopback", "portmap", "bandwidth")
-_PROGRAMS = {"runc": "runc", "iptables-restore": "iptables", "conntrack": "conntrack", "nsenter": "util-linux", "mount": "mount"}
+_PROGRAMS = {"runc": "runc", "iptables-restore": "iptables", "nsenter": "util-linux", "mount": "mount"}
 _SYSCTLS = {"net.ipv4.ip_forward": ("1", "pods cannot be reached from other machines"),
             "net.bridge.bridge-nf-call-iptables": ("1", "traffic between pods of this node does not pass through services' rules")}
 

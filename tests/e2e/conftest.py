@@ -15,7 +15,7 @@ from tests.attempt import attempt_of
 from tests.e2e.cluster import RECENT, Cluster, heard
 from tests.e2e.space import Space, state
 
-PROGRAMS = ("etcd", "containerd", "runc", "iptables", "conntrack", "kubectl", "nsenter", "ip", "nginx")
+PROGRAMS = ("etcd", "containerd", "runc", "iptables", "kubectl", "nsenter", "ip", "nginx")
 CLUSTERS: list[Callable[..., str]] = []
 """kubectl of the clusters that are up."""
 

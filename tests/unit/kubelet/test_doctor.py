@@ -10,7 +10,7 @@ from kubepy.kubelet.doctor import Facts, judge, report
 
 HEALTHY = Facts(endpoint="unix:///run/c.sock", runtime="containerd 1.6.20", cgroup="v2",
                 controllers=frozenset({"cpu", "cpuset", "memory", "pids", "io"}), cni_bin="/opt/cni/bin",
-                programs=frozenset({"runc", "iptables-restore", "conntrack", "nsenter", "mount"}),
+                programs=frozenset({"runc", "iptables-restore", "nsenter", "mount"}),
                 plugins=frozenset({"bridge", "host-local", "loopback", "portmap", "bandwidth"}), cni_configs=("10-kubepy.conflist",),
                 modules=frozenset({"overlay", "br_netfilter"}),
                 sysctls={"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "1"})
@@ -25,7 +25,7 @@ def test_a_healthy_machine_can_be_a_node() -> None:
     ({"runtime": "", "runtime_problem": "connection refused"}, "broken", "no container runtime answers", "systemctl start containerd"),
     ({"cgroup": ""}, "broken", "no cgroups are mounted", "mount -t cgroup2"),
     ({"controllers": frozenset({"cpu", "cpuset", "pids"})}, "broken", "controllers are missing: memory", "+memory"),
-    ({"programs": HEALTHY.programs - {"conntrack"}}, "broken", "conntrack is not installed", "apt-get install conntrack"),
+    ({"programs": HEALTHY.programs - {"iptables-restore"}}, "broken", "iptables-restore is not installed", "apt-get install iptables"),
     ({"plugins": frozenset({"loopback"})}, "broken", "bridge, host-local, portmap, bandwidth", "containernetworking-plugins"),
     ({"sysctls": {"net.ipv4.ip_forward": "0", "net.bridge.bridge-nf-call-iptables": "1"}}, "broken", "net.ipv4.ip_forward is 0",
      "sysctl -w net.ipv4.ip_forward=1"),
