@@ -57,13 +57,13 @@ def comma_list(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
-def mapping(text: str) -> dict[str, str]:
-    """`a=1,b=2`; raises ValueError."""
+def mapping(text: str, separator: str = "=", problem: str = "malformed pair, expect string=string: {!r}") -> dict[str, str]:
+    """`a=1,b=2`; raises ValueError, with the pair in which the separator is missing put into `problem`."""
     found = {}
     for item in comma_list(text):
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise ValueError(f"malformed pair, expect string=string: {item!r}")
+        key, split, value = item.partition(separator)
+        if not split:
+            raise ValueError(problem.format(item))
         found[key] = value
     return found
 

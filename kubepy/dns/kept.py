@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from kubepy.base.clock import Clock
+from kubepy.base.file import replace_file
 from kubepy.base.log import get_logger
 from kubepy.dns.record import Record, Records
 from kubepy.dns.zone import Zone
@@ -77,10 +78,7 @@ def _write(path: Path, domain: str, records: dict[str, Records], namespaces: set
         "format": FORMAT, "domain": domain, "time": time.time(), "namespaces": sorted(name[1:].decode() for name in namespaces),
         "records": {owner: {_text(name): [(record.type, _text(record.rdata), _text(record.target)) for record in held]
                             for name, held in found.items()} for owner, found in records.items() if owner not in ("", "/hosts")}})
-    partial = path.with_name(f".{path.name}.new")
-    partial.write_bytes(data)
-    partial.chmod(0o600)
-    partial.replace(path)
+    replace_file(path, data)
 
 
 def _text(data: bytes) -> str:

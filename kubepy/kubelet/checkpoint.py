@@ -1,13 +1,13 @@
 """Files in which parts of the kubelet keep what must outlive it: replaced whole, and on a full disk as soon as it can be."""
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from kubepy.base.file import replace_file
 from kubepy.base.log import get_logger
 
 log = get_logger("checkpoint")
@@ -53,15 +53,3 @@ class Checkpoint:
         with self._turn:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
             replace_file(self.path, data)
-
-
-def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Whole or not at all; raises OSError and leaves nothing behind then."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, mode), "wb") as file:
-            file.write(data)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise

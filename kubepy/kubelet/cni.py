@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from kubepy.kubelet.checkpoint import replace_file
+from kubepy.base.file import replace_file
 
 CONFIG_NAME = "10-kubepy.conflist"
 BRIDGE = "cni0"

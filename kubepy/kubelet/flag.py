@@ -30,13 +30,7 @@ def _taints(text: str) -> tuple[dict[str, str], ...]:
 
 def _thresholds(text: str) -> dict[str, str]:
     """`memory.available<100Mi,…`"""
-    found = {}
-    for item in comma_list(text):
-        signal, less, limit = item.partition("<")
-        if not less:
-            raise ValueError(f"invalid eviction threshold {item!r}, expected signal<limit")
-        found[signal] = limit
-    return found
+    return mapping(text, "<", "invalid eviction threshold {!r}, expected signal<limit")
 
 
 def _headers(text: str) -> dict[str, list[str]]:

@@ -37,6 +37,10 @@ def no_execute(node: Object | None) -> list[Object]:
     return [item for item in ((node or {}).get("spec") or {}).get("taints") or () if item["effect"] == "NoExecute"]
 
 
+def _identity(taint: Object) -> tuple[str, str]:
+    return taint["key"], taint.get("value") or ""
+
+
 class Arrivals:
     """When taints came that do not say so themselves."""
 
@@ -49,12 +53,13 @@ class Arrivals:
         if node is None:
             return []
         name, taints = node["metadata"]["name"], no_execute(node)
-        before, now = self._seen.pop(name, {}), format_time(self._clock.now())
-        silent = {key: before.get(key, now) for item in taints if not item.get("timeAdded")
-                  for key in ((item["key"], item.get("value") or ""),)}
-        if silent:
-            self._seen[name] = silent
-        return [item if item.get("timeAdded") else {**item, "timeAdded": silent[item["key"], item.get("value") or ""]} for item in taints]
+        before = self._seen.pop(name, {})
+        silent = [item for item in taints if not item.get("timeAdded")]
+        if not silent:  # nearly every node, at each of its events
+            return taints
+        now = format_time(self._clock.now())
+        came = self._seen[name] = {_identity(item): before.get(_identity(item), now) for item in silent}
+        return [item if item.get("timeAdded") else {**item, "timeAdded": came[_identity(item)]} for item in taints]
 
     def forget(self, node: Object) -> None:
         self._seen.pop(node["metadata"]["name"], None)

@@ -17,6 +17,7 @@ import yaml
 from kubepy.api.errors import ApiError
 from kubepy.base.backoff import Backoff
 from kubepy.base.clock import Clock
+from kubepy.base.file import replace_file
 from kubepy.base.log import get_logger
 from kubepy.client.interface import Client
 from kubepy.client.kubeconfig import Config, ConfigError, load
@@ -33,7 +34,6 @@ from kubepy.kubelet.certificate.request import (
     signing_request,
 )
 from kubepy.kubelet.certificate.store import Store, read_pair
-from kubepy.kubelet.checkpoint import replace_file
 
 log = get_logger("bootstrap")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kubepy.kubelet.checkpoint import replace_file
+from kubepy.base.file import replace_file
 
 _KEPT = 3
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from kubepy.api.types import Object
-from kubepy.kubelet.checkpoint import replace_file
+from kubepy.base.file import replace_file
 from kubepy.kubelet.cri import runtime_pb2 as pb
 
 POLICIES = ("NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify")
